@@ -1,0 +1,5 @@
+//! Events as they travel between servers.
+
+pub mod pdu;
+
+pub use pdu::Pdu;

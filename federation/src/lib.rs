@@ -1,0 +1,1 @@
+//! The server-server API of a Starling homeserver, as server and as client.

@@ -1,0 +1,3 @@
+//! The Starling homeserver.
+
+fn main() {}

@@ -1,0 +1,1 @@
+//! Tables, transactions and positions of a Starling homeserver, on SQLite and PostgreSQL.
