@@ -1,5 +1,20 @@
-//! Events as they travel between servers.
+//! Events as they travel between servers. Everything here is pure: JSON in, decision out.
 
+pub mod canonical;
 pub mod pdu;
 
+pub mod format;
+
+pub mod hashes;
+
+pub mod redact;
+
+pub mod sign;
+
+pub mod verify;
+
+pub mod client;
+
+pub use canonical::Canonical;
+pub use format::PduError;
 pub use pdu::Pdu;

@@ -2,8 +2,10 @@
 
 use ruma::{
     EventId, MilliSecondsSinceUnixEpoch, OwnedEventId, OwnedRoomId, OwnedUserId, RoomId, UserId,
-    events::TimelineEventType,
+    events::{StateEventType, TimelineEventType},
+    room_version_rules::{EventsReferenceFormatVersion, RoomVersionRules},
 };
+use serde::{Deserialize, de::IgnoredAny};
 use serde_json::value::RawValue;
 
 /// An event of a room, with the fields that the engine reads beside the JSON that peers get.
@@ -39,6 +41,115 @@ pub struct Pdu {
     pub json: Box<RawValue>,
 }
 
+/// The fields of a PDU's JSON as they are read into a [`Pdu`].
+#[derive(Deserialize)]
+struct Fields<'a> {
+    sender: OwnedUserId,
+    origin_server_ts: MilliSecondsSinceUnixEpoch,
+    #[serde(rename = "type")]
+    kind: TimelineEventType,
+    state_key: Option<String>,
+    #[serde(borrow)]
+    content: &'a RawValue,
+    #[serde(borrow)]
+    prev_events: &'a RawValue,
+    #[serde(borrow)]
+    auth_events: &'a RawValue,
+    depth: i64,
+    #[serde(borrow)]
+    redacts: Option<&'a RawValue>,
+}
+
+impl Pdu {
+    /// Reads an event from our own database: trusting, without any check of format or hashes.
+    ///
+    /// # Errors
+    ///
+    /// When the JSON is not what this server stored.
+    pub fn from_stored(
+        event_id: OwnedEventId,
+        room_id: OwnedRoomId,
+        json: Box<RawValue>,
+        rejected: bool,
+        rules: &RoomVersionRules,
+    ) -> Result<Self, serde_json::Error> {
+        let fields: Fields<'_> = serde_json::from_str(json.get())?;
+        Ok(Self {
+            event_id,
+            room_id,
+            sender: fields.sender,
+            origin_server_ts: fields.origin_server_ts,
+            redacts: redacts(&fields.kind, fields.redacts, fields.content, rules),
+            kind: fields.kind,
+            state_key: fields.state_key,
+            content: fields.content.to_owned(),
+            prev_events: references(fields.prev_events, rules)?,
+            auth_events: references(fields.auth_events, rules)?,
+            depth: fields.depth,
+            rejected,
+            json,
+        })
+    }
+
+    /// The place of a state event in the room's state.
+    #[must_use]
+    pub fn key(&self) -> Option<(StateEventType, String)> {
+        Some((self.kind.to_string().into(), self.state_key.clone()?))
+    }
+
+    /// Whether the room's ID is this event's ID, as since room version 12.
+    #[must_use]
+    pub fn names_its_room(&self) -> bool {
+        self.kind == TimelineEventType::RoomCreate
+            && self.room_id.strip_sigil() == self.event_id.as_str().trim_start_matches('$')
+    }
+
+    /// A string at the top of the content.
+    #[must_use]
+    pub fn content_str(&self, field: &str) -> Option<String> {
+        let content: std::collections::BTreeMap<String, &RawValue> =
+            serde_json::from_str(self.content.get()).ok()?;
+        serde_json::from_str(content.get(field)?.get()).ok()
+    }
+}
+
+/// Reads `prev_events` or `auth_events`: pairs of ID and hash in room versions 1 and 2.
+fn references(
+    json: &RawValue,
+    rules: &RoomVersionRules,
+) -> Result<Vec<OwnedEventId>, serde_json::Error> {
+    if rules.events_reference_format == EventsReferenceFormatVersion::V1 {
+        let pairs: Vec<(OwnedEventId, IgnoredAny)> = serde_json::from_str(json.get())?;
+        return Ok(pairs.into_iter().map(|(id, _)| id).collect());
+    }
+    serde_json::from_str(json.get())
+}
+
+/// What a redaction redacts: in `content` since room version 11, beside it before. A malformed
+/// value redacts nothing, but does not spoil the event.
+fn redacts(
+    kind: &TimelineEventType,
+    top_level: Option<&RawValue>,
+    content: &RawValue,
+    rules: &RoomVersionRules,
+) -> Option<OwnedEventId> {
+    #[derive(Deserialize)]
+    struct Content<'a> {
+        #[serde(borrow)]
+        redacts: Option<&'a RawValue>,
+    }
+
+    if *kind != TimelineEventType::RoomRedaction {
+        return None;
+    }
+    let value = if rules.redaction.content_field_redacts {
+        serde_json::from_str::<Content<'_>>(content.get()).ok()?.redacts
+    } else {
+        top_level
+    };
+    serde_json::from_str(value?.get()).ok()
+}
+
 impl ruma::state_res::Event for Pdu {
     type Id = OwnedEventId;
 
@@ -46,8 +157,9 @@ impl ruma::state_res::Event for Pdu {
         &self.event_id
     }
 
+    /// As the JSON has it: a create event that names its room carries none.
     fn room_id(&self) -> Option<&RoomId> {
-        Some(&self.room_id)
+        (!self.names_its_room()).then_some(&*self.room_id)
     }
 
     fn sender(&self) -> &UserId {
@@ -90,5 +202,34 @@ impl ruma::state_res::Event for Pdu {
 impl AsRef<EventId> for Pdu {
     fn as_ref(&self) -> &EventId {
         &self.event_id
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// `ruma` maps several names of some types to one variant when the feature of a proposal is
+    /// on. Two keys of a room's state would then be one, so such a feature must not be enabled.
+    #[test]
+    fn event_types_are_not_aliased() {
+        for name in [
+            "m.room.language",
+            "m.room.retention",
+            "m.room.presence_sharing",
+            "m.beacon_info",
+            "m.call.member",
+            "m.member_hints",
+            "m.beacon",
+            "m.message",
+            "m.call.notify",
+            "m.rtc.notification",
+            "m.rtc.decline",
+            "m.space.child",
+            "m.room.server_acl",
+        ] {
+            assert_eq!(TimelineEventType::from(name).to_string(), name);
+            assert_eq!(StateEventType::from(name).to_string(), name);
+        }
     }
 }
