@@ -1,3 +1,24 @@
-//! The Starling homeserver.
+//! The Starling homeserver: one program that serves, and that administers what it serves.
 
-fn main() {}
+mod app;
+mod cli;
+mod config;
+mod http;
+mod log;
+mod signals;
+mod tls;
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+
+fn main() -> ExitCode {
+    match cli::run(cli::Cli::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            // The log may not run yet, or be JSON; the reason for an exit is a line for people.
+            eprintln!("starling: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

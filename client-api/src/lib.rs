@@ -1,1 +1,3 @@
 //! The client-server API of a Starling homeserver.
+
+pub mod client_ip;

@@ -1,0 +1,303 @@
+//! The configuration: every setting that exists, with its documentation and its default.
+//!
+//! The field comments below are what an administrator reads: `starling config example` and
+//! `docs/configuration.md` are made from them. Their first line is the summary.
+
+mod document;
+mod example;
+mod load;
+mod reference;
+mod types;
+mod validate;
+
+use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf};
+
+use ipnet::IpNet;
+use ruma::OwnedServerName;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+pub(crate) use self::{
+    example::example,
+    load::{ConfigError, load, process_environment},
+    types::{ListenAddress, LogFormat, RegistrationMode, Secret},
+};
+
+/// All settings.
+#[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Config {
+    /// The name of this server: what stands after the colon in its users' and rooms' names.
+    ///
+    /// Other servers find this one by it, so for anything but a try-out it is a domain name you
+    /// control. It cannot be changed once the database exists.
+    #[schemars(with = "String")]
+    pub(crate) server_name: OwnedServerName,
+
+    /// The directory for everything that must survive a restart and is not in the database.
+    ///
+    /// Keys, certificates and the embedded database live here. It is created, readable by its
+    /// owner only. `--data` overrides it. Relative paths start at the working directory.
+    pub(crate) data_dir: PathBuf,
+
+    /// Where clients connect.
+    pub(crate) client: Client,
+
+    /// How this server talks to other servers.
+    pub(crate) federation: Federation,
+
+    /// Where data is stored.
+    pub(crate) database: Database,
+
+    /// Who may make an account.
+    pub(crate) registration: Registration,
+
+    /// Accounts and their passwords.
+    pub(crate) accounts: Accounts,
+
+    /// Protection against floods of requests.
+    pub(crate) rate_limits: RateLimits,
+
+    /// What one listener takes on.
+    pub(crate) limits: Limits,
+
+    /// What is written to standard error.
+    pub(crate) log: Log,
+}
+
+/// The `client` section.
+#[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Client {
+    /// Addresses of the client API, plain HTTP: `address:port` or `unix:/path/of/socket`.
+    ///
+    /// Put a proxy with TLS in front of anything that is not loopback. Sockets get mode 0660.
+    #[schemars(with = "Vec<String>")]
+    pub(crate) listen: Vec<ListenAddress>,
+
+    /// The base address at which clients reach this server from outside, such as
+    /// `https://matrix.example.org`.
+    ///
+    /// When set it is announced to clients at `/.well-known/matrix/client`.
+    #[serde(with = "types::empty_is_none")]
+    #[schemars(with = "String")]
+    pub(crate) public_url: Option<String>,
+
+    /// Networks of the proxies in front, such as `127.0.0.0/8` or `::1/128`.
+    ///
+    /// `X-Forwarded-For` names a client's address only when the request comes from one of these
+    /// (or from a Unix socket); from anyone else it is ignored.
+    #[schemars(with = "Vec<String>")]
+    pub(crate) trusted_proxies: Vec<IpNet>,
+}
+
+/// The `federation` section.
+#[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Federation {
+    /// Whether this server talks to other servers at all.
+    pub(crate) enabled: bool,
+
+    /// Addresses of the server API: `address:port` or `unix:/path/of/socket`.
+    ///
+    /// Unix sockets are for a proxy on the same machine and never use TLS.
+    #[schemars(with = "Vec<String>")]
+    pub(crate) listen: Vec<ListenAddress>,
+
+    /// Whether the client listeners answer the server API too.
+    ///
+    /// For setups in which one proxy sends everything to one address.
+    pub(crate) also_on_client_listener: bool,
+
+    /// Files with further certificate authorities (PEM) that other servers' certificates may
+    /// come from, besides those the operating system trusts.
+    pub(crate) trusted_ca_files: Vec<PathBuf>,
+
+    /// Whether other servers may have addresses in private networks.
+    ///
+    /// Names are chosen by strangers: leave this off unless all servers are on your network.
+    pub(crate) allow_private_addresses: bool,
+
+    /// The server API's own TLS.
+    pub(crate) tls: Tls,
+
+    /// Fixed addresses for some server names: `"name" = "address:port"`.
+    ///
+    /// They replace the discovery of the specification; certificates are still checked against
+    /// the name. These addresses may be private.
+    #[schemars(with = "BTreeMap<String, String>")]
+    pub(crate) resolve_overrides: BTreeMap<OwnedServerName, SocketAddr>,
+}
+
+/// The `federation.tls` section.
+#[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Tls {
+    /// Whether the addresses in `federation.listen` speak TLS. Off when a proxy in front does.
+    pub(crate) enabled: bool,
+
+    /// The certificate chain, a PEM file. Read again on SIGHUP.
+    ///
+    /// Without one, a self-signed certificate is made in the data directory on first start. Other
+    /// servers accept that only if they are told to trust it.
+    #[serde(with = "types::empty_is_none")]
+    #[schemars(with = "String")]
+    pub(crate) certificate: Option<PathBuf>,
+
+    /// The private key of the certificate, a PEM file. Read again on SIGHUP.
+    #[serde(with = "types::empty_is_none")]
+    #[schemars(with = "String")]
+    pub(crate) key: Option<PathBuf>,
+}
+
+/// The `database` section.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Database {
+    /// `sqlite:/path/of/file` or `postgres://user:password@host/database`.
+    ///
+    /// Without one, SQLite in the data directory. PostgreSQL must be version 13 or newer.
+    pub(crate) url: Secret,
+}
+
+/// The `registration` section.
+#[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Registration {
+    /// Who may register: nobody (`closed`), holders of a registration token (`token`), or
+    /// everybody (`open`).
+    pub(crate) mode: RegistrationMode,
+
+    /// The secret for `/_synapse/admin/v1/register`, by which scripts make accounts.
+    ///
+    /// Without one that address does not exist.
+    pub(crate) shared_secret: Secret,
+}
+
+/// The `accounts` section.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Accounts {
+    /// What it costs to check one password, and so to guess one (argon2id).
+    pub(crate) password_hashing: PasswordHashing,
+}
+
+/// The `accounts.password_hashing` section.
+#[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct PasswordHashing {
+    /// Memory for one password, in KiB. Passwords that are already stored keep their cost.
+    pub(crate) memory_kib: u32,
+
+    /// Passes over that memory.
+    pub(crate) iterations: u32,
+}
+
+/// The `rate_limits` section.
+#[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct RateLimits {
+    /// Whether requests above the limits are refused with `M_LIMIT_EXCEEDED`. Off for tests only.
+    pub(crate) enabled: bool,
+}
+
+/// The `limits` section.
+#[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Limits {
+    /// Connections that one listener holds at the same time; further ones are closed at once.
+    pub(crate) connections: usize,
+
+    /// Seconds in which a TLS handshake, and then the head of each request, must be complete.
+    pub(crate) header_seconds: u64,
+}
+
+/// The `log` section.
+#[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Log {
+    /// `error`, `warn`, `info`, `debug` or `trace`, and exceptions by module. Read again on SIGHUP.
+    ///
+    /// `info,starling::http=warn` leaves out the line for each request.
+    pub(crate) level: String,
+
+    /// Lines for people (`readable`) or for programs (`json`).
+    pub(crate) format: LogFormat,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            server_name: types::default_server_name(),
+            data_dir: "data".into(),
+            client: Client::default(),
+            federation: Federation::default(),
+            database: Database::default(),
+            registration: Registration::default(),
+            accounts: Accounts::default(),
+            rate_limits: RateLimits::default(),
+            limits: Limits::default(),
+            log: Log::default(),
+        }
+    }
+}
+
+impl Default for Client {
+    fn default() -> Self {
+        Self {
+            listen: vec![ListenAddress::Tcp(SocketAddr::from(([127, 0, 0, 1], 8008)))],
+            public_url: None,
+            trusted_proxies: Vec::new(),
+        }
+    }
+}
+
+impl Default for Federation {
+    fn default() -> Self {
+        Self {
+            enabled: true,
+            listen: vec![ListenAddress::Tcp(SocketAddr::from(([127, 0, 0, 1], 8448)))],
+            also_on_client_listener: false,
+            trusted_ca_files: Vec::new(),
+            allow_private_addresses: false,
+            tls: Tls::default(),
+            resolve_overrides: BTreeMap::new(),
+        }
+    }
+}
+
+impl Default for Tls {
+    fn default() -> Self {
+        Self { enabled: true, certificate: None, key: None }
+    }
+}
+
+impl Default for Registration {
+    fn default() -> Self {
+        Self { mode: RegistrationMode::Token, shared_secret: Secret::default() }
+    }
+}
+
+impl Default for PasswordHashing {
+    fn default() -> Self {
+        Self { memory_kib: 19_456, iterations: 2 }
+    }
+}
+
+impl Default for RateLimits {
+    fn default() -> Self {
+        Self { enabled: true }
+    }
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { connections: 10_000, header_seconds: 10 }
+    }
+}
+
+impl Default for Log {
+    fn default() -> Self {
+        Self { level: "info".to_owned(), format: LogFormat::Readable }
+    }
+}

@@ -1,0 +1,125 @@
+//! What the types of the settings cannot say: values that make no sense alone or together.
+
+use tracing_subscriber::EnvFilter;
+
+use super::{Config, Federation, Tls};
+
+/// argon2 works on at least 8 KiB; above this one log-in would take the whole machine.
+const PASSWORD_MEMORY_KIB: std::ops::RangeInclusive<u32> = 8..=4 * 1024 * 1024;
+
+/// The first thing that is wrong, in one line that names the setting.
+pub(super) fn validate(config: &Config) -> Result<(), String> {
+    client(config)?;
+    federation(&config.federation)?;
+    database(config)?;
+    password_hashing(config)?;
+    if config.limits.connections == 0 {
+        return Err("`limits.connections` must be at least 1".to_owned());
+    }
+    if config.limits.header_seconds == 0 {
+        return Err("`limits.header_seconds` must be at least 1".to_owned());
+    }
+    EnvFilter::try_new(&config.log.level)
+        .map(drop)
+        .map_err(|error| format!("`log.level` = {:?}: {error}", config.log.level))
+}
+
+fn client(config: &Config) -> Result<(), String> {
+    if config.client.listen.is_empty() {
+        return Err("`client.listen` names no address".to_owned());
+    }
+    let Some(url) = &config.client.public_url else { return Ok(()) };
+    let parsed: http::Uri =
+        url.parse().map_err(|error| format!("`client.public_url` = {url:?}: {error}"))?;
+    if !matches!(parsed.scheme_str(), Some("http" | "https")) || parsed.query().is_some() {
+        return Err(format!("`client.public_url` = {url:?} is not a plain http(s) address"));
+    }
+    Ok(())
+}
+
+fn federation(federation: &Federation) -> Result<(), String> {
+    let nobody_answers = federation.listen.is_empty() && !federation.also_on_client_listener;
+    if federation.enabled && nobody_answers {
+        return Err("`federation.listen` names no address".to_owned());
+    }
+    match &federation.tls {
+        Tls { certificate: Some(_), key: None, .. } => {
+            Err("`federation.tls.certificate` needs `federation.tls.key`".to_owned())
+        }
+        Tls { certificate: None, key: Some(_), .. } => {
+            Err("`federation.tls.key` needs `federation.tls.certificate`".to_owned())
+        }
+        _ => Ok(()),
+    }
+}
+
+fn database(config: &Config) -> Result<(), String> {
+    let known = ["sqlite:", "postgres://", "postgresql://"];
+    match config.database.url.get() {
+        Some(url) if !known.iter().any(|scheme| url.starts_with(scheme)) => {
+            Err("`database.url` starts with none of `sqlite:`, `postgres://`".to_owned())
+        }
+        _ => Ok(()),
+    }
+}
+
+fn password_hashing(config: &Config) -> Result<(), String> {
+    let hashing = &config.accounts.password_hashing;
+    if !PASSWORD_MEMORY_KIB.contains(&hashing.memory_kib) {
+        let (low, high) = PASSWORD_MEMORY_KIB.into_inner();
+        return Err(format!(
+            "`accounts.password_hashing.memory_kib` must be between {low} and {high}"
+        ));
+    }
+    if !(1..=1000).contains(&hashing.iterations) {
+        return Err("`accounts.password_hashing.iterations` must be between 1 and 1000".to_owned());
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refused(text: &str) -> String {
+        validate(&toml::from_str(text).unwrap()).unwrap_err()
+    }
+
+    #[test]
+    fn the_defaults_are_right() {
+        validate(&Config::default()).unwrap();
+    }
+
+    #[test]
+    fn refusals_name_the_setting() {
+        for (text, setting) in [
+            ("client.listen = []", "client.listen"),
+            ("client.public_url = 'matrix.example.org'", "client.public_url"),
+            ("client.public_url = 'https://matrix.example.org/?a'", "client.public_url"),
+            ("federation.listen = []", "federation.listen"),
+            ("federation.tls.key = 'x'", "federation.tls.certificate"),
+            ("federation.tls.certificate = 'x'", "federation.tls.key"),
+            ("database.url = 'mysql://x'", "database.url"),
+            ("accounts.password_hashing.memory_kib = 7", "memory_kib"),
+            ("accounts.password_hashing.iterations = 0", "iterations"),
+            ("limits.connections = 0", "limits.connections"),
+            ("limits.header_seconds = 0", "limits.header_seconds"),
+            ("log.level = 'starling=loud'", "log.level"),
+        ] {
+            let error = refused(text);
+            assert!(error.contains(setting), "{text}: {error}");
+            assert_eq!(error.lines().count(), 1, "{error}");
+        }
+    }
+
+    #[test]
+    fn federation_may_live_on_the_client_listener_alone() {
+        let config = "federation = { listen = [], also_on_client_listener = true }";
+        validate(&toml::from_str(config).unwrap()).unwrap();
+    }
+
+    #[test]
+    fn a_wrong_database_url_does_not_show_its_password() {
+        assert!(!refused("database.url = 'mysql://u:hunter2@h/d'").contains("hunter2"));
+    }
+}

@@ -1,0 +1,28 @@
+//! `GET /health/live` and `GET /health/ready`, for whoever restarts or balances the server.
+
+use axum::{Router, extract::State, routing::get};
+use http::StatusCode;
+use tokio_util::sync::CancellationToken;
+
+/// What `/health/ready` looks at.
+#[derive(Clone)]
+pub(crate) struct Readiness {
+    /// Cancelled when the server begins to stop.
+    pub(crate) shutdown: CancellationToken,
+}
+
+/// The two routes. `live` says that the process runs, `ready` that it should get requests.
+pub(crate) fn health(readiness: Readiness) -> Router {
+    Router::new()
+        .route("/health/live", get(|| async { "live" }))
+        .route("/health/ready", get(ready))
+        .with_state(readiness)
+}
+
+async fn ready(State(readiness): State<Readiness>) -> (StatusCode, &'static str) {
+    if readiness.shutdown.is_cancelled() {
+        (StatusCode::SERVICE_UNAVAILABLE, "stopping")
+    } else {
+        (StatusCode::OK, "ready")
+    }
+}

@@ -1,0 +1,210 @@
+//! Listeners: TCP and Unix sockets, plain or TLS, each with limits on what a peer may hold.
+
+use std::{
+    future::{Ready, ready},
+    io,
+    net::SocketAddr,
+    os::unix::{
+        fs::{FileTypeExt as _, PermissionsExt as _},
+        net::{SocketAddr as UnixAddr, UnixListener, UnixStream},
+    },
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
+
+use anyhow::{Context as _, bail};
+use axum::{Extension, Router, middleware};
+use axum_server::{
+    Address, Control, Handle, Server as AxumServer,
+    accept::NoDelayAcceptor,
+    tls_rustls::{RustlsAcceptor, RustlsConfig},
+};
+use ipnet::IpNet;
+use tokio::sync::Semaphore;
+use tower::{Layer as _, Service, service_fn};
+
+use super::{
+    client_ip::find_client_ip,
+    connection::{Connection, NoPlace, Peer},
+    observe::observe,
+};
+use crate::config::{Limits, ListenAddress};
+
+/// A bound address that does not answer yet.
+pub(crate) enum Listener {
+    /// A TCP port.
+    Tcp(std::net::TcpListener),
+    /// A socket in the file system.
+    Unix(UnixListener, PathBuf),
+}
+
+impl Listener {
+    /// Binds the address.
+    ///
+    /// # Errors
+    ///
+    /// The operating system's reason, with the address.
+    pub(crate) fn bind(address: &ListenAddress) -> anyhow::Result<Self> {
+        match address {
+            ListenAddress::Tcp(address) => bind_tcp(*address),
+            ListenAddress::Unix(path) => bind_unix(path),
+        }
+        .with_context(|| format!("cannot listen on {address}"))
+    }
+
+    /// The address as a person would enter it, with the port that a port 0 became.
+    pub(crate) fn url(&self, tls: bool) -> String {
+        match self {
+            Self::Tcp(listener) => {
+                let scheme = if tls { "https" } else { "http" };
+                let address = listener.local_addr().map(|address| address.to_string());
+                format!("{scheme}://{}", address.unwrap_or_default())
+            }
+            Self::Unix(_, path) => format!("unix:{}", path.display()),
+        }
+    }
+}
+
+fn bind_tcp(address: SocketAddr) -> anyhow::Result<Listener> {
+    Ok(Listener::Tcp(std::net::TcpListener::bind(address)?))
+}
+
+/// A socket that a crash left behind is replaced; one that still answers is not.
+fn bind_unix(path: &Path) -> anyhow::Result<Listener> {
+    if path.symlink_metadata().is_ok_and(|found| found.file_type().is_socket()) {
+        if UnixStream::connect(path).is_ok() {
+            bail!("another process answers there");
+        }
+        std::fs::remove_file(path)?;
+    }
+    let listener = UnixListener::bind(path)?;
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o660))?;
+    Ok(Listener::Unix(listener, path.to_owned()))
+}
+
+/// The answering half of all listeners, to be stopped as one.
+pub(crate) struct Server {
+    control: Control,
+    limits: Limits,
+    trusted_proxies: Arc<[IpNet]>,
+    running: tokio::task::JoinSet<io::Result<()>>,
+    sockets: Vec<PathBuf>,
+}
+
+impl Server {
+    /// A server without listeners.
+    pub(crate) fn new(limits: &Limits, trusted_proxies: &[IpNet]) -> Self {
+        Self {
+            control: Control::new(),
+            limits: limits.clone(),
+            trusted_proxies: trusted_proxies.into(),
+            running: tokio::task::JoinSet::new(),
+            sockets: Vec::new(),
+        }
+    }
+
+    /// Answers the listener's requests with `router`, from now on. Unix sockets never use TLS.
+    ///
+    /// # Errors
+    ///
+    /// When the listener cannot be handed to the runtime.
+    pub(crate) fn answer(
+        &mut self,
+        listener: Listener,
+        tls: Option<&RustlsConfig>,
+        router: Router,
+    ) -> anyhow::Result<()> {
+        let router = self.wrap(router);
+        let limit = self.limits.connections;
+        match (listener, tls) {
+            (Listener::Tcp(listener), None) => {
+                let server = self.prepare(axum_server::from_tcp(listener)?);
+                let server = server.acceptor(NoDelayAcceptor::new());
+                self.running.spawn(server.serve(connections(router, tcp_peer, limit)));
+            }
+            (Listener::Tcp(listener), Some(tls)) => {
+                let acceptor = RustlsAcceptor::new(tls.clone())
+                    .handshake_timeout(self.header_time())
+                    .acceptor(NoDelayAcceptor::new());
+                let server = self.prepare(axum_server::from_tcp(listener)?).acceptor(acceptor);
+                self.running.spawn(server.serve(connections(router, tcp_peer, limit)));
+            }
+            (Listener::Unix(listener, path), _) => {
+                let server = self.prepare(axum_server::from_unix(listener)?);
+                self.running.spawn(server.serve(connections(router, unix_peer, limit)));
+                self.sockets.push(path);
+            }
+        }
+        Ok(())
+    }
+
+    /// Stops accepting, and returns when all requests are answered or `limit` has passed.
+    pub(crate) async fn drain(mut self, limit: Duration) {
+        self.control.graceful_shutdown(Some(limit));
+        while self.running.join_next().await.is_some() {}
+        for path in &self.sockets {
+            if let Err(error) = std::fs::remove_file(path) {
+                tracing::warn!(path = %path.display(), %error, "cannot remove the socket");
+            }
+        }
+    }
+
+    /// The outermost layers, which every request passes.
+    fn wrap(&self, router: Router) -> Router {
+        router
+            .layer(middleware::from_fn_with_state(self.trusted_proxies.clone(), find_client_ip))
+            .layer(middleware::from_fn(observe))
+    }
+
+    fn prepare<A: Address>(&self, server: AxumServer<A>) -> AxumServer<A> {
+        let mut server = server
+            .handle(Handle::with_control(self.control.clone()))
+            .first_request_timeout(self.header_time())
+            .accept_error_handler(
+                |_, error| tracing::debug!(%error, "a connection was not accepted"),
+            );
+        server.http_builder().http1().header_read_timeout(self.header_time());
+        server
+            .http_builder()
+            .http2()
+            .keep_alive_interval(Duration::from_secs(30))
+            .keep_alive_timeout(Duration::from_secs(20));
+        server
+    }
+
+    fn header_time(&self) -> Duration {
+        Duration::from_secs(self.limits.header_seconds)
+    }
+}
+
+/// Makes a connection's service: the router, with the connection in each request's extensions.
+/// When the listener has no place left, none is made, which closes the connection.
+fn connections<A>(
+    router: Router,
+    peer: fn(A) -> Peer,
+    limit: usize,
+) -> impl Service<
+    A,
+    Response = ConnectionService,
+    Error = NoPlace,
+    Future = Ready<Result<ConnectionService, NoPlace>>,
+> {
+    let places = Arc::new(Semaphore::new(limit));
+    service_fn(move |address: A| {
+        ready(
+            Connection::open(peer(address), &places)
+                .map(|connection| Extension(connection).layer(router.clone())),
+        )
+    })
+}
+
+type ConnectionService = middleware::AddExtension<Router, Connection>;
+
+fn tcp_peer(address: SocketAddr) -> Peer {
+    Peer::Network(address.ip())
+}
+
+fn unix_peer(_: UnixAddr) -> Peer {
+    Peer::Socket
+}
