@@ -1,6 +1,78 @@
 //! Matrix itself: rooms, sync, accounts, devices, keys. No HTTP server, no SQL.
+//!
+//! Modules of functions that take [`Engine`] first. One public function is one effect that a user
+//! could name; it makes one [`starling_storage::Change`], which the writer applies wholly or not at
+//! all. Modules are listed in reading order and call upwards in that list only.
+
+use std::{fmt, ops::Deref, sync::Arc};
+
+use starling_storage::Storage;
+use tokio_util::sync::CancellationToken;
 
 pub mod clock;
-pub mod events;
+pub mod config;
 pub mod remote;
 pub mod rng;
+
+pub mod events;
+
+pub use config::Config;
+
+/// A homeserver's engine. Cheap to clone; all clones are the same engine.
+#[derive(Clone)]
+pub struct Engine(Arc<Inner>);
+
+/// What an [`Engine`] holds.
+pub struct Inner {
+    /// The settings.
+    pub config: Config,
+    /// The database.
+    pub storage: Storage,
+    /// The time.
+    pub clock: Arc<dyn clock::Clock>,
+    /// The way to other servers.
+    pub transport: Arc<dyn remote::Transport>,
+    /// Cancelled when the process shuts down: long polls answer, workers end.
+    pub shutdown: CancellationToken,
+}
+
+/// What an engine is made of.
+pub struct Parts {
+    /// The settings.
+    pub config: Config,
+    /// The database, opened.
+    pub storage: Storage,
+    /// The time.
+    pub clock: Arc<dyn clock::Clock>,
+    /// The way to other servers.
+    pub transport: Arc<dyn remote::Transport>,
+}
+
+impl Engine {
+    /// Puts an engine together.
+    #[must_use]
+    pub fn new(parts: Parts) -> Self {
+        let Parts { config, storage, clock, transport } = parts;
+        Self(Arc::new(Inner {
+            config,
+            storage,
+            clock,
+            transport,
+            shutdown: CancellationToken::new(),
+        }))
+    }
+}
+
+impl Deref for Engine {
+    type Target = Inner;
+
+    fn deref(&self) -> &Inner {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Engine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Engine").field("server_name", &self.config.server_name).finish()
+    }
+}

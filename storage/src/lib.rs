@@ -1,1 +1,33 @@
-//! Tables, transactions and positions of a Starling homeserver, on SQLite and PostgreSQL.
+//! Tables, transactions and positions. No Matrix rules.
+//!
+//! Reading order: [`db`] (connections, statements, rows), [`facts`] (what a commit made true),
+//! [`change`] (one effect as a value), [`writer`] (applies changes in groups), [`feed`] (publishes
+//! their facts), [`storage`] (a database opened); then one module per table family, each with its rows, what can be written to them, and
+//! the queries on them.
+
+mod bulk;
+pub mod db;
+mod dialect;
+
+pub mod account_data;
+pub mod accounts;
+pub mod change;
+pub mod events;
+pub mod facts;
+pub mod federation;
+pub mod feed;
+pub mod memberships;
+pub mod migrations;
+pub mod receipts;
+pub mod rooms;
+pub mod state;
+pub mod storage;
+pub mod timeline;
+pub mod writer;
+
+pub use change::{At, Change, Claim};
+pub use db::{Conn, Db, DbError};
+pub use facts::{Fact, Positioned};
+pub use feed::{Feed, Listener};
+pub use storage::{Options, Storage};
+pub use writer::{CommitError, Committed};

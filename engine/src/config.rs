@@ -1,0 +1,53 @@
+//! What the engine needs to know about its deployment.
+
+use ruma::{OwnedServerName, RoomVersionId};
+
+/// Settings of the engine, filled by the program.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// The name after the colon of this deployment's users.
+    pub server_name: OwnedServerName,
+    /// Where clients reach the server (`https://…`), for `.well-known` and log-in responses.
+    pub public_url: Option<String>,
+    /// The version of new rooms for which the client names none.
+    pub default_room_version: RoomVersionId,
+    /// Who may register.
+    pub registration: Registration,
+    /// What hashing a password costs.
+    pub password_hashing: PasswordHashing,
+}
+
+/// Who may register.
+#[derive(Clone, Debug)]
+pub struct Registration {
+    /// What is asked of whom registers.
+    pub mode: RegistrationMode,
+    /// For the registration endpoint of administrators' tools.
+    pub shared_secret: Option<String>,
+}
+
+/// What is asked of whom registers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RegistrationMode {
+    /// Nobody may register.
+    Closed,
+    /// A registration token (`m.login.registration_token`).
+    Token,
+    /// Nothing (`m.login.dummy`).
+    Open,
+}
+
+/// The parameters of argon2id.
+#[derive(Clone, Copy, Debug)]
+pub struct PasswordHashing {
+    /// KiB of memory.
+    pub memory_kib: u32,
+    /// Passes over the memory.
+    pub iterations: u32,
+}
+
+impl Default for PasswordHashing {
+    fn default() -> Self {
+        Self { memory_kib: 19 * 1024, iterations: 2 }
+    }
+}

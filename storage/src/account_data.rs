@@ -1,0 +1,153 @@
+//! Account data, profiles and filters.
+
+use crate::{
+    change::At,
+    db::{Conn, Result, sql},
+};
+
+/// Rows of this family.
+#[derive(Clone, Debug)]
+pub enum Write {
+    /// Sets account data of a user.
+    Put {
+        /// The user.
+        user_id: String,
+        /// The room, or `""` for global data.
+        room_id: String,
+        /// The event type.
+        kind: String,
+        /// JSON object.
+        content: String,
+        /// The fact of the change.
+        at: At,
+    },
+    /// Sets (`Some`, JSON) or removes a profile field.
+    Profile {
+        /// The user.
+        user_id: String,
+        /// The field's name.
+        field: String,
+        /// JSON value.
+        value: Option<String>,
+    },
+    /// Stores a filter under an id that its content determines.
+    Filter {
+        /// The user.
+        user_id: String,
+        /// The id.
+        filter_id: String,
+        /// The filter as it was sent.
+        json: String,
+    },
+}
+
+/// Writes the rows of a batch in their order; `base` is the position before each change's facts.
+pub(crate) async fn apply(conn: &mut Conn, rows: Vec<(i64, Write)>) -> Result<()> {
+    for (base, row) in rows {
+        apply_one(conn, base, row).await?;
+    }
+    Ok(())
+}
+
+async fn apply_one(conn: &mut Conn, base: i64, row: Write) -> Result<()> {
+    match row {
+        Write::Put { user_id, room_id, kind, content, at } => {
+            sql("INSERT INTO account_data (user_id, room_id, type, content, pos) \
+                 VALUES ($1, $2, $3, $4, $5) ON CONFLICT (user_id, room_id, type) DO UPDATE SET \
+                 content = excluded.content, pos = excluded.pos")
+            .bind(user_id)
+            .bind(room_id)
+            .bind(kind)
+            .bind(content)
+            .bind(at.after(base))
+        }
+        Write::Profile { user_id, field, value: Some(value) } => {
+            sql("INSERT INTO profiles (user_id, field, value) VALUES ($1, $2, $3) \
+                 ON CONFLICT (user_id, field) DO UPDATE SET value = excluded.value")
+            .bind(user_id)
+            .bind(field)
+            .bind(value)
+        }
+        Write::Profile { user_id, field, value: None } => {
+            sql("DELETE FROM profiles WHERE user_id = $1 AND field = $2").bind(user_id).bind(field)
+        }
+        Write::Filter { user_id, filter_id, json } => {
+            sql("INSERT INTO filters (user_id, filter_id, json) VALUES ($1, $2, $3) \
+                 ON CONFLICT DO NOTHING")
+            .bind(user_id)
+            .bind(filter_id)
+            .bind(json)
+        }
+    }
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+/// Account data of a user set after `after` and up to `until`, as `(room_id, type, content)`;
+/// global data has the room `""`.
+///
+/// # Errors
+///
+/// When the database fails.
+pub async fn between(
+    conn: &mut Conn,
+    user_id: &str,
+    after: i64,
+    until: i64,
+) -> Result<Vec<(String, String, String)>> {
+    sql("SELECT room_id, type, content FROM account_data \
+         WHERE user_id = $1 AND pos > $2 AND pos <= $3 ORDER BY pos")
+    .bind(user_id)
+    .bind(after)
+    .bind(until)
+    .map(conn, |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))
+    .await
+}
+
+/// One piece of account data (JSON).
+///
+/// # Errors
+///
+/// When the database fails.
+pub async fn get(
+    conn: &mut Conn,
+    user_id: &str,
+    room_id: &str,
+    kind: &str,
+) -> Result<Option<String>> {
+    let row = sql("SELECT content FROM account_data \
+         WHERE user_id = $1 AND room_id = $2 AND type = $3")
+    .bind(user_id)
+    .bind(room_id)
+    .bind(kind)
+    .optional(conn)
+    .await?;
+    row.map(|row| row.get(0)).transpose()
+}
+
+/// The profile of a user as `(field, JSON value)`.
+///
+/// # Errors
+///
+/// When the database fails.
+pub async fn profile(conn: &mut Conn, user_id: &str) -> Result<Vec<(String, String)>> {
+    sql("SELECT field, value FROM profiles WHERE user_id = $1 ORDER BY field")
+        .bind(user_id)
+        .map(conn, |row| Ok((row.get(0)?, row.get(1)?)))
+        .await
+}
+
+/// A stored filter (JSON as it was sent).
+///
+/// # Errors
+///
+/// When the database fails.
+pub async fn filter(conn: &mut Conn, user_id: &str, filter_id: &str) -> Result<Option<String>> {
+    let row = sql("SELECT json FROM filters WHERE user_id = $1 AND filter_id = $2")
+        .bind(user_id)
+        .bind(filter_id)
+        .optional(conn)
+        .await?;
+    row.map(|row| row.get(0)).transpose()
+}

@@ -1,0 +1,132 @@
+//! One effect that a user could name, as a value: what must hold, the rows to write, the facts that
+//! become true. The writer applies it wholly or not at all.
+
+use crate::{
+    account_data, accounts, events, facts::Fact, federation, memberships, receipts, rooms, state,
+    timeline,
+};
+
+/// Stands for a position that the commit will give: the fact's place in [`Change::facts`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct At(pub(crate) usize);
+
+/// Rows to write and what must hold for them to be written.
+#[derive(Clone, Debug, Default)]
+pub struct Change {
+    pub(crate) rooms: Vec<RoomClaim>,
+    pub(crate) claims: Vec<Claim>,
+    pub(crate) writes: Vec<Write>,
+    pub(crate) facts: Vec<Fact>,
+}
+
+/// The change was made for one version of a room and is void if another was committed meanwhile.
+#[derive(Clone, Debug)]
+pub(crate) struct RoomClaim {
+    pub(crate) room_id: String,
+    pub(crate) expected: i64,
+}
+
+/// A precondition that at most one change can win, in the whole deployment and for ever.
+#[derive(Clone, Debug)]
+pub enum Claim {
+    /// A device's transaction id for one endpoint path; the loser learns the winner's event id.
+    Transaction(events::ClientTransaction),
+    /// A user id is free. Writes the row.
+    NewUser(accounts::UserRow),
+    /// A room alias is free. Writes the row.
+    NewAlias(rooms::AliasRow),
+    /// A room id is not in use. Writes the row.
+    NewRoom(rooms::NewRoom),
+    /// A registration token has a use left. Counts it.
+    RegistrationToken {
+        /// The token.
+        token: String,
+        /// The present, to compare with its expiry.
+        now_ts: i64,
+    },
+    /// A row of the accounts that must still be there, and is removed: a one-time log-in token or a
+    /// user-interactive session.
+    Once(accounts::Once),
+    /// A refresh token without a successor gets this one.
+    Rotate(accounts::Rotation),
+}
+
+/// One row to write, by table family.
+#[derive(Clone, Debug)]
+pub enum Write {
+    /// Events, edges, relations, redactions.
+    Event(events::Write),
+    /// State nodes and current state.
+    State(state::Write),
+    /// Places in the timeline, unread numbers.
+    Timeline(timeline::Write),
+    /// Rooms, extremities, aliases, servers in rooms.
+    Room(rooms::Write),
+    /// Memberships.
+    Membership(memberships::Write),
+    /// Users, devices, tokens, sessions.
+    Account(accounts::Write),
+    /// Account data, profiles, filters.
+    AccountData(account_data::Write),
+    /// Receipts and read positions.
+    Receipt(receipts::Write),
+    /// Keys, destinations, transactions of other servers.
+    Federation(federation::Write),
+}
+
+impl Change {
+    /// An empty change.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Requires that the room is still at `expected` when the change is applied, and raises its
+    /// version by one.
+    pub fn require_room(&mut self, room_id: impl Into<String>, expected: i64) {
+        self.rooms.push(RoomClaim { room_id: room_id.into(), expected });
+    }
+
+    /// Adds a claim.
+    pub fn claim(&mut self, claim: Claim) {
+        self.claims.push(claim);
+    }
+
+    /// Adds a row.
+    pub fn write(&mut self, row: impl Into<Write>) {
+        self.writes.push(row.into());
+    }
+
+    /// Adds a fact, and returns the position that it will have.
+    pub fn fact(&mut self, fact: Fact) -> At {
+        self.facts.push(fact);
+        At(self.facts.len() - 1)
+    }
+}
+
+macro_rules! write_from {
+    ($($variant:ident($family:ident)),*) => {
+        $(impl From<$family::Write> for Write {
+            fn from(row: $family::Write) -> Self { Self::$variant(row) }
+        })*
+    };
+}
+
+write_from!(
+    Event(events),
+    State(state),
+    Timeline(timeline),
+    Room(rooms),
+    Membership(memberships),
+    Account(accounts),
+    AccountData(account_data),
+    Receipt(receipts),
+    Federation(federation)
+);
+
+impl At {
+    /// The position itself, when `base` is the position before the change's first fact.
+    pub(crate) fn after(self, base: i64) -> i64 {
+        base + 1 + i64::try_from(self.0).unwrap_or(i64::MAX - base - 1)
+    }
+}

@@ -1,0 +1,401 @@
+//! Events, their edges and relations, redactions, and the transaction ids of clients.
+
+use crate::{
+    bulk,
+    db::{Conn, Result, Row, Value, sql},
+};
+
+/// Bits of [`EventRow::flags`].
+pub mod flags {
+    /// Known without its place in the room's graph; has no `state_before`.
+    pub const OUTLIER: i16 = 1;
+    /// Failed authorisation by its auth events or by the state before it.
+    pub const REJECTED: i16 = 2;
+    /// Failed authorisation by the current state when it arrived: in the graph, not shown.
+    pub const SOFT_FAILED: i16 = 4;
+    /// Its `state_before` was computed while the room's state was only partially known.
+    pub const PARTIAL_STATE: i16 = 8;
+}
+
+/// A stored event.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EventRow {
+    /// The room.
+    pub room_id: String,
+    /// The event.
+    pub event_id: String,
+    /// The event type.
+    pub kind: String,
+    /// Present on state events.
+    pub state_key: Option<String>,
+    /// The sender.
+    pub sender: String,
+    /// Depth in the graph.
+    pub depth: i64,
+    /// The origin's time.
+    pub origin_server_ts: i64,
+    /// Our time when it was stored.
+    pub received_ts: i64,
+    /// Root of the state trie before the event; `None` for outliers.
+    pub state_before: Option<i64>,
+    /// See [`flags`].
+    pub flags: i16,
+    /// The redaction that was applied to `json`.
+    pub redacted_by: Option<String>,
+    /// The PDU as it is relayed.
+    pub json: String,
+}
+
+impl EventRow {
+    /// Whether a bit of [`flags`] is set.
+    #[must_use]
+    pub fn has(&self, flag: i16) -> bool {
+        self.flags & flag != 0
+    }
+}
+
+/// A client's transaction id and what came of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ClientTransaction {
+    /// The user.
+    pub user_id: String,
+    /// The device.
+    pub device_id: String,
+    /// The endpoint's path without the transaction id.
+    pub path: String,
+    /// The client's id.
+    pub txn_id: String,
+    /// The room of the event.
+    pub room_id: String,
+    /// The event that was sent.
+    pub event_id: String,
+    /// When.
+    pub created_ts: i64,
+}
+
+/// Rows of this family.
+#[derive(Clone, Debug)]
+pub enum Write {
+    /// Stores an event; of one that is known already, state and flags are replaced.
+    Put(Box<EventRow>),
+    /// Notes that `event_id` follows `prev_id`.
+    Edge {
+        /// The room.
+        room_id: String,
+        /// The earlier event, known or not.
+        prev_id: String,
+        /// The later event.
+        event_id: String,
+    },
+    /// Replaces the JSON of an event by its redacted form.
+    Redact {
+        /// The room.
+        room_id: String,
+        /// The redacted event.
+        event_id: String,
+        /// The redaction.
+        redacted_by: String,
+        /// The redacted PDU.
+        json: String,
+    },
+    /// Notes a redaction whose target is not known yet.
+    PendingRedaction {
+        /// The room.
+        room_id: String,
+        /// The event to be redacted.
+        target_id: String,
+        /// The redaction.
+        redaction_id: String,
+    },
+    /// Forgets the pending redactions of a target.
+    RedactionsDone {
+        /// The room.
+        room_id: String,
+        /// The event that arrived.
+        target_id: String,
+    },
+    /// Notes that an event relates to another.
+    Relation(RelationRow),
+}
+
+/// An event's relation to another (`m.relates_to`).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RelationRow {
+    /// The room.
+    pub room_id: String,
+    /// The event that is related to.
+    pub parent_id: String,
+    /// The relating event.
+    pub event_id: String,
+    /// `rel_type`.
+    pub rel_type: String,
+    /// The relating event's type.
+    pub kind: String,
+    /// The relating event's sender.
+    pub sender: String,
+}
+
+/// Writes the rows of a batch, each table at once and sorted by key.
+pub(crate) async fn apply(conn: &mut Conn, rows: Vec<Write>) -> Result<()> {
+    let (mut events, mut edges, mut relations, mut rest) = (vec![], vec![], vec![], vec![]);
+    for row in rows {
+        match row {
+            Write::Put(event) => events.push(*event),
+            Write::Edge { room_id, prev_id, event_id } => edges.push((room_id, prev_id, event_id)),
+            Write::Relation(relation) => relations.push(relation),
+            other => rest.push(other),
+        }
+    }
+    put_events(conn, events).await?;
+    put_edges(conn, edges).await?;
+    put_relations(conn, relations).await?;
+    for row in rest {
+        apply_one(conn, row).await?;
+    }
+    Ok(())
+}
+
+async fn put_events(conn: &mut Conn, events: Vec<EventRow>) -> Result<()> {
+    let rows = bulk::last_by_key(events, |e| (e.event_id.clone(), e.room_id.clone()));
+    let values = rows.into_iter().map(|e| -> Vec<Value> {
+        vec![
+            e.room_id.into(),
+            e.event_id.into(),
+            e.kind.into(),
+            e.state_key.into(),
+            e.sender.into(),
+            e.depth.into(),
+            e.origin_server_ts.into(),
+            e.received_ts.into(),
+            e.state_before.into(),
+            e.flags.into(),
+            e.redacted_by.into(),
+            e.json.into(),
+        ]
+    });
+    bulk::insert(
+        conn,
+        "INSERT INTO events (room_id, event_id, type, state_key, sender, depth, \
+         origin_server_ts, received_ts, state_before, flags, redacted_by, json)",
+        "ON CONFLICT (event_id, room_id) DO UPDATE SET \
+         state_before = excluded.state_before, flags = excluded.flags",
+        values.collect(),
+    )
+    .await
+}
+
+async fn put_edges(conn: &mut Conn, mut edges: Vec<(String, String, String)>) -> Result<()> {
+    edges.sort();
+    let values = edges
+        .into_iter()
+        .map(|(room, prev, event)| -> Vec<Value> { vec![room.into(), prev.into(), event.into()] });
+    bulk::insert(
+        conn,
+        "INSERT INTO event_edges (room_id, prev_id, event_id)",
+        "ON CONFLICT DO NOTHING",
+        values.collect(),
+    )
+    .await
+}
+
+async fn put_relations(conn: &mut Conn, rows: Vec<RelationRow>) -> Result<()> {
+    let values = rows.into_iter().map(|r| -> Vec<Value> {
+        vec![
+            r.room_id.into(),
+            r.parent_id.into(),
+            r.event_id.into(),
+            r.rel_type.into(),
+            r.kind.into(),
+            r.sender.into(),
+        ]
+    });
+    bulk::insert(
+        conn,
+        "INSERT INTO relations (room_id, parent_id, event_id, rel_type, type, sender)",
+        "ON CONFLICT DO NOTHING",
+        values.collect(),
+    )
+    .await
+}
+
+async fn apply_one(conn: &mut Conn, row: Write) -> Result<()> {
+    let statement = match row {
+        Write::Redact { room_id, event_id, redacted_by, json } => sql(
+            "UPDATE events SET redacted_by = $3, json = $4 WHERE event_id = $2 AND room_id = $1",
+        )
+        .bind(room_id)
+        .bind(event_id)
+        .bind(redacted_by)
+        .bind(json),
+        Write::PendingRedaction { room_id, target_id, redaction_id } => {
+            sql("INSERT INTO pending_redactions (room_id, target_id, redaction_id) \
+                 VALUES ($1, $2, $3) ON CONFLICT DO NOTHING")
+            .bind(room_id)
+            .bind(target_id)
+            .bind(redaction_id)
+        }
+        Write::RedactionsDone { room_id, target_id } => {
+            sql("DELETE FROM pending_redactions WHERE room_id = $1 AND target_id = $2")
+                .bind(room_id)
+                .bind(target_id)
+        }
+        Write::Put(_) | Write::Edge { .. } | Write::Relation(_) => return Ok(()),
+    };
+    statement.execute(conn).await?;
+    Ok(())
+}
+
+/// Claims a transaction id. `Some` is the winner's row when another had it first.
+pub(crate) async fn claim_transaction(
+    conn: &mut Conn,
+    txn: &ClientTransaction,
+) -> Result<Option<ClientTransaction>> {
+    let changed = sql("INSERT INTO client_transactions \
+         (user_id, device_id, path, txn_id, room_id, event_id, created_ts) \
+         VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT DO NOTHING")
+    .bind(&txn.user_id)
+    .bind(&txn.device_id)
+    .bind(&txn.path)
+    .bind(&txn.txn_id)
+    .bind(&txn.room_id)
+    .bind(&txn.event_id)
+    .bind(txn.created_ts)
+    .execute(conn)
+    .await?;
+    if changed == 1 {
+        return Ok(None);
+    }
+    transaction(conn, &txn.user_id, &txn.device_id, &txn.path, &txn.txn_id).await
+}
+
+/// What came of a client's transaction id.
+///
+/// # Errors
+///
+/// When the database fails.
+pub async fn transaction(
+    conn: &mut Conn,
+    user_id: &str,
+    device_id: &str,
+    path: &str,
+    txn_id: &str,
+) -> Result<Option<ClientTransaction>> {
+    let row = sql("SELECT room_id, event_id, created_ts FROM client_transactions \
+         WHERE user_id = $1 AND device_id = $2 AND path = $3 AND txn_id = $4")
+    .bind(user_id)
+    .bind(device_id)
+    .bind(path)
+    .bind(txn_id)
+    .optional(conn)
+    .await?;
+    row.map(|row| {
+        Ok(ClientTransaction {
+            user_id: user_id.to_owned(),
+            device_id: device_id.to_owned(),
+            path: path.to_owned(),
+            txn_id: txn_id.to_owned(),
+            room_id: row.get(0)?,
+            event_id: row.get(1)?,
+            created_ts: row.get(2)?,
+        })
+    })
+    .transpose()
+}
+
+/// Of `event_ids`, the transaction ids under which the device sent them, as `(event_id, txn_id)`.
+///
+/// # Errors
+///
+/// When the database fails.
+pub async fn transaction_ids(
+    conn: &mut Conn,
+    user_id: &str,
+    device_id: &str,
+    event_ids: &[String],
+) -> Result<Vec<(String, String)>> {
+    sql("SELECT event_id, txn_id FROM client_transactions \
+         WHERE event_id = ANY($1) AND user_id = $2 AND device_id = $3")
+    .bind(event_ids)
+    .bind(user_id)
+    .bind(device_id)
+    .map(conn, |row| Ok((row.get(0)?, row.get(1)?)))
+    .await
+}
+
+const COLUMNS: &str = "room_id, event_id, type, state_key, sender, depth, origin_server_ts, \
+                       received_ts, state_before, flags, redacted_by, json";
+
+pub(crate) fn event_row(row: &Row) -> Result<EventRow> {
+    Ok(EventRow {
+        room_id: row.get(0)?,
+        event_id: row.get(1)?,
+        kind: row.get(2)?,
+        state_key: row.get(3)?,
+        sender: row.get(4)?,
+        depth: row.get(5)?,
+        origin_server_ts: row.get(6)?,
+        received_ts: row.get(7)?,
+        state_before: row.get(8)?,
+        flags: row.get(9)?,
+        redacted_by: row.get(10)?,
+        json: row.get(11)?,
+    })
+}
+
+/// One event of a room.
+///
+/// # Errors
+///
+/// When the database fails.
+pub async fn get(conn: &mut Conn, room_id: &str, event_id: &str) -> Result<Option<EventRow>> {
+    Ok(get_many(conn, room_id, &[event_id.to_owned()]).await?.into_iter().next())
+}
+
+/// Those of `event_ids` that are events of the room, in no particular order.
+///
+/// # Errors
+///
+/// When the database fails.
+pub async fn get_many(
+    conn: &mut Conn,
+    room_id: &str,
+    event_ids: &[String],
+) -> Result<Vec<EventRow>> {
+    let text = format!("SELECT {COLUMNS} FROM events WHERE event_id = ANY($2) AND room_id = $1");
+    crate::db::composed(text, vec![room_id.into(), event_ids.into()]).map(conn, event_row).await
+}
+
+/// Events of the room that name one of `prev_ids` as their predecessor, as `(prev_id, event_id)`.
+///
+/// # Errors
+///
+/// When the database fails.
+pub async fn successors(
+    conn: &mut Conn,
+    room_id: &str,
+    prev_ids: &[String],
+) -> Result<Vec<(String, String)>> {
+    sql("SELECT prev_id, event_id FROM event_edges WHERE room_id = $1 AND prev_id = ANY($2)")
+        .bind(room_id)
+        .bind(prev_ids)
+        .map(conn, |row| Ok((row.get(0)?, row.get(1)?)))
+        .await
+}
+
+/// The redactions that wait for one of `target_ids`, as `(target_id, redaction_id)`.
+///
+/// # Errors
+///
+/// When the database fails.
+pub async fn pending_redactions(
+    conn: &mut Conn,
+    room_id: &str,
+    target_ids: &[String],
+) -> Result<Vec<(String, String)>> {
+    sql("SELECT target_id, redaction_id FROM pending_redactions \
+         WHERE room_id = $1 AND target_id = ANY($2)")
+    .bind(room_id)
+    .bind(target_ids)
+    .map(conn, |row| Ok((row.get(0)?, row.get(1)?)))
+    .await
+}

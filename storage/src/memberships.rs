@@ -1,0 +1,203 @@
+//! Who is what in which room, as this deployment knows it now.
+
+use crate::{
+    bulk,
+    change::At,
+    db::{Conn, Result, Row, Value, sql},
+};
+
+/// A user's membership of a room.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct MembershipRow {
+    /// The user.
+    pub user_id: String,
+    /// The room.
+    pub room_id: String,
+    /// `join`, `invite`, `knock`, `leave` or `ban`.
+    pub membership: String,
+    /// The `m.room.member` event.
+    pub event_id: String,
+    /// Who sent that event.
+    pub sender: String,
+    /// Whether the user is of this deployment.
+    pub local: bool,
+    /// Whether the user asked to forget the room.
+    pub forgotten: bool,
+    /// Where the membership changed last; ignored when written.
+    pub pos: i64,
+    /// The display name in the room.
+    pub display_name: Option<String>,
+    /// The avatar in the room.
+    pub avatar_url: Option<String>,
+    /// JSON array of stripped state, for invites and knocks.
+    pub stripped_state: Option<String>,
+}
+
+/// Rows of this family.
+#[derive(Clone, Debug)]
+pub enum Write {
+    /// A membership changed.
+    Put {
+        /// The new row.
+        row: MembershipRow,
+        /// The fact of the change.
+        at: At,
+    },
+    /// A user forgets a room that they are not in.
+    Forget {
+        /// The user.
+        user_id: String,
+        /// The room.
+        room_id: String,
+    },
+}
+
+/// Writes the rows of a batch; `base` is the position before each change's first fact.
+pub(crate) async fn apply(conn: &mut Conn, rows: Vec<(i64, Write)>) -> Result<()> {
+    let (mut puts, mut forgets) = (vec![], vec![]);
+    for (base, row) in rows {
+        match row {
+            Write::Put { mut row, at } => {
+                row.pos = at.after(base);
+                puts.push(row);
+            }
+            Write::Forget { user_id, room_id } => forgets.push((user_id, room_id)),
+        }
+    }
+    let puts = bulk::last_by_key(puts, |m| (m.user_id.clone(), m.room_id.clone()));
+    bulk::insert(
+        conn,
+        "INSERT INTO memberships (user_id, room_id, membership, event_id, sender, local, \
+         forgotten, pos, display_name, avatar_url, stripped_state)",
+        "ON CONFLICT (user_id, room_id) DO UPDATE SET membership = excluded.membership, \
+         event_id = excluded.event_id, sender = excluded.sender, forgotten = excluded.forgotten, \
+         pos = excluded.pos, display_name = excluded.display_name, \
+         avatar_url = excluded.avatar_url, stripped_state = excluded.stripped_state",
+        puts.into_iter().map(values).collect(),
+    )
+    .await?;
+    for (user_id, room_id) in forgets {
+        sql("UPDATE memberships SET forgotten = 1 WHERE user_id = $1 AND room_id = $2 \
+             AND membership IN ('leave', 'ban')")
+        .bind(user_id)
+        .bind(room_id)
+        .execute(conn)
+        .await?;
+    }
+    Ok(())
+}
+
+fn values(m: MembershipRow) -> Vec<Value> {
+    vec![
+        m.user_id.into(),
+        m.room_id.into(),
+        m.membership.into(),
+        m.event_id.into(),
+        m.sender.into(),
+        m.local.into(),
+        m.forgotten.into(),
+        m.pos.into(),
+        m.display_name.into(),
+        m.avatar_url.into(),
+        m.stripped_state.into(),
+    ]
+}
+
+const COLUMNS: &str = "user_id, room_id, membership, event_id, sender, local, forgotten, pos, \
+                       display_name, avatar_url, stripped_state";
+
+fn membership_row(row: &Row) -> Result<MembershipRow> {
+    Ok(MembershipRow {
+        user_id: row.get(0)?,
+        room_id: row.get(1)?,
+        membership: row.get(2)?,
+        event_id: row.get(3)?,
+        sender: row.get(4)?,
+        local: row.get(5)?,
+        forgotten: row.get(6)?,
+        pos: row.get(7)?,
+        display_name: row.get(8)?,
+        avatar_url: row.get(9)?,
+        stripped_state: row.get(10)?,
+    })
+}
+
+/// A user's membership of a room.
+///
+/// # Errors
+///
+/// When the database fails.
+pub async fn get(conn: &mut Conn, user_id: &str, room_id: &str) -> Result<Option<MembershipRow>> {
+    let text = format!("SELECT {COLUMNS} FROM memberships WHERE user_id = $1 AND room_id = $2");
+    let values = vec![user_id.into(), room_id.into()];
+    let rows = crate::db::composed(text, values).map(conn, membership_row).await?;
+    Ok(rows.into_iter().next())
+}
+
+/// Every membership of a user, in the order in which they changed.
+///
+/// # Errors
+///
+/// When the database fails.
+pub async fn of_user(conn: &mut Conn, user_id: &str) -> Result<Vec<MembershipRow>> {
+    let text = format!("SELECT {COLUMNS} FROM memberships WHERE user_id = $1 ORDER BY pos");
+    crate::db::composed(text, vec![user_id.into()]).map(conn, membership_row).await
+}
+
+/// The members of a room with one of the given memberships.
+///
+/// # Errors
+///
+/// When the database fails.
+pub async fn of_room(
+    conn: &mut Conn,
+    room_id: &str,
+    memberships: &[String],
+) -> Result<Vec<MembershipRow>> {
+    let text = format!(
+        "SELECT {COLUMNS} FROM memberships WHERE room_id = $1 AND membership = ANY($2) \
+         ORDER BY user_id"
+    );
+    let values = vec![room_id.into(), memberships.into()];
+    crate::db::composed(text, values).map(conn, membership_row).await
+}
+
+/// Users of this deployment that are joined to a room.
+///
+/// # Errors
+///
+/// When the database fails.
+pub async fn local_joined(conn: &mut Conn, room_id: &str) -> Result<Vec<String>> {
+    sql("SELECT user_id FROM memberships \
+         WHERE room_id = $1 AND local = 1 AND membership = 'join' ORDER BY user_id")
+    .bind(room_id)
+    .map(conn, |row| row.get(0))
+    .await
+}
+
+/// The rooms that a user is joined to.
+///
+/// # Errors
+///
+/// When the database fails.
+pub async fn joined_rooms(conn: &mut Conn, user_id: &str) -> Result<Vec<String>> {
+    sql("SELECT room_id FROM memberships WHERE user_id = $1 AND membership = 'join'")
+        .bind(user_id)
+        .map(conn, |row| row.get(0))
+        .await
+}
+
+/// The rooms that both users are joined to.
+///
+/// # Errors
+///
+/// When the database fails.
+pub async fn shared_rooms(conn: &mut Conn, user_id: &str, other_id: &str) -> Result<Vec<String>> {
+    sql("SELECT a.room_id FROM memberships a JOIN memberships b ON b.room_id = a.room_id \
+         WHERE a.user_id = $1 AND a.membership = 'join' \
+         AND b.user_id = $2 AND b.membership = 'join'")
+    .bind(user_id)
+    .bind(other_id)
+    .map(conn, |row| row.get(0))
+    .await
+}

@@ -1,0 +1,205 @@
+//! The database of a deployment, opened: reads by connections, writes through the writer.
+
+use std::{
+    fs::{File, TryLockError},
+    path::Path,
+    sync::Arc,
+    time::Duration,
+};
+
+use sqlx::{SqlitePool, sqlite::SqlitePoolOptions};
+use tokio::{
+    sync::{Mutex, mpsc, oneshot},
+    task::JoinHandle,
+};
+
+use crate::{
+    change::Change,
+    db::{self, Conn, Db, DbError, Result, sql},
+    facts,
+    feed::Feed,
+    migrations,
+    writer::{CommitError, Committed, Pending, Writer},
+};
+
+/// How many changes may wait for the writer before their callers wait to hand them over.
+const QUEUE: usize = 1024;
+
+/// How often a SQLite file takes in its write-ahead log.
+const CHECKPOINT_EVERY: Duration = Duration::from_secs(2);
+
+/// How often the counter is looked at for what other processes committed.
+const POLL_EVERY: Duration = Duration::from_millis(500);
+
+/// How to open a database.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// `sqlite:PATH` or `postgres://…`.
+    pub url: String,
+    /// Connections for reading (SQLite) or in all (PostgreSQL).
+    pub max_connections: u32,
+    /// A name for this start of this process that no other has.
+    pub instance: String,
+}
+
+/// An opened database.
+#[derive(Clone, Debug)]
+pub struct Storage {
+    db: Db,
+    feed: Feed,
+    queue: Arc<Mutex<Option<mpsc::Sender<Pending>>>>,
+    submit: mpsc::WeakSender<Pending>,
+    tasks: Arc<Mutex<Vec<JoinHandle<()>>>>,
+    writer: Arc<Mutex<Option<JoinHandle<()>>>>,
+    _lock: Option<Arc<File>>,
+}
+
+impl Storage {
+    /// Opens and migrates a database, and starts its writer.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be reached, is held by another process (SQLite), or is of a newer version.
+    pub async fn open(options: Options) -> Result<Self> {
+        let lock = lock_file(&options.url)?;
+        let db = Db::open(&options.url, options.max_connections).await?;
+        migrations::run(&db).await?;
+        let head = facts::head(&mut db.read().await?).await?;
+        let feed = Feed::new(head);
+        let (queue, pending) = mpsc::channel(QUEUE);
+        let writer =
+            Writer { db: db.clone(), feed: feed.clone(), instance: options.instance, batch: 0 };
+        let writer = tokio::spawn(writer.run(pending));
+        let background = match options.url.strip_prefix("sqlite:") {
+            Some(path) => tokio::spawn(checkpoints(checkpointer(Path::new(path)).await?)),
+            None => tokio::spawn(polls(db.clone(), feed.clone())),
+        };
+        Ok(Self {
+            db,
+            feed,
+            submit: queue.downgrade(),
+            queue: Arc::new(Mutex::new(Some(queue))),
+            tasks: Arc::new(Mutex::new(vec![background])),
+            writer: Arc::new(Mutex::new(Some(writer))),
+            _lock: lock,
+        })
+    }
+
+    /// The pools.
+    #[must_use]
+    pub fn db(&self) -> &Db {
+        &self.db
+    }
+
+    /// Where facts are published.
+    #[must_use]
+    pub fn feed(&self) -> &Feed {
+        &self.feed
+    }
+
+    /// A connection for single statements.
+    ///
+    /// # Errors
+    ///
+    /// When no connection becomes free in time.
+    pub async fn read(&self) -> Result<Conn> {
+        self.db.read().await
+    }
+
+    /// A connection whose statements all see one moment. Never held while waiting for anything but
+    /// the database.
+    ///
+    /// # Errors
+    ///
+    /// When no connection becomes free in time.
+    pub async fn snapshot(&self) -> Result<Conn> {
+        self.db.snapshot().await
+    }
+
+    /// Applies a change, wholly or not at all. When this returns `Ok`, it is on disk and published.
+    ///
+    /// # Errors
+    ///
+    /// [`CommitError`]; nothing was written then, except that after [`CommitError::Db`] of an
+    /// interrupted commit the outcome could not be looked up.
+    pub async fn commit(&self, change: Change) -> Result<Committed, CommitError> {
+        let (reply, outcome) = oneshot::channel();
+        let queue = self.submit.upgrade().ok_or(CommitError::Stopped)?;
+        queue.send(Pending { change, reply }).await.map_err(|_| CommitError::Stopped)?;
+        drop(queue);
+        outcome.await.unwrap_or(Err(CommitError::Stopped))
+    }
+
+    /// A value of the deployment's own, made once: stored as `value` if `key` has none, and the
+    /// stored one is returned.
+    ///
+    /// # Errors
+    ///
+    /// When the database fails.
+    pub async fn meta(&self, key: &str, value: &str) -> Result<String> {
+        let mut conn = self.db.write().await?;
+        sql("INSERT INTO meta (key, value) VALUES ($1, $2) ON CONFLICT DO NOTHING")
+            .bind(key)
+            .bind(value)
+            .execute(&mut conn)
+            .await?;
+        let row =
+            sql("SELECT value FROM meta WHERE key = $1").bind(key).optional(&mut conn).await?;
+        let stored = row.map_or(Ok(value.to_owned()), |row| row.get(0))?;
+        conn.commit().await?;
+        Ok(stored)
+    }
+
+    /// Applies what is queued, stops the writer and closes the database.
+    pub async fn close(&self) {
+        drop(self.queue.lock().await.take());
+        if let Some(writer) = self.writer.lock().await.take() {
+            let _ = writer.await;
+        }
+        for task in self.tasks.lock().await.drain(..) {
+            task.abort();
+            let _ = task.await;
+        }
+        self.db.close().await;
+    }
+}
+
+/// One process per SQLite file: two would not hear of each other's commits.
+fn lock_file(url: &str) -> Result<Option<Arc<File>>> {
+    let Some(path) = url.strip_prefix("sqlite:") else { return Ok(None) };
+    let path = format!("{path}.lock");
+    let unavailable = |reason: String| DbError::Unavailable(format!("{path}: {reason}"));
+    let file = File::create(&path).map_err(|error| unavailable(error.to_string()))?;
+    match file.try_lock() {
+        Ok(()) => Ok(Some(Arc::new(file))),
+        Err(TryLockError::WouldBlock) => {
+            Err(unavailable("another process has the database".into()))
+        }
+        Err(TryLockError::Error(error)) => Err(unavailable(error.to_string())),
+    }
+}
+
+async fn checkpointer(path: &Path) -> Result<SqlitePool> {
+    let options = SqlitePoolOptions::new().max_connections(1).idle_timeout(None);
+    Ok(options.connect_with(db::sqlite_options(path)).await?)
+}
+
+async fn checkpoints(pool: SqlitePool) {
+    let mut ticks = tokio::time::interval(CHECKPOINT_EVERY);
+    loop {
+        ticks.tick().await;
+        if let Err(error) = db::checkpoint(&pool).await {
+            tracing::warn!(%error, "the write-ahead log could not be taken in");
+        }
+    }
+}
+
+async fn polls(db: Db, feed: Feed) {
+    let mut ticks = tokio::time::interval(POLL_EVERY);
+    loop {
+        ticks.tick().await;
+        if let Err(error) = feed.poll(&db).await {
+            tracing::warn!(%error, "the counter of positions could not be read");
+        }
+    }
+}
