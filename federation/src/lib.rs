@@ -5,6 +5,13 @@ mod body;
 pub mod client;
 pub mod config;
 mod connector;
+pub mod discovery;
+pub mod dns;
+pub mod lookup;
+#[cfg(test)]
+mod test_clock;
 #[cfg(test)]
 mod test_server;
 pub mod tls;
+pub mod well_known;
+pub mod well_known_fetch;
