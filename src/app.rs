@@ -17,7 +17,9 @@ use crate::{
 };
 
 /// How long requests that are being answered may hold up an exit.
-const DRAIN_LIMIT: Duration = Duration::from_secs(8);
+const DRAIN_LIMIT: Duration = Duration::from_secs(5);
+
+const VERSION: &str = env!("CARGO_PKG_VERSION");
 
 /// Runs the server until a signal stops it.
 pub(crate) fn run(source: Source) -> anyhow::Result<()> {
@@ -35,8 +37,9 @@ async fn serve(source: Source, config: Config, level: LogLevel) -> anyhow::Resul
     make_data_directory(&config.data_dir)?;
     let tls = federation_tls(&config).await?;
     let listeners = Listeners::bind(&config)?;
-    announce(&config, &listeners)?;
+    let addresses = listeners.describe(&config);
     let server = listeners.answer(&config, tls.as_ref(), &shutdown)?;
+    cli::print(&addresses)?;
 
     while signals.next().await == Request::Reload {
         reload(&source, &level, tls.as_ref()).await;
@@ -102,21 +105,19 @@ impl Listeners {
         }
         Ok(server)
     }
-}
 
-/// Says on standard output where the server can be reached.
-fn announce(config: &Config, listeners: &Listeners) -> anyhow::Result<()> {
-    let mut text = format!("Starling {} for {}\n", env!("CARGO_PKG_VERSION"), config.server_name);
-    for listener in &listeners.client {
-        text.push_str(&format!("  client API      {}\n", listener.url(false)));
+    /// What a person who starts the server wants to know.
+    fn describe(&self, config: &Config) -> String {
+        let mut text = format!("Starling {VERSION} for {}\n", config.server_name);
+        for listener in &self.client {
+            text.push_str(&format!("  client API      {}\n", listener.url(false)));
+        }
+        for listener in &self.federation {
+            let url = listener.url(config.federation.tls.enabled);
+            text.push_str(&format!("  federation API  {url}\n"));
+        }
+        text
     }
-    for listener in &listeners.federation {
-        text.push_str(&format!(
-            "  federation API  {}\n",
-            listener.url(config.federation.tls.enabled)
-        ));
-    }
-    cli::print(&text)
 }
 
 /// Applies what can change while the server runs. A configuration that is wrong changes nothing.

@@ -1,0 +1,9 @@
+//! The program from outside: its command line, its listeners, and what signals do to it.
+
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
+
+mod command_line;
+mod limits;
+mod process;
+mod proxies;
+mod signals;

@@ -1,0 +1,56 @@
+//! Behind a proxy: Unix sockets, a server API without TLS; and what requests leave in the log.
+
+use std::os::unix::{fs::PermissionsExt as _, net::UnixListener};
+
+use rustix::process::Signal;
+
+use crate::process::{Server, http};
+
+#[tokio::test]
+async fn a_unix_socket_answers_and_is_removed_at_the_end() {
+    let directory = tempfile::tempdir().unwrap();
+    let socket = directory.path().join("client.sock");
+    drop(UnixListener::bind(&socket).unwrap());
+    assert!(socket.exists(), "a socket is left over, as after a crash");
+
+    let address = format!("unix:{}", socket.display());
+    let mut server = Server::start_in(directory, &[("STARLING__CLIENT__LISTEN", &address)]).await;
+    assert_eq!(server.client, address);
+    let client = reqwest::Client::builder().unix_socket(socket.as_path()).build().unwrap();
+    let response = client.get("http://localhost/health/ready").send().await.unwrap();
+    assert_eq!(response.status(), 200);
+    let mode = socket.metadata().unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o660);
+
+    server.signal(Signal::TERM);
+    assert_eq!(server.exit_code().await, Some(0));
+    assert!(!socket.exists());
+}
+
+#[tokio::test]
+async fn the_server_api_can_leave_tls_to_a_proxy() {
+    let server = Server::start(&[("STARLING__FEDERATION__TLS__ENABLED", "false")]).await;
+    assert!(server.federation.starts_with("http://"), "{}", server.federation);
+    http().get(&server.federation).send().await.unwrap();
+    assert!(!server.path("data/federation.key").exists());
+}
+
+#[tokio::test]
+async fn requests_are_logged_with_their_id_and_without_their_secrets() {
+    let server = Server::start(&[("STARLING__LOG__FORMAT", "json")]).await;
+    let response = http()
+        .get(format!("{}/nowhere/secret1?access_token=secret2", server.client))
+        .header("authorization", "Bearer secret3")
+        .header("x-request-id", "forged")
+        .send()
+        .await
+        .unwrap();
+    let id = response.headers()["x-request-id"].to_str().unwrap();
+    server.wait_for_log(id).await;
+    let log = server.log();
+    let line = log.lines().find(|line| line.contains(id)).unwrap();
+    let line: serde_json::Value = serde_json::from_str(line).unwrap();
+    assert_eq!(line["status"], 404);
+    assert_eq!(line["span"]["method"], "GET");
+    assert!(!log.contains("secret") && !log.contains("forged"), "{log}");
+}

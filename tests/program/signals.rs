@@ -1,0 +1,91 @@
+//! SIGTERM stops the server with all answers given; SIGHUP changes what can change.
+
+use std::fs;
+
+use reqwest::tls::TlsInfo;
+use rustix::process::Signal;
+use tokio::{io::AsyncWriteExt as _, net::TcpStream};
+
+use crate::process::{Server, http};
+
+async fn certificate(server: &Server) -> Vec<u8> {
+    let response = http().get(&server.federation).send().await.unwrap();
+    let info = response.extensions().get::<TlsInfo>().unwrap();
+    info.peer_certificate().unwrap().to_vec()
+}
+
+#[tokio::test]
+async fn health_tells_that_the_server_lives_and_is_ready() {
+    let server = Server::start(&[]).await;
+    for check in ["live", "ready"] {
+        let response =
+            http().get(format!("{}/health/{check}", server.client)).send().await.unwrap();
+        assert_eq!(response.status(), 200);
+        assert_eq!(response.text().await.unwrap(), check);
+    }
+}
+
+#[tokio::test]
+async fn sigterm_ends_with_success_though_connections_are_open() {
+    let mut server = Server::start(&[]).await;
+    let client = http();
+    client.get(format!("{}/health/live", server.client)).send().await.unwrap();
+    let address = server.client.trim_start_matches("http://").to_owned();
+    let mut idle = TcpStream::connect(address).await.unwrap();
+    idle.write_all(b"GET /health/live HT").await.unwrap();
+    server.signal(Signal::TERM);
+    assert_eq!(server.exit_code().await, Some(0));
+    assert!(client.get(&server.client).send().await.is_err());
+}
+
+#[tokio::test]
+async fn sigint_ends_with_success() {
+    let mut server = Server::start(&[]).await;
+    server.signal(Signal::INT);
+    assert_eq!(server.exit_code().await, Some(0));
+}
+
+#[tokio::test]
+async fn sighup_loads_a_new_certificate() {
+    let (server, other) = (Server::start(&[]).await, Server::start(&[]).await);
+    let before = certificate(&server).await;
+    for file in ["data/federation.crt", "data/federation.key"] {
+        fs::copy(other.path(file), server.path(file)).unwrap();
+    }
+    assert_eq!(certificate(&server).await, before);
+    server.signal(Signal::HUP);
+    server.wait_for_log("configuration reloaded").await;
+    assert_eq!(certificate(&server).await, certificate(&other).await);
+    assert_ne!(certificate(&server).await, before);
+}
+
+#[tokio::test]
+async fn sighup_changes_the_log_level() {
+    let directory = tempfile::tempdir().unwrap();
+    fs::write(directory.path().join("starling.toml"), "log.level = 'info'").unwrap();
+    let server = Server::start_in(directory, &[]).await;
+    let health = format!("{}/health/live", server.client);
+    http().get(&health).send().await.unwrap();
+    fs::write(server.path("starling.toml"), "log.level = 'debug'").unwrap();
+    server.signal(Signal::HUP);
+    server.wait_for_log("configuration reloaded").await;
+    assert!(!server.log().contains("/health/live"));
+    http().get(&health).send().await.unwrap();
+    server.wait_for_log("/health/live").await;
+}
+
+#[tokio::test]
+async fn a_wrong_configuration_at_sighup_changes_nothing() {
+    let directory = tempfile::tempdir().unwrap();
+    fs::write(directory.path().join("starling.toml"), "log.level = 'info'").unwrap();
+    let server = Server::start_in(directory, &[]).await;
+    let before = certificate(&server).await;
+    fs::write(server.path("starling.toml"), "log.levle = 'debug'").unwrap();
+    server.signal(Signal::HUP);
+    server.wait_for_log("log.levle").await;
+    fs::write(server.path("starling.toml"), "").unwrap();
+    fs::write(server.path("data/federation.crt"), "nonsense").unwrap();
+    server.signal(Signal::HUP);
+    server.wait_for_log("federation.crt").await;
+    assert_eq!(certificate(&server).await, before);
+}
