@@ -15,6 +15,9 @@ pub mod remote;
 pub mod rng;
 
 pub mod events;
+pub mod state;
+
+pub mod rooms;
 
 pub use config::Config;
 

@@ -1,0 +1,3 @@
+//! Rooms: what may happen in them and what state they are in.
+
+pub mod versions;
