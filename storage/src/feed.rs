@@ -10,7 +10,7 @@ use crate::{
 };
 
 /// How many commits a slow listener may lag behind before it has to read from the table.
-const CAPACITY: usize = 1024;
+const CAPACITY: usize = 256;
 
 /// How many facts are read from the table at a time.
 const PAGE: i64 = 1000;

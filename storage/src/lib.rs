@@ -22,6 +22,8 @@ pub mod receipts;
 pub mod rooms;
 pub mod state;
 pub mod storage;
+#[cfg(feature = "test-support")]
+pub mod test_support;
 pub mod timeline;
 pub mod writer;
 

@@ -1,0 +1,169 @@
+//! What is written is read back the same on both databases.
+
+use starling_storage::{
+    Change, Fact, events,
+    memberships::{self, MembershipRow},
+    rooms::{self, ServerUpdate},
+    state,
+    test_support::TempDatabase,
+    timeline::{self, Direction, Entry},
+};
+
+use crate::{account_data, event_row, message, new_room, on_each};
+
+#[tokio::test]
+async fn strings_with_nul_survive() {
+    on_each(|storage| async move {
+        let mut change = Change::new();
+        let mut row = event_row("!r", "$1", 1);
+        row.state_key = Some("a\0b\u{10FFFF}0".to_owned());
+        change.write(events::Write::Put(Box::new(row.clone())));
+        storage.commit(change).await.unwrap();
+        let mut conn = storage.read().await.unwrap();
+        assert_eq!(events::get(&mut conn, "!r", "$1").await.unwrap(), Some(row));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn an_event_is_read_by_its_room_only() {
+    on_each(|storage| async move {
+        let mut change = Change::new();
+        for room in ["!r", "!s"] {
+            let mut row = event_row(room, "$same", 1);
+            row.sender = format!("@{room}");
+            change.write(events::Write::Put(Box::new(row)));
+        }
+        storage.commit(change).await.unwrap();
+        let mut conn = storage.read().await.unwrap();
+        let row = events::get(&mut conn, "!s", "$same").await.unwrap().unwrap();
+        assert_eq!(row.sender, "@!s");
+        assert!(events::get(&mut conn, "!t", "$same").await.unwrap().is_none());
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn history_goes_before_the_timeline_in_the_order_of_depth() {
+    on_each(|storage| async move {
+        storage.commit(new_room("!r")).await.unwrap();
+        for (n, id) in ["$a", "$b", "$c"].iter().enumerate() {
+            let expected = i64::try_from(n).unwrap() + 1;
+            let change = message("!r", id, expected);
+            storage.commit(change).await.unwrap();
+        }
+        let mut change = Change::new();
+        for (id, depth) in [("$y", 0), ("$x", -1)] {
+            change.write(events::Write::Put(Box::new(event_row("!r", id, depth))));
+            let entry = Entry {
+                room_id: "!r".to_owned(),
+                event_id: id.to_owned(),
+                depth,
+                ..Entry::default()
+            };
+            change.write(timeline::Write::Backfill(entry));
+        }
+        storage.commit(change).await.unwrap();
+        let mut conn = storage.read().await.unwrap();
+        let newest = timeline::newest(&mut conn, "!r", 0, i64::MAX, 10).await.unwrap();
+        assert_eq!(newest.len(), 3, "/sync never shows history as new");
+        let from = (i64::MAX, i64::MAX);
+        let page = timeline::page(&mut conn, "!r", from, Direction::Backward, 10).await.unwrap();
+        let ids: Vec<_> = page.iter().map(|(e, t)| (&*e.event_id, t.pos)).collect();
+        assert_eq!(ids, [("$c", 3), ("$b", 2), ("$a", 1), ("$y", -1), ("$x", -2)]);
+        let page = timeline::page(&mut conn, "!r", (0, -1), Direction::Forward, 2).await.unwrap();
+        let ids: Vec<_> = page.iter().map(|(e, _)| &*e.event_id).collect();
+        assert_eq!(ids, ["$a", "$b"]);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_server_is_owed_what_happens_while_it_is_in_the_room() {
+    on_each(|storage| async move {
+        storage.commit(new_room("!r")).await.unwrap();
+        // before, join, during, leave, after, rejoin, again
+        for (n, members) in [None, Some(1), None, Some(0), None, Some(2), None].iter().enumerate() {
+            let expected = i64::try_from(n).unwrap() + 1;
+            let mut change = message("!r", &format!("${n}"), expected);
+            if let Some(joined_members) = *members {
+                let at = change.fact(Fact::State { room_id: "!r".to_owned() });
+                change.write(rooms::Write::Server(ServerUpdate {
+                    room_id: "!r".to_owned(),
+                    server: "far".to_owned(),
+                    joined_members,
+                    at,
+                }));
+            }
+            storage.commit(change).await.unwrap();
+            let mut conn = storage.read().await.unwrap();
+            let owed = timeline::owed_to(&mut conn, "far", 0, i64::MAX, 100).await.unwrap();
+            let ids: Vec<_> = owed.iter().map(|(e, _)| e.event_id.clone()).collect();
+            let want: &[&str] = match n {
+                0 | 1 => &[],
+                2 => &["$2"],
+                3 | 4 => &["$2", "$3"],
+                5 => &[],
+                _ => &["$6"],
+            };
+            assert_eq!(ids, want, "after step {n}");
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn memberships_and_state_are_replaced() {
+    on_each(|storage| async move {
+        for (membership, event) in [("invite", Some("$1")), ("join", Some("$2")), ("leave", None)] {
+            let mut change = Change::new();
+            let at = change.fact(Fact::State { room_id: "!r".to_owned() });
+            let row = MembershipRow {
+                user_id: "@a:b".to_owned(),
+                room_id: "!r".to_owned(),
+                membership: membership.to_owned(),
+                local: true,
+                ..MembershipRow::default()
+            };
+            change.write(memberships::Write::Put { row, at });
+            change.write(state::Write::Current {
+                room_id: "!r".to_owned(),
+                kind: "m.room.member".to_owned(),
+                state_key: "@a:b".to_owned(),
+                event_id: event.map(ToOwned::to_owned),
+            });
+            let pos = storage.commit(change).await.unwrap().pos(at);
+            let mut conn = storage.read().await.unwrap();
+            let row = memberships::get(&mut conn, "@a:b", "!r").await.unwrap().unwrap();
+            assert_eq!((&*row.membership, row.pos), (membership, pos));
+            let current = state::current(&mut conn, "!r", "m.room.member", "@a:b").await.unwrap();
+            assert_eq!(current.as_deref(), event);
+            let joined = memberships::joined_rooms(&mut conn, "@a:b").await.unwrap();
+            assert_eq!(joined.len(), usize::from(membership == "join"));
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn one_process_has_a_sqlite_file() {
+    let database = TempDatabase::sqlite().unwrap();
+    let storage = database.open().await.unwrap();
+    let error = database.open().await.unwrap_err().to_string();
+    assert!(error.contains("another process has the database"), "{error}");
+    storage.commit(account_data("@a:b", 1)).await.unwrap();
+    storage.close().await;
+    drop(storage);
+    let storage = database.open().await.unwrap();
+    assert_eq!(storage.feed().head(), 1);
+    storage.close().await;
+}
+
+#[tokio::test]
+async fn a_value_of_the_deployment_is_made_once() {
+    on_each(|storage| async move {
+        assert_eq!(storage.meta("secret", "one").await.unwrap(), "one");
+        assert_eq!(storage.meta("secret", "two").await.unwrap(), "one");
+    })
+    .await;
+}

@@ -1,0 +1,147 @@
+//! Claims, conflicts, and bad changes among good ones.
+
+use starling_storage::{
+    Change, Claim, CommitError, Fact,
+    accounts::{self, UserRow},
+    events::{self, ClientTransaction},
+    rooms,
+    timeline::{self, Entry},
+};
+use tokio::task::JoinSet;
+
+use crate::{account_data, message, new_room, on_each};
+
+fn transaction(event_id: &str) -> ClientTransaction {
+    ClientTransaction {
+        user_id: "@a:b".to_owned(),
+        device_id: "D".to_owned(),
+        path: "send".to_owned(),
+        txn_id: "1".to_owned(),
+        room_id: "!r".to_owned(),
+        event_id: event_id.to_owned(),
+        created_ts: 7,
+    }
+}
+
+#[tokio::test]
+async fn a_room_takes_one_change_per_version() {
+    on_each(|storage| async move {
+        storage.commit(new_room("!r")).await.unwrap();
+        storage.commit(message("!r", "$1", 1)).await.unwrap();
+        let stale = storage.commit(message("!r", "$2", 1)).await;
+        assert!(matches!(stale, Err(CommitError::Conflict)));
+        storage.commit(message("!r", "$3", 2)).await.unwrap();
+        let mut conn = storage.read().await.unwrap();
+        assert_eq!(rooms::get(&mut conn, "!r").await.unwrap().unwrap().version, 3);
+        assert!(events::get(&mut conn, "!r", "$2").await.unwrap().is_none());
+        let page = timeline::newest(&mut conn, "!r", 0, i64::MAX, 10).await.unwrap();
+        let ids: Vec<_> = page.iter().map(|(e, entry)| (&*e.event_id, entry.pos)).collect();
+        assert_eq!(ids, [("$3", 2), ("$1", 1)]);
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_transaction_id_has_one_winner() {
+    on_each(|storage| async move {
+        storage.commit(new_room("!r")).await.unwrap();
+        let mut tasks = JoinSet::new();
+        for n in 0..20 {
+            let storage = storage.clone();
+            tasks.spawn(async move {
+                let mut change = account_data("@a:b", n);
+                change.claim(Claim::Transaction(transaction(&format!("${n}"))));
+                (n, storage.commit(change).await)
+            });
+        }
+        let outcomes = tasks.join_all().await;
+        let winners: Vec<_> = outcomes.iter().filter(|(_, r)| r.is_ok()).map(|(n, _)| n).collect();
+        assert_eq!(winners.len(), 1);
+        for (_, outcome) in outcomes.iter().filter(|(_, r)| r.is_err()) {
+            match outcome {
+                Err(CommitError::TransactionTaken(t)) => {
+                    assert_eq!(t.event_id, format!("${}", winners[0]));
+                }
+                other => panic!("unexpected {other:?}"),
+            }
+        }
+        assert_eq!(storage.feed().head(), 1, "losers write nothing");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_user_id_is_given_once() {
+    on_each(|storage| async move {
+        let register = |hash: &str| {
+            let mut change = Change::new();
+            change.claim(Claim::NewUser(UserRow {
+                user_id: "@a:b".to_owned(),
+                password_hash: Some(hash.to_owned()),
+                ..UserRow::default()
+            }));
+            change
+        };
+        let (one, two) = tokio::join!(storage.commit(register("1")), storage.commit(register("2")));
+        assert!(one.is_ok());
+        assert!(matches!(two, Err(CommitError::NameTaken)));
+        let mut conn = storage.read().await.unwrap();
+        let user = accounts::user(&mut conn, "@a:b").await.unwrap().unwrap();
+        assert_eq!(user.password_hash.as_deref(), Some("1"));
+    })
+    .await;
+}
+
+/// The timeline has a place for this event already: an error of the statement, not a lost claim.
+fn repeated_place() -> Change {
+    let mut change = Change::new();
+    let at = change.fact(Fact::State { room_id: "!s".to_owned() });
+    let entry =
+        Entry { room_id: "!s".to_owned(), event_id: "$taken".to_owned(), ..Entry::default() };
+    change.write(timeline::Write::Append { entry, at });
+    change
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_bad_change_does_not_take_others_with_it() {
+    on_each(|storage| async move {
+        for room in ["!r", "!s"] {
+            storage.commit(new_room(room)).await.unwrap();
+        }
+        storage.commit(message("!s", "$taken", 1)).await.unwrap();
+        let mut tasks = JoinSet::new();
+        for n in 0..40 {
+            let storage = storage.clone();
+            tasks.spawn(async move {
+                let change = if n % 10 == 3 { repeated_place() } else { account_data("@a:b", n) };
+                (n, storage.commit(change).await)
+            });
+        }
+        for (n, outcome) in tasks.join_all().await {
+            match outcome {
+                Ok(_) => assert_ne!(n % 10, 3),
+                Err(CommitError::Db(_)) => assert_eq!(n % 10, 3),
+                Err(other) => panic!("unexpected {other:?}"),
+            }
+        }
+        assert_eq!(storage.feed().head(), 1 + 36);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_closed_storage_has_written_what_it_took() {
+    on_each(|storage| async move {
+        let mut tasks = JoinSet::new();
+        for n in 0..50 {
+            let storage = storage.clone();
+            tasks.spawn(async move { storage.commit(account_data("@a:b", n)).await });
+        }
+        let outcomes = tasks.join_all().await;
+        assert!(outcomes.iter().all(Result::is_ok));
+        storage.close().await;
+        let late = storage.commit(account_data("@a:b", 99)).await;
+        assert!(matches!(late, Err(CommitError::Stopped)));
+    })
+    .await;
+}
