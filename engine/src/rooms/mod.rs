@@ -1,3 +1,10 @@
 //! Rooms: what may happen in them and what state they are in.
 
 pub mod versions;
+
+pub mod authorize;
+
+pub mod checks;
+
+#[cfg(test)]
+mod testing;
