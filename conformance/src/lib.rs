@@ -1,1 +1,13 @@
 //! Black-box suites, interoperation with other servers and clients, benches and fault commands.
+//!
+//! Everything here speaks to a running server from outside, over HTTP, and knows nothing of
+//! Starling's insides. [`servers`] starts real server processes, [`client`] is a small Matrix client,
+//! [`report`] counts what passed. The suites build on those three; `tests/it` holds the black-box
+//! tests by URL.
+
+pub mod client;
+pub mod faults;
+pub mod interop;
+pub mod random;
+pub mod report;
+pub mod servers;

@@ -1,0 +1,126 @@
+//! Several devices that send numbered messages until the server goes away.
+
+use std::collections::HashMap;
+
+use anyhow::{Context as _, Result, bail, ensure};
+use serde_json::{Value, json};
+use tokio::task::JoinSet;
+
+use crate::client::{User, text};
+
+/// One message, and the event id with which the server acknowledged it, if it did.
+#[derive(Clone, Debug)]
+pub(super) struct Sent {
+    /// The transaction id, which is also the body.
+    pub(super) transaction: String,
+    /// The acknowledged event id.
+    pub(super) acknowledged: Option<String>,
+}
+
+/// A device that sends to one room, and everything it sent so far.
+#[derive(Clone, Debug)]
+pub(super) struct Sender {
+    user: User,
+    room: String,
+    /// All messages in their order; only the last of a round can be unacknowledged.
+    pub(super) sent: Vec<Sent>,
+}
+
+impl Sender {
+    /// A sender on this device that has sent nothing yet.
+    pub(super) fn new(user: User, room: String) -> Self {
+        Self { user, room, sent: Vec::new() }
+    }
+
+    /// Sends one message after the other until a request gets no answer.
+    async fn send_until_silence(mut self) -> Result<Self> {
+        loop {
+            let transaction = format!("{} {}", self.user.device, self.sent.len());
+            self.sent.push(Sent { transaction: transaction.clone(), acknowledged: None });
+            let Some(event) = self.put(&transaction).await? else { return Ok(self) };
+            let last = self.sent.last_mut().context("nothing was sent")?;
+            last.acknowledged = Some(event);
+        }
+    }
+
+    /// The event id of a request that was answered, `None` when the connection broke.
+    async fn put(&self, transaction: &str) -> Result<Option<String>> {
+        let content = json!({ "msgtype": "m.text", "body": transaction });
+        let sending = self.user.try_send(&self.room, "m.room.message", transaction, content);
+        match sending.await {
+            Ok(answer) if answer.status == 200 => {
+                Ok(Some(text(&answer.body, "/event_id")?.to_owned()))
+            }
+            Ok(answer) => bail!("the server refused a message: {answer:?}"),
+            Err(_) => Ok(None),
+        }
+    }
+
+    /// Repeats every request of the last `recent` ones under its old transaction id: what was
+    /// acknowledged must give the same event id, what was not must be sent now.
+    pub(super) async fn repeat(&mut self, recent: usize) -> Result<usize> {
+        let from = self.sent.len().saturating_sub(recent);
+        let mut late = 0;
+        for index in from..self.sent.len() {
+            let Some(sent) = self.sent.get(index).cloned() else { break };
+            let event = self.put(&sent.transaction).await?.context("the server went away")?;
+            match sent.acknowledged {
+                Some(first) => ensure!(
+                    first == event,
+                    "{}: first {first}, when repeated {event}",
+                    sent.transaction
+                ),
+                None => late += 1,
+            }
+            if let Some(sent) = self.sent.get_mut(index) {
+                sent.acknowledged = Some(event);
+            }
+        }
+        Ok(late)
+    }
+
+    /// Fails unless each message is exactly once in `history`, in order, under the event id with
+    /// which it was acknowledged, and can be fetched by that id.
+    pub(super) fn verify(&self, history: &[Value]) -> Result<()> {
+        let mut found: HashMap<&str, Vec<&str>> = HashMap::new();
+        let mut order = Vec::new();
+        for event in history {
+            let body = event["content"]["body"].as_str().unwrap_or_default();
+            if body.starts_with(&format!("{} ", self.user.device)) {
+                found.entry(body).or_default().push(text(event, "/event_id")?);
+                order.push(body);
+            }
+        }
+        for sent in &self.sent {
+            let id = sent.acknowledged.as_deref().context("a message was never acknowledged")?;
+            let there = found.get(sent.transaction.as_str()).map(Vec::as_slice).unwrap_or_default();
+            ensure!(
+                there == [id],
+                "{}: acknowledged as {id}, there is {there:?}",
+                sent.transaction
+            );
+        }
+        let wanted: Vec<&str> = self.sent.iter().map(|sent| sent.transaction.as_str()).collect();
+        ensure!(order == wanted, "{}: the order is {order:?}", self.user.device);
+        Ok(())
+    }
+
+    /// Fails unless the last acknowledged messages can be fetched by id.
+    pub(super) async fn verify_by_id(&self, recent: usize) -> Result<()> {
+        for sent in self.sent.iter().rev().take(recent) {
+            let id = sent.acknowledged.as_deref().context("a message was never acknowledged")?;
+            let event = self.user.event(&self.room, id).await?.ok()?;
+            ensure!(event["content"]["body"] == sent.transaction.as_str(), "{id} is {event}");
+        }
+        Ok(())
+    }
+}
+
+/// Lets all senders send at once until each of them has lost the server.
+pub(super) async fn send_all(senders: Vec<Sender>) -> Result<Vec<Sender>> {
+    let mut tasks = JoinSet::new();
+    for sender in senders {
+        tasks.spawn(sender.send_until_silence());
+    }
+    tasks.join_all().await.into_iter().collect()
+}

@@ -1,0 +1,21 @@
+//! `starling-conformance faults`: what must survive when something breaks.
+
+use anyhow::Result;
+use clap::Subcommand;
+
+pub mod kill9;
+mod load;
+
+/// The faults that can be made.
+#[derive(Debug, Subcommand)]
+pub enum Fault {
+    /// Kill the server at random moments under load; every acknowledged event must survive.
+    Kill9(kill9::Options),
+}
+
+/// Makes the fault and tells whether everything held.
+pub async fn run(fault: Fault) -> Result<bool> {
+    match fault {
+        Fault::Kill9(options) => kill9::run(options).await,
+    }
+}

@@ -1,0 +1,96 @@
+//! Lets stock client libraries play their stories, and counts the lines that they print.
+
+use std::{
+    path::{Path, PathBuf},
+    process::Stdio,
+    time::Instant,
+};
+
+use anyhow::{Context as _, Result};
+use tokio::{
+    io::{AsyncBufReadExt as _, BufReader},
+    process::Command,
+};
+
+use crate::{
+    report::{Case, Report, say},
+    servers::{Server, synapse},
+};
+
+/// matrix-js-sdk on the Node.js that is installed beside it.
+pub(super) async fn js(report: &mut Report, one: &Server, other: &Server) -> Result<()> {
+    let folder = interop_folder().join("js");
+    let node = folder.join("node_modules/.bin/node");
+    play(report, "matrix-js-sdk", &node, &folder.join("story.mjs"), one, other).await
+}
+
+/// matrix-nio in the Python environment.
+pub(super) async fn nio(report: &mut Report, one: &Server, other: &Server) -> Result<()> {
+    let story = interop_folder().join("nio/story.py");
+    play(report, "matrix-nio", &synapse::python()?, &story, one, other).await
+}
+
+fn interop_folder() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("interop")
+}
+
+/// A story gets the base URLs of both client APIs and the name of the first server. It prints
+/// `ok - NAME` or `not ok - NAME` for each step, `# …` for remarks, and ends with a status of 0
+/// when every step passed.
+async fn play(
+    report: &mut Report,
+    library: &str,
+    interpreter: &Path,
+    story: &Path,
+    one: &Server,
+    other: &Server,
+) -> Result<()> {
+    let mut child = Command::new(interpreter)
+        .arg(story)
+        .args([one.client_url(), other.client_url(), one.name().to_owned()])
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .kill_on_drop(true)
+        .spawn()
+        .with_context(|| {
+            let interpreter = interpreter.display();
+            format!("cannot start {interpreter}: has conformance/interop/setup.sh run?")
+        })?;
+    let output = child.stdout.take().context("the output of the story is not there")?;
+    let mut lines = BufReader::new(output).lines();
+    let mut begun = Instant::now();
+    while let Some(line) = lines.next_line().await? {
+        let Some((passed, name)) = step(&line) else {
+            say(&format!("    {line}"));
+            continue;
+        };
+        let seconds = begun.elapsed().as_secs_f64();
+        report.record(Case { name: format!("{library}: {name}"), passed, seconds, error: None });
+        begun = Instant::now();
+    }
+    let status = child.wait().await?;
+    report.record(Case {
+        name: format!("{library}: the story ends well"),
+        passed: status.success(),
+        seconds: begun.elapsed().as_secs_f64(),
+        error: (!status.success()).then(|| status.to_string()),
+    });
+    Ok(())
+}
+
+fn step(line: &str) -> Option<(bool, &str)> {
+    let passed = line.strip_prefix("ok - ").map(|name| (true, name));
+    passed.or_else(|| line.strip_prefix("not ok - ").map(|name| (false, name)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn steps_are_told_from_remarks() {
+        assert_eq!(step("ok - joins"), Some((true, "joins")));
+        assert_eq!(step("not ok - joins"), Some((false, "joins")));
+        assert_eq!(step("# ok - joins"), None);
+    }
+}

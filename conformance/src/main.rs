@@ -1,0 +1,35 @@
+//! The command line of the suites that are more than unit tests.
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+use starling_conformance::{faults, interop};
+
+/// Suites against running servers. Each ends with the line 'N passed, N failed'.
+#[derive(Debug, Parser)]
+#[command(name = "starling-conformance", version)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Conversations with Synapse, matrix-js-sdk and matrix-nio.
+    Interop(interop::Options),
+    /// What must survive when something breaks.
+    Faults {
+        #[command(subcommand)]
+        fault: faults::Fault,
+    },
+}
+
+#[tokio::main]
+async fn main() -> Result<ExitCode> {
+    let good = match Arguments::parse().command {
+        Command::Interop(options) => interop::run(options).await?,
+        Command::Faults { fault } => faults::run(fault).await?,
+    };
+    Ok(if good { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
