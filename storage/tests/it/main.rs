@@ -1,5 +1,5 @@
 //! The writer, the feed and the tables, on every database that this machine has.
-#![allow(missing_docs, reason = "tests")]
+#![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used, missing_docs, reason = "tests")]
 
 mod positions;
 mod tables;
