@@ -15,6 +15,8 @@ pub mod remote;
 pub mod rng;
 
 pub mod events;
+
+pub mod keys;
 pub mod state;
 
 pub mod rooms;
@@ -35,6 +37,10 @@ pub struct Inner {
     pub clock: Arc<dyn clock::Clock>,
     /// The way to other servers.
     pub transport: Arc<dyn remote::Transport>,
+    /// What events and requests are signed with.
+    pub signing_keys: Arc<keys::SigningKeys>,
+    /// The keys of other servers.
+    pub remote_keys: keys::RemoteKeys,
     /// Cancelled when the process shuts down: long polls answer, workers end.
     pub shutdown: CancellationToken,
 }
@@ -49,18 +55,22 @@ pub struct Parts {
     pub clock: Arc<dyn clock::Clock>,
     /// The way to other servers.
     pub transport: Arc<dyn remote::Transport>,
+    /// What events and requests are signed with; the transport has them too.
+    pub signing_keys: Arc<keys::SigningKeys>,
 }
 
 impl Engine {
     /// Puts an engine together.
     #[must_use]
     pub fn new(parts: Parts) -> Self {
-        let Parts { config, storage, clock, transport } = parts;
+        let Parts { config, storage, clock, transport, signing_keys } = parts;
         Self(Arc::new(Inner {
             config,
             storage,
             clock,
             transport,
+            signing_keys,
+            remote_keys: keys::RemoteKeys::default(),
             shutdown: CancellationToken::new(),
         }))
     }

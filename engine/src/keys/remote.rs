@@ -1,0 +1,418 @@
+//! The keys of other servers: fetched from them, kept in memory and in the database.
+//!
+//! A server is asked when a key that somebody claims to have used is not known or no longer
+//! valid. Strangers make such claims, so between two requests to a server there is a pause, which
+//! grows while the server does not answer.
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use base64::{Engine as _, engine::general_purpose::STANDARD_NO_PAD};
+use bytes::Bytes;
+use futures_util::future::try_join_all;
+use moka::future::Cache;
+use ruma::{
+    MilliSecondsSinceUnixEpoch, OwnedServerName, ServerName, UInt,
+    room_version_rules::RoomVersionRules,
+};
+use starling_storage::{
+    Change, DbError,
+    federation::{self, RemoteKeyRow},
+};
+
+use super::{
+    document::{public_key, read_keys},
+    signing::key_id,
+};
+use crate::{
+    Engine,
+    events::{
+        Pdu,
+        verify::{ServerKey, ServerKeys, SignatureError, signing_keys},
+    },
+    remote::Limits,
+};
+
+/// What one request for keys may cost.
+const LIMITS: Limits = Limits { timeout: Duration::from_secs(15), max_body: 64 * 1024 };
+/// The pause after a request for keys; each failure in a row doubles it ...
+const FIRST_PAUSE_MS: i64 = 10_000;
+/// ... up to this.
+const MAX_PAUSE_MS: i64 = 10 * 60_000;
+/// How many servers' keys are kept in memory.
+const MAX_SERVERS: u64 = 16 * 1024;
+
+/// Why keys could not be looked up. A server that does not answer is no error: its keys are the
+/// ones that are known already.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum RemoteKeysError {
+    /// The event does not tell who has to sign it.
+    #[error(transparent)]
+    Malformed(Arc<SignatureError>),
+    /// The database failed.
+    #[error(transparent)]
+    Internal(Arc<DbError>),
+}
+
+/// The keys of other servers that are in memory; a server is asked by one task at a time.
+#[derive(Debug)]
+pub struct RemoteKeys {
+    cache: Cache<OwnedServerName, Result<Known, Arc<DbError>>>,
+}
+
+impl Default for RemoteKeys {
+    fn default() -> Self {
+        Self { cache: Cache::new(MAX_SERVERS) }
+    }
+}
+
+/// What is known of one server.
+#[derive(Clone, Debug, Default)]
+struct Known {
+    keys: Arc<BTreeMap<String, ServerKey>>,
+    /// The server is not asked before this time, in milliseconds.
+    pause_until_ms: i64,
+    /// Requests in a row that gave no keys.
+    failures: u32,
+}
+
+impl Known {
+    /// Whether one of the keys is known and valid at the time.
+    fn suffices(&self, key_ids: &[String], valid_at_ms: i64) -> bool {
+        let valid_at = timestamp(valid_at_ms);
+        key_ids.iter().any(|id| self.keys.get(id).is_some_and(|key| key.valid_until_ts >= valid_at))
+    }
+}
+
+/// The known keys of `server` by ID, after an attempt to fetch them if none of `key_ids` is known
+/// and valid at `valid_at_ms` (milliseconds).
+///
+/// The caller checks what it got: the wanted key may be missing or expired.
+///
+/// # Errors
+///
+/// [`RemoteKeysError::Internal`] only.
+pub async fn server_keys(
+    engine: &Engine,
+    server: &ServerName,
+    key_ids: &[String],
+    valid_at_ms: i64,
+) -> Result<Arc<BTreeMap<String, ServerKey>>, RemoteKeysError> {
+    if server == engine.config.server_name {
+        return Ok(Arc::new(own_keys(engine)));
+    }
+    let now_ms = engine.clock.now_ms();
+    // No server promises anything for the future; asking again would not help.
+    let valid_at_ms = valid_at_ms.min(now_ms);
+    let cache = &engine.remote_keys.cache;
+    let previous = cache.get(server).await.and_then(Result::ok);
+    cache
+        .entry_by_ref(server)
+        .or_insert_with_if(look_up(engine, server, previous, key_ids, valid_at_ms), |known| {
+            known.as_ref().map_or(true, |known| {
+                known.pause_until_ms <= now_ms && !known.suffices(key_ids, valid_at_ms)
+            })
+        })
+        .await
+        .into_value()
+        .map(|known| known.keys)
+        .map_err(RemoteKeysError::Internal)
+}
+
+/// The keys by which an event claims to be signed, of every server that has to sign it: what
+/// [`crate::events::verify::verify`] needs.
+///
+/// # Errors
+///
+/// [`RemoteKeysError::Malformed`] when the event is to be dropped.
+pub async fn keys_for_event(
+    engine: &Engine,
+    pdu: &Pdu,
+    rules: &RoomVersionRules,
+) -> Result<ServerKeys, RemoteKeysError> {
+    let claimed =
+        signing_keys(pdu, rules).map_err(|error| RemoteKeysError::Malformed(Arc::new(error)))?;
+    // Where the room version does not ask when a key was valid, any time will do.
+    let valid_at_ms =
+        if rules.enforce_key_validity { i64::from(pdu.origin_server_ts.get()) } else { 0 };
+    let look_ups = claimed.into_iter().map(async |(server, key_ids)| {
+        let mut keys = (*server_keys(engine, &server, &key_ids, valid_at_ms).await?).clone();
+        keys.retain(|id, _| key_ids.contains(id));
+        Ok((server, keys))
+    });
+    Ok(try_join_all(look_ups).await?.into_iter().collect())
+}
+
+/// Our own keys are not fetched from anywhere.
+fn own_keys(engine: &Engine) -> BTreeMap<String, ServerKey> {
+    let keys = &engine.signing_keys;
+    let active = keys.active().map(|key| {
+        let valid_until_ts = MilliSecondsSinceUnixEpoch(UInt::MAX);
+        (key_id(key), ServerKey { public_key: key.public_key().to_vec(), valid_until_ts })
+    });
+    let old = keys.old().iter().filter_map(|key| {
+        let public_key = public_key(&key.key_id, &key.public_key)?;
+        let valid_until_ts = timestamp(key.expired_ts);
+        Some((key.key_id.clone(), ServerKey { public_key, valid_until_ts }))
+    });
+    old.chain(active).collect()
+}
+
+async fn look_up(
+    engine: &Engine,
+    server: &ServerName,
+    previous: Option<Known>,
+    key_ids: &[String],
+    valid_at_ms: i64,
+) -> Result<Known, Arc<DbError>> {
+    let known = match previous {
+        Some(known) => known,
+        None => stored(engine, server).await.map_err(Arc::new)?,
+    };
+    if known.suffices(key_ids, valid_at_ms) {
+        return Ok(known);
+    }
+    let fetched = fetch(engine, server).await;
+    if let Ok(keys) = &fetched {
+        // They are good for now even if they cannot be stored.
+        if let Err(error) = store(engine, server, keys).await {
+            tracing::warn!(%error, server.name = %server, "Cannot store a server's keys");
+        }
+    }
+    Ok(after_fetch(known, fetched, server, engine.clock.now_ms()))
+}
+
+/// Fetched keys are added to the known ones: a key that a server forgot to list as old stays valid
+/// for as long as the server said when it listed it.
+fn after_fetch(
+    known: Known,
+    fetched: Result<BTreeMap<String, ServerKey>, String>,
+    server: &ServerName,
+    now_ms: i64,
+) -> Known {
+    match fetched {
+        Ok(fetched) => {
+            let mut keys = Arc::unwrap_or_clone(known.keys);
+            keys.extend(fetched);
+            let pause_until_ms = now_ms.saturating_add(FIRST_PAUSE_MS);
+            Known { keys: Arc::new(keys), pause_until_ms, failures: 0 }
+        }
+        Err(reason) => {
+            tracing::info!(server.name = %server, reason, "Cannot fetch a server's keys");
+            let pause = FIRST_PAUSE_MS.saturating_mul(1 << known.failures.min(16));
+            let pause_until_ms = now_ms.saturating_add(pause.min(MAX_PAUSE_MS));
+            Known { pause_until_ms, failures: known.failures.saturating_add(1), ..known }
+        }
+    }
+}
+
+async fn stored(engine: &Engine, server: &ServerName) -> Result<Known, DbError> {
+    let rows = federation::remote_keys(&mut engine.storage.read().await?, server.as_str()).await?;
+    let keys = rows.into_iter().filter_map(|row| {
+        let public_key = public_key(&row.key_id, &row.public_key)?;
+        let valid_until_ts = timestamp(row.valid_until_ts);
+        Some((row.key_id, ServerKey { public_key, valid_until_ts }))
+    });
+    Ok(Known { keys: Arc::new(keys.collect()), ..Known::default() })
+}
+
+async fn store(
+    engine: &Engine,
+    server: &ServerName,
+    keys: &BTreeMap<String, ServerKey>,
+) -> Result<(), starling_storage::CommitError> {
+    let fetched_ts = engine.clock.now_ms();
+    let mut change = Change::new();
+    for (key_id, key) in keys {
+        change.write(federation::Write::RemoteKey(RemoteKeyRow {
+            server: server.to_string(),
+            key_id: key_id.clone(),
+            public_key: STANDARD_NO_PAD.encode(&key.public_key),
+            valid_until_ts: key.valid_until_ts.get().into(),
+            fetched_ts,
+        }));
+    }
+    engine.storage.commit(change).await?;
+    Ok(())
+}
+
+async fn fetch(
+    engine: &Engine,
+    server: &ServerName,
+) -> Result<BTreeMap<String, ServerKey>, String> {
+    let request = http::Request::get("/_matrix/key/v2/server")
+        .body(Bytes::new())
+        .map_err(|error| error.to_string())?;
+    let response =
+        engine.transport.send(server, request, LIMITS).await.map_err(|error| error.to_string())?;
+    if response.status() != http::StatusCode::OK {
+        return Err(format!("status {}", response.status()));
+    }
+    let json = std::str::from_utf8(response.body()).map_err(|error| error.to_string())?;
+    read_keys(json, server, engine.clock.now_ms()).map_err(|error| error.to_string())
+}
+
+fn timestamp(ms: i64) -> MilliSecondsSinceUnixEpoch {
+    MilliSecondsSinceUnixEpoch(UInt::new_saturating(u64::try_from(ms).unwrap_or(0)))
+}
+
+#[cfg(test)]
+mod tests {
+    use ruma::{CanonicalJsonObject, room_id, server_name, signatures::sign_json, user_id};
+    use serde_json::json;
+
+    use super::*;
+    use crate::{
+        clock::Clock as _,
+        events::{
+            sign::{Expectation, Role, sign_event},
+            verify::verify,
+        },
+        keys::testing::{NOW, Setup, encoded, pair},
+    };
+
+    const MINUTE: i64 = 60_000;
+    const DAY: i64 = 24 * 60 * MINUTE;
+
+    fn document(seeds: &[u8], valid_until_ms: i64) -> String {
+        let keys: BTreeMap<_, _> = seeds
+            .iter()
+            .map(|seed| (format!("ed25519:{seed}"), json!({ "key": encoded(*seed) })))
+            .collect();
+        let document = json!({
+            "server_name": "a.example", "valid_until_ts": valid_until_ms, "verify_keys": keys,
+        });
+        let mut object: CanonicalJsonObject = serde_json::from_value(document).unwrap();
+        for seed in seeds {
+            sign_json("a.example", &pair(*seed, &seed.to_string()), &mut object).unwrap();
+        }
+        serde_json::to_string(&object).unwrap()
+    }
+
+    async fn setup() -> Setup {
+        Setup::new(async |_| ()).await
+    }
+
+    /// Until when the key is valid, if it is known after a look-up of it.
+    async fn until(engine: &Engine, key_id: &str, valid_at_ms: i64) -> Option<i64> {
+        let wanted = [key_id.to_owned()];
+        let keys = server_keys(engine, server_name!("a.example"), &wanted, valid_at_ms).await;
+        keys.unwrap().get(key_id).map(|key| key.valid_until_ts.get().into())
+    }
+
+    #[tokio::test]
+    async fn a_server_is_asked_once_by_all_who_need_its_key_and_not_again_after_a_restart() {
+        let setup = setup().await;
+        setup.servers.publish("a.example", document(&[1], NOW + DAY));
+        let all = (0..5).map(|_| until(&setup.engine, "ed25519:1", NOW));
+        for found in futures_util::future::join_all(all).await {
+            assert_eq!(found, Some(NOW + DAY));
+        }
+        let restarted = setup.restarted().await;
+        assert_eq!(until(&restarted, "ed25519:1", NOW).await, Some(NOW + DAY));
+        assert_eq!(setup.servers.asked(), 1);
+    }
+
+    #[tokio::test]
+    async fn an_expired_key_is_fetched_anew_unless_the_time_in_question_is_earlier() {
+        let setup = setup().await;
+        setup.servers.publish("a.example", document(&[1], NOW + MINUTE));
+        until(&setup.engine, "ed25519:1", NOW).await;
+        setup.clock.advance(DAY);
+        setup.servers.publish("a.example", document(&[1], NOW + 2 * DAY));
+        assert_eq!(until(&setup.engine, "ed25519:1", NOW).await, Some(NOW + MINUTE));
+        assert_eq!(setup.servers.asked(), 1);
+        assert_eq!(until(&setup.engine, "ed25519:1", NOW + DAY).await, Some(NOW + 2 * DAY));
+        assert_eq!(setup.servers.asked(), 2);
+        // What lies in the future cannot be promised by anyone.
+        assert_eq!(until(&setup.engine, "ed25519:1", NOW + 9 * DAY).await, Some(NOW + 2 * DAY));
+        assert_eq!(setup.servers.asked(), 2);
+    }
+
+    #[tokio::test]
+    async fn a_new_key_is_found_and_one_that_is_no_longer_listed_stays_known() {
+        let setup = setup().await;
+        setup.servers.publish("a.example", document(&[1], NOW + DAY));
+        until(&setup.engine, "ed25519:1", NOW).await;
+        setup.servers.publish("a.example", document(&[2], NOW + DAY));
+        setup.clock.advance(MINUTE);
+        assert_eq!(until(&setup.engine, "ed25519:2", NOW).await, Some(NOW + DAY));
+        assert_eq!(until(&setup.engine, "ed25519:1", NOW).await, Some(NOW + DAY));
+    }
+
+    #[tokio::test]
+    async fn unknown_keys_do_not_make_us_ask_without_a_pause() {
+        let setup = setup().await;
+        setup.servers.publish("a.example", document(&[1], NOW + DAY));
+        for version in 0..50 {
+            assert_eq!(until(&setup.engine, &format!("ed25519:x{version}"), NOW).await, None);
+        }
+        assert_eq!(setup.servers.asked(), 1);
+        setup.clock.advance(FIRST_PAUSE_MS);
+        until(&setup.engine, "ed25519:y", NOW).await;
+        assert_eq!(setup.servers.asked(), 2);
+    }
+
+    #[tokio::test]
+    async fn pauses_grow_while_a_server_does_not_answer_and_its_known_keys_stay() {
+        let setup = setup().await;
+        setup.servers.publish("a.example", document(&[1], NOW + MINUTE));
+        until(&setup.engine, "ed25519:1", NOW).await;
+        setup.servers.vanish("a.example");
+        setup.clock.advance(DAY);
+        let mut pauses = Vec::new();
+        for _ in 0..9 {
+            let (asked, start) = (setup.servers.asked(), setup.clock.now_ms());
+            while setup.servers.asked() == asked {
+                setup.clock.advance(FIRST_PAUSE_MS);
+                let now = setup.clock.now_ms();
+                assert_eq!(until(&setup.engine, "ed25519:1", now).await, Some(NOW + MINUTE));
+            }
+            pauses.push((setup.clock.now_ms() - start) / FIRST_PAUSE_MS);
+        }
+        assert_eq!(pauses, [1, 1, 2, 4, 8, 16, 32, 60, 60]);
+    }
+
+    #[tokio::test]
+    async fn a_document_that_is_not_believed_gives_no_keys() {
+        let setup = setup().await;
+        let forged = document(&[1], NOW + DAY).replace(&encoded(1), &encoded(2));
+        setup.servers.publish("a.example", forged);
+        assert_eq!(until(&setup.engine, "ed25519:1", NOW).await, None);
+    }
+
+    #[tokio::test]
+    async fn our_own_keys_are_not_fetched() {
+        let setup = setup().await;
+        let own = key_id(setup.engine.signing_keys.current());
+        let server = setup.engine.config.server_name.clone();
+        let keys = server_keys(&setup.engine, &server, &[own.clone()], NOW).await.unwrap();
+        assert_eq!(keys[&own].public_key, setup.engine.signing_keys.current().public_key());
+        assert_eq!(setup.servers.asked(), 0);
+    }
+
+    #[tokio::test]
+    async fn the_keys_for_an_event_verify_it() {
+        let setup = setup().await;
+        setup.servers.publish("a.example", document(&[1, 2], NOW + DAY));
+        let rules = RoomVersionRules::V11;
+        let event: CanonicalJsonObject = serde_json::from_value(json!({
+            "type": "m.room.message", "room_id": "!r:a.example", "sender": "@u:a.example",
+            "content": {}, "depth": 1, "prev_events": [], "auth_events": [],
+            "origin_server_ts": NOW,
+        }))
+        .unwrap();
+        let expected = Expectation {
+            role: Role::Author,
+            origin: server_name!("a.example"),
+            kind: "m.room.message",
+            room_id: Some(room_id!("!r:a.example")),
+            sender: user_id!("@u:a.example"),
+            state_key: None,
+            membership: None,
+        };
+        let pdu = sign_event(&expected, event, &pair(1, "1"), &rules).unwrap();
+        let keys = keys_for_event(&setup.engine, &pdu, &rules).await.unwrap();
+        assert_eq!(verify(&pdu, &keys, &rules), Ok(()));
+        assert_eq!(keys[server_name!("a.example")].len(), 1);
+    }
+}
