@@ -4,11 +4,11 @@ use std::borrow::Cow;
 
 use sqlx::{
     AssertSqlSafe, SqlSafeStr as _,
-    migrate::{Migration, MigrationType, Migrator},
+    migrate::{MigrateError, Migration, MigrationType, Migrator},
 };
 
 use crate::{
-    db::{Db, Result},
+    db::{Db, DbError, Result},
     dialect,
 };
 
@@ -35,14 +35,44 @@ pub(crate) async fn run_to(db: &Db, last: i64) -> Result<()> {
     let migrator = Migrator::with_migrations(
         migrations.map(|(version, name, text)| migration(db, *version, name, text)).collect(),
     );
-    match db {
-        Db::Sqlite { writer, .. } => migrator.run(writer).await?,
-        Db::Postgres(pool) => migrator.run(pool).await?,
-    }
-    Ok(())
+    let outcome = match db {
+        Db::Sqlite { writer, .. } => migrator.run(writer).await,
+        Db::Postgres(pool) => migrator.run(pool).await,
+    };
+    outcome.map_err(|error| match error {
+        MigrateError::VersionMissing(found) => newer(found),
+        other => other.into(),
+    })
+}
+
+fn newer(found: i64) -> DbError {
+    let known = MIGRATIONS.last().map_or(0, |(version, ..)| *version);
+    DbError::Unavailable(format!(
+        "the database has schema {found}, written by a newer version of Starling; this one knows \
+         schemas up to {known}"
+    ))
 }
 
 fn migration(db: &Db, version: i64, name: &'static str, text: &str) -> Migration {
     let text = AssertSqlSafe(dialect::schema(text, db.is_sqlite())).into_sql_str();
     Migration::new(version, Cow::Borrowed(name), MigrationType::Simple, text, false)
+}
+
+#[cfg(all(test, feature = "test-support"))]
+mod tests {
+    use super::*;
+    use crate::test_support::TempDatabase;
+
+    #[tokio::test]
+    async fn a_database_of_every_earlier_schema_is_upgraded() {
+        for (schema, ..) in MIGRATIONS {
+            for database in TempDatabase::all().await.unwrap() {
+                let db = Db::open(&database.url, 2).await.unwrap();
+                run_to(&db, *schema).await.unwrap();
+                run(&db).await.unwrap();
+                db.close().await;
+                database.remove().await.unwrap();
+            }
+        }
+    }
 }
