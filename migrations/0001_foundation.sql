@@ -149,6 +149,14 @@ CREATE TABLE current_state (
     PRIMARY KEY (room_id, type, state_key)
 ) WITHOUT ROWID;
 
+-- The root of the current state from each position at which it changed.
+CREATE TABLE room_states (
+    room_id TEXT NOT NULL,
+    pos BIGINT NOT NULL,
+    root BIGINT NOT NULL,
+    PRIMARY KEY (room_id, pos)
+) WITHOUT ROWID;
+
 -- The membership of each user in each room as this server knows it; for local users who are outside
 -- the room (remote invites and knocks) also the stripped state that came with it.
 CREATE TABLE memberships (

@@ -151,3 +151,13 @@ pub async fn filter(conn: &mut Conn, user_id: &str, filter_id: &str) -> Result<O
         .await?;
     row.map(|row| row.get(0)).transpose()
 }
+
+/// How many filters a user has stored.
+///
+/// # Errors
+///
+/// When the database fails.
+pub async fn filter_count(conn: &mut Conn, user_id: &str) -> Result<i64> {
+    let row = sql("SELECT COUNT(*) FROM filters WHERE user_id = $1").bind(user_id).optional(conn);
+    row.await?.map_or(Ok(0), |row| row.get(0))
+}

@@ -162,6 +162,27 @@ pub async fn of_room(
     crate::db::composed(text, values).map(conn, membership_row).await
 }
 
+/// The first `limit` members of a room with one of the given memberships beside `except`, in the
+/// order in which their memberships changed last.
+///
+/// # Errors
+///
+/// When the database fails.
+pub async fn first_of_room(
+    conn: &mut Conn,
+    room_id: &str,
+    memberships: &[String],
+    except: &str,
+    limit: i64,
+) -> Result<Vec<MembershipRow>> {
+    let text = format!(
+        "SELECT {COLUMNS} FROM memberships WHERE room_id = $1 AND membership = ANY($2) \
+         AND user_id <> $3 ORDER BY pos, user_id LIMIT $4"
+    );
+    let values = vec![room_id.into(), memberships.into(), except.into(), limit.into()];
+    crate::db::composed(text, values).map(conn, membership_row).await
+}
+
 /// Users of this deployment that are joined to a room.
 ///
 /// # Errors

@@ -2,6 +2,7 @@
 
 use crate::{
     bulk,
+    change::At,
     db::{Conn, Result, Value, sql},
 };
 
@@ -28,9 +29,19 @@ pub enum Write {
         /// The event, or `None` to remove the entry.
         event_id: Option<String>,
     },
+    /// Notes the root of the current state from a position on: written with each fact that changes
+    /// the current state, so that the state at any position can be told later.
+    Root {
+        /// The room.
+        room_id: String,
+        /// Root of the current state's trie after the fact.
+        root: i64,
+        /// The fact that changed the state.
+        at: At,
+    },
 }
 
-/// Writes the rows of a batch.
+/// Writes the rows of a batch that need no position.
 pub(crate) async fn apply(conn: &mut Conn, rows: Vec<Write>) -> Result<()> {
     let (mut nodes, mut current) = (vec![], vec![]);
     for row in rows {
@@ -39,6 +50,7 @@ pub(crate) async fn apply(conn: &mut Conn, rows: Vec<Write>) -> Result<()> {
             Write::Current { room_id, kind, state_key, event_id } => {
                 current.push((room_id, kind, state_key, event_id));
             }
+            Write::Root { .. } => {}
         }
     }
     let nodes = bulk::last_by_key(nodes, |(room, id, _)| (room.clone(), *id));
@@ -53,6 +65,19 @@ pub(crate) async fn apply(conn: &mut Conn, rows: Vec<Write>) -> Result<()> {
     )
     .await?;
     put_current(conn, current).await
+}
+
+/// Writes the rows of a batch that carry a position; `base` is that before each change's facts.
+pub(crate) async fn apply_placed(conn: &mut Conn, rows: Vec<(i64, Write)>) -> Result<()> {
+    let roots = rows.into_iter().filter_map(|(base, row)| match row {
+        Write::Root { room_id, root, at } => Some((room_id, at.after(base), root)),
+        Write::Node { .. } | Write::Current { .. } => None,
+    });
+    let roots = bulk::last_by_key(roots, |(room_id, pos, _)| (room_id.clone(), *pos));
+    let values = roots
+        .into_iter()
+        .map(|(room_id, pos, root)| -> Vec<Value> { vec![room_id.into(), pos.into(), root.into()] });
+    bulk::insert(conn, "INSERT INTO room_states (room_id, pos, root)", "", values.collect()).await
 }
 
 async fn put_current(
@@ -131,4 +156,43 @@ pub async fn all_current(conn: &mut Conn, room_id: &str) -> Result<Vec<(String, 
         .bind(room_id)
         .map(conn, |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))
         .await
+}
+
+/// The root of each room's current state as it was at position `pos`, as `(room_id, root)`; rooms
+/// that had no state then are left out.
+///
+/// # Errors
+///
+/// When the database fails.
+pub async fn roots_at(
+    conn: &mut Conn,
+    room_ids: &[String],
+    pos: i64,
+) -> Result<Vec<(String, i64)>> {
+    sql("SELECT s.room_id, s.root FROM room_states s WHERE s.room_id = ANY($1) AND s.pos = \
+         (SELECT MAX(l.pos) FROM room_states l WHERE l.room_id = s.room_id AND l.pos <= $2)")
+    .bind(room_ids)
+    .bind(pos)
+    .map(conn, |row| Ok((row.get(0)?, row.get(1)?)))
+    .await
+}
+
+/// Those of `room_ids` whose current state changed with `after < pos <= until`.
+///
+/// # Errors
+///
+/// When the database fails.
+pub async fn changed(
+    conn: &mut Conn,
+    room_ids: &[String],
+    after: i64,
+    until: i64,
+) -> Result<Vec<String>> {
+    sql("SELECT DISTINCT room_id FROM room_states \
+         WHERE room_id = ANY($1) AND pos > $2 AND pos <= $3")
+    .bind(room_ids)
+    .bind(after)
+    .bind(until)
+    .map(conn, |row| row.get(0))
+    .await
 }

@@ -222,8 +222,20 @@ pub async fn newest(
     crate::db::composed(text, values).map(conn, event_and_entry).await
 }
 
-/// A page of a room's history in the order of (depth, position), starting after `from` in the given
-/// direction (exclusive): /messages' order.
+/// Which part of a room's history a page may show, and in which order.
+#[derive(Clone, Copy, Debug)]
+pub struct Range {
+    /// `(depth, pos)` after which the page starts in its direction, itself excluded.
+    pub from: (i64, i64),
+    /// Only events with a greater position.
+    pub after: i64,
+    /// Only events with at most this position.
+    pub until: i64,
+    /// The direction of the page.
+    pub direction: Direction,
+}
+
+/// A page of a room's history in the order of (depth, position): /messages' order.
 ///
 /// # Errors
 ///
@@ -231,20 +243,47 @@ pub async fn newest(
 pub async fn page(
     conn: &mut Conn,
     room_id: &str,
-    from: (i64, i64),
-    direction: Direction,
+    range: Range,
     limit: i64,
 ) -> Result<Vec<(EventRow, Entry)>> {
-    let (compare, order) = match direction {
+    let (compare, order) = match range.direction {
         Direction::Backward => ("<", "DESC"),
         Direction::Forward => (">", "ASC"),
     };
     let text = format!(
         "SELECT {EVENT}, {ENTRY} {JOINED} AND (t.depth, t.pos) {compare} ($2, $3) \
-         ORDER BY t.depth {order}, t.pos {order} LIMIT $4"
+         AND t.pos > $4 AND t.pos <= $5 ORDER BY t.depth {order}, t.pos {order} LIMIT $6"
     );
-    let values = vec![room_id.into(), from.0.into(), from.1.into(), limit.into()];
+    let Range { from, after, until, .. } = range;
+    let values = vec![
+        room_id.into(),
+        from.0.into(),
+        from.1.into(),
+        after.into(),
+        until.into(),
+        limit.into(),
+    ];
     crate::db::composed(text, values).map(conn, event_and_entry).await
+}
+
+/// Those of `room_ids` that have events with `after < pos <= until`.
+///
+/// # Errors
+///
+/// When the database fails.
+pub async fn active(
+    conn: &mut Conn,
+    room_ids: &[String],
+    after: i64,
+    until: i64,
+) -> Result<Vec<String>> {
+    sql("SELECT DISTINCT room_id FROM timeline \
+         WHERE room_id = ANY($1) AND pos > $2 AND pos <= $3")
+    .bind(room_ids)
+    .bind(after)
+    .bind(until)
+    .map(conn, |row| row.get(0))
+    .await
 }
 
 /// The events that this deployment made with `after < pos <= until` in rooms that `server` was in

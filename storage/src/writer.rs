@@ -278,6 +278,7 @@ struct Placed {
     timeline: Vec<(usize, timeline::Write)>,
     memberships: Vec<(usize, memberships::Write)>,
     rooms: Vec<(usize, rooms::Write)>,
+    states: Vec<(usize, state::Write)>,
     account_data: Vec<(usize, account_data::Write)>,
     receipts: Vec<(usize, receipts::Write)>,
 }
@@ -291,6 +292,7 @@ async fn write_rows(conn: &mut Conn, batch: &[Pending]) -> Result<Placed> {
         for row in pending.change.writes.iter().cloned() {
             match row {
                 Write::Event(row) => event_rows.push(row),
+                Write::State(row @ state::Write::Root { .. }) => placed.states.push((index, row)),
                 Write::State(row) => state_rows.push(row),
                 Write::Room(row @ rooms::Write::Server(_)) => placed.rooms.push((index, row)),
                 Write::Room(row) => room_rows.push(row),
@@ -329,6 +331,7 @@ async fn write_placed(
     timeline::apply(conn, timeline_rows, &mut backfill).await?;
     memberships::apply(conn, with_base(placed.memberships, bases)).await?;
     rooms::apply_placed(conn, with_base(placed.rooms, bases)).await?;
+    state::apply_placed(conn, with_base(placed.states, bases)).await?;
     account_data::apply(conn, with_base(placed.account_data, bases)).await?;
     receipts::apply(conn, with_base(placed.receipts, bases)).await
 }

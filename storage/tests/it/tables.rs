@@ -6,7 +6,7 @@ use starling_storage::{
     rooms::{self, ServerUpdate},
     state,
     test_support::TempDatabase,
-    timeline::{self, Direction, Entry},
+    timeline::{self, Direction, Entry, Range},
 };
 
 use crate::{account_data, event_row, message, new_room, on_each};
@@ -67,13 +67,26 @@ async fn history_goes_before_the_timeline_in_the_order_of_depth() {
         let mut conn = storage.read().await.unwrap();
         let newest = timeline::newest(&mut conn, "!r", 0, i64::MAX, 10).await.unwrap();
         assert_eq!(newest.len(), 3, "/sync never shows history as new");
-        let from = (i64::MAX, i64::MAX);
-        let page = timeline::page(&mut conn, "!r", from, Direction::Backward, 10).await.unwrap();
+        let backward = Range {
+            from: (i64::MAX, i64::MAX),
+            after: i64::MIN,
+            until: i64::MAX,
+            direction: Direction::Backward,
+        };
+        let page = timeline::page(&mut conn, "!r", backward, 10).await.unwrap();
         let ids: Vec<_> = page.iter().map(|(e, t)| (&*e.event_id, t.pos)).collect();
         assert_eq!(ids, [("$c", 3), ("$b", 2), ("$a", 1), ("$y", -1), ("$x", -2)]);
-        let page = timeline::page(&mut conn, "!r", (0, -1), Direction::Forward, 2).await.unwrap();
+        let forward = Range { from: (0, -1), direction: Direction::Forward, ..backward };
+        let page = timeline::page(&mut conn, "!r", forward, 2).await.unwrap();
         let ids: Vec<_> = page.iter().map(|(e, _)| &*e.event_id).collect();
         assert_eq!(ids, ["$a", "$b"]);
+        let bounded = Range { after: -2, until: 1, ..backward };
+        let page = timeline::page(&mut conn, "!r", bounded, 10).await.unwrap();
+        let ids: Vec<_> = page.iter().map(|(e, _)| &*e.event_id).collect();
+        assert_eq!(ids, ["$a", "$y"]);
+        let rooms = ["!r".to_owned(), "!s".to_owned()];
+        assert_eq!(timeline::active(&mut conn, &rooms, 2, 3).await.unwrap(), ["!r"]);
+        assert!(timeline::active(&mut conn, &rooms, 3, i64::MAX).await.unwrap().is_empty());
     })
     .await;
 }
@@ -164,6 +177,32 @@ async fn a_value_of_the_deployment_is_made_once() {
     on_each(|storage| async move {
         assert_eq!(storage.meta("secret", "one").await.unwrap(), "one");
         assert_eq!(storage.meta("secret", "two").await.unwrap(), "one");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn the_state_at_each_position_is_known() {
+    on_each(|storage| async move {
+        for (room_id, root) in [("!r", 10), ("!s", 20), ("!r", 30)] {
+            let mut change = Change::new();
+            let room_id = room_id.to_owned();
+            let at = change.fact(Fact::State { room_id: room_id.clone() });
+            change.write(state::Write::Root { room_id, root, at });
+            storage.commit(change).await.unwrap();
+        }
+        let rooms = ["!r".to_owned(), "!s".to_owned()];
+        let mut conn = storage.read().await.unwrap();
+        let wanted: [&[(&str, i64)]; 4] =
+            [&[], &[("!r", 10)], &[("!r", 10), ("!s", 20)], &[("!r", 30), ("!s", 20)]];
+        for (pos, wanted) in (0..).zip(wanted) {
+            let mut roots = state::roots_at(&mut conn, &rooms, pos).await.unwrap();
+            roots.sort();
+            let roots: Vec<_> = roots.iter().map(|(room, root)| (&**room, *root)).collect();
+            assert_eq!(roots, wanted, "at {pos}");
+        }
+        assert_eq!(state::changed(&mut conn, &rooms, 1, 2).await.unwrap(), ["!s"]);
+        assert!(state::changed(&mut conn, &rooms, 3, 9).await.unwrap().is_empty());
     })
     .await;
 }
