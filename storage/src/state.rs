@@ -74,9 +74,9 @@ pub(crate) async fn apply_placed(conn: &mut Conn, rows: Vec<(i64, Write)>) -> Re
         Write::Node { .. } | Write::Current { .. } => None,
     });
     let roots = bulk::last_by_key(roots, |(room_id, pos, _)| (room_id.clone(), *pos));
-    let values = roots
-        .into_iter()
-        .map(|(room_id, pos, root)| -> Vec<Value> { vec![room_id.into(), pos.into(), root.into()] });
+    let values = roots.into_iter().map(|(room_id, pos, root)| -> Vec<Value> {
+        vec![room_id.into(), pos.into(), root.into()]
+    });
     bulk::insert(conn, "INSERT INTO room_states (room_id, pos, root)", "", values.collect()).await
 }
 
