@@ -208,7 +208,8 @@ pub(crate) struct Limits {
     /// Connections that one listener holds at the same time; further ones are closed at once.
     pub(crate) connections: usize,
 
-    /// Seconds in which a TLS handshake, and then the head of each request, must be complete.
+    /// Seconds in which a TLS handshake, and then the head of the next request, must be complete. A
+    /// connection that is idle for longer is closed.
     pub(crate) header_seconds: u64,
 }
 
@@ -292,7 +293,7 @@ impl Default for RateLimits {
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { connections: 10_000, header_seconds: 10 }
+        Self { connections: 10_000, header_seconds: 30 }
     }
 }
 
