@@ -75,9 +75,6 @@ shared_secret = "{SHARED_SECRET}"
 
 [rate_limits]
 enabled = false
-
-[admin]
-listen = ["{client}"]
 "#,
         name = spec.name,
         client = ports::loopback(spec.client_port),
