@@ -14,6 +14,8 @@ pub mod config;
 pub mod remote;
 pub mod rng;
 
+pub mod internal;
+
 pub mod events;
 
 pub mod keys;
@@ -21,7 +23,11 @@ pub mod state;
 
 pub mod rooms;
 
+#[cfg(test)]
+pub(crate) mod test_support;
+
 pub use config::Config;
+pub use internal::Internal;
 
 /// A homeserver's engine. Cheap to clone; all clones are the same engine.
 #[derive(Clone)]
@@ -41,6 +47,12 @@ pub struct Inner {
     pub signing_keys: Arc<keys::SigningKeys>,
     /// The keys of other servers.
     pub remote_keys: keys::RemoteKeys,
+    /// What keys the state snapshots.
+    pub trie_secret: state::store::Secret,
+    /// State nodes that were used last.
+    pub state_nodes: state::store::NodeCache,
+    /// Events that were used last.
+    pub events: events::store::EventCache,
     /// Cancelled when the process shuts down: long polls answer, workers end.
     pub shutdown: CancellationToken,
 }
@@ -57,13 +69,16 @@ pub struct Parts {
     pub transport: Arc<dyn remote::Transport>,
     /// What events and requests are signed with; the transport has them too.
     pub signing_keys: Arc<keys::SigningKeys>,
+    /// What keys the state snapshots ([`state::store::Secret::load`]).
+    pub trie_secret: state::store::Secret,
 }
 
 impl Engine {
     /// Puts an engine together.
     #[must_use]
     pub fn new(parts: Parts) -> Self {
-        let Parts { config, storage, clock, transport, signing_keys } = parts;
+        let Parts { config, storage, clock, transport, signing_keys, trie_secret } = parts;
+        let cache_bytes = config.cache_bytes;
         Self(Arc::new(Inner {
             config,
             storage,
@@ -71,6 +86,9 @@ impl Engine {
             transport,
             signing_keys,
             remote_keys: keys::RemoteKeys::default(),
+            trie_secret,
+            state_nodes: state::store::NodeCache::new(cache_bytes / 2),
+            events: events::store::EventCache::new(cache_bytes / 2),
             shutdown: CancellationToken::new(),
         }))
     }

@@ -1,4 +1,5 @@
-//! Events as they travel between servers. Everything here is pure: JSON in, decision out.
+//! Events as they travel between servers. Everything here is pure, JSON in, decision out, but for
+//! [`store`].
 
 pub mod canonical;
 pub mod pdu;
@@ -15,6 +16,9 @@ pub mod verify;
 
 pub mod client;
 
+pub mod store;
+
 pub use canonical::Canonical;
 pub use format::PduError;
 pub use pdu::Pdu;
+pub use store::StoredEvent;

@@ -27,6 +27,7 @@ use crate::{
     clock::Clock,
     config::{PasswordHashing, Registration, RegistrationMode},
     remote::{Limits, Transport, TransportError},
+    state::store::Secret,
 };
 
 /// When tests begin, in milliseconds.
@@ -49,7 +50,7 @@ impl Setup {
         let servers = Arc::<Servers>::default();
         let clock = Arc::new(TestClock(NOW.into()));
         let signing_keys = SigningKeys::load_or_create(&storage, &*clock).await.unwrap();
-        let engine = engine(storage, signing_keys, &servers, &clock);
+        let engine = engine(storage, signing_keys, &servers, &clock).await;
         Self { engine, servers, clock, _dir: dir }
     }
 
@@ -57,11 +58,11 @@ impl Setup {
     pub(crate) async fn restarted(&self) -> Engine {
         let storage = self.engine.storage.clone();
         let signing_keys = SigningKeys::load_or_create(&storage, &*self.clock).await.unwrap();
-        engine(storage, signing_keys, &self.servers, &self.clock)
+        engine(storage, signing_keys, &self.servers, &self.clock).await
     }
 }
 
-fn engine(
+async fn engine(
     storage: Storage,
     signing_keys: SigningKeys,
     servers: &Arc<Servers>,
@@ -74,7 +75,9 @@ fn engine(
             default_room_version: RoomVersionId::V12,
             registration: Registration { mode: RegistrationMode::Closed, shared_secret: None },
             password_hashing: PasswordHashing::default(),
+            cache_bytes: 1 << 20,
         },
+        trie_secret: Secret::load(&storage).await.unwrap(),
         storage,
         clock: clock.clone(),
         transport: servers.clone(),
