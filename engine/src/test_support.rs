@@ -97,7 +97,8 @@ pub(crate) async fn engine_on(
 /// when `STARLING_TEST_POSTGRES_URL` names one.
 pub(crate) async fn on_each_database<F: Future<Output = ()>>(test: impl Fn(Engine) -> F) {
     let test = &test;
-    let body = async |storage| test(engine_on(storage, "x.org", TestTransport::default()).await).await;
+    let body =
+        async |storage| test(engine_on(storage, "x.org", TestTransport::default()).await).await;
     starling_storage::test_support::on_each_database(body).await.unwrap();
 }
 

@@ -6,5 +6,7 @@ pub mod authorize;
 
 pub mod checks;
 
+pub mod visibility;
+
 #[cfg(test)]
-mod testing;
+pub(crate) mod testing;

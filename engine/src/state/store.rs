@@ -51,10 +51,9 @@ impl NodeCache {
 
 fn weight(key: &(OwnedRoomId, i64), node: &Arc<Node>) -> u32 {
     let content = match &**node {
-        Node::Leaf(entries) => entries
-            .iter()
-            .map(|entry| 80 + entry.key.1.len() + entry.event_id.as_str().len())
-            .sum(),
+        Node::Leaf(entries) => {
+            entries.iter().map(|entry| 80 + entry.key.1.len() + entry.event_id.as_str().len()).sum()
+        }
         Node::Inner { children, .. } => children.len() * 16,
     };
     u32::try_from(128 + key.0.as_str().len() + content).unwrap_or(u32::MAX)
