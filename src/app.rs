@@ -5,11 +5,13 @@ use std::{fs::DirBuilder, os::unix::fs::DirBuilderExt as _, path::Path, time::Du
 use anyhow::Context as _;
 use axum::Router;
 use axum_server::tls_rustls::RustlsConfig;
+use starling_storage::Storage;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
     cli::{self, Source},
     config::Config,
+    database,
     http::{Listener, Readiness, Server, health},
     log::{self, LogLevel},
     signals::{Request, Signals},
@@ -35,10 +37,11 @@ async fn serve(source: Source, config: Config, level: LogLevel) -> anyhow::Resul
     let mut signals = Signals::new()?;
     let shutdown = CancellationToken::new();
     make_data_directory(&config.data_dir)?;
+    let storage = database::open(&config).await?;
     let tls = federation_tls(&config).await?;
     let listeners = Listeners::bind(&config)?;
     let addresses = listeners.describe(&config);
-    let server = listeners.answer(&config, tls.as_ref(), &shutdown)?;
+    let server = listeners.answer(&config, tls.as_ref(), &shutdown, &storage)?;
     cli::print(&addresses)?;
 
     while signals.next().await == Request::Reload {
@@ -48,6 +51,7 @@ async fn serve(source: Source, config: Config, level: LogLevel) -> anyhow::Resul
     tracing::info!("stopping");
     shutdown.cancel();
     server.drain(DRAIN_LIMIT).await;
+    storage.close().await;
     tracing::info!("stopped");
     Ok(())
 }
@@ -93,9 +97,10 @@ impl Listeners {
         config: &Config,
         tls: Option<&RustlsConfig>,
         shutdown: &CancellationToken,
+        storage: &Storage,
     ) -> anyhow::Result<Server> {
         let mut server = Server::new(&config.limits, &config.client.trusted_proxies);
-        let readiness = Readiness { shutdown: shutdown.clone() };
+        let readiness = Readiness { shutdown: shutdown.clone(), storage: storage.clone() };
         let client = Router::new().merge(health(readiness));
         for listener in self.client {
             server.answer(listener, None, client.clone())?;

@@ -151,13 +151,16 @@ pub(crate) struct Tls {
 }
 
 /// The `database` section.
-#[derive(Clone, Debug, Default, Deserialize, JsonSchema, Serialize)]
+#[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct Database {
     /// `sqlite:/path/of/file` or `postgres://user:password@host/database`.
     ///
     /// Without one, SQLite in the data directory. PostgreSQL must be version 13 or newer.
     pub(crate) url: Secret,
+
+    /// Connections that this process opens: for reading (SQLite), or in all (PostgreSQL).
+    pub(crate) connections: u32,
 }
 
 /// The `registration` section.
@@ -270,6 +273,12 @@ impl Default for Federation {
 impl Default for Tls {
     fn default() -> Self {
         Self { enabled: true, certificate: None, key: None }
+    }
+}
+
+impl Default for Database {
+    fn default() -> Self {
+        Self { url: Secret::default(), connections: 16 }
     }
 }
 

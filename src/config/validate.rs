@@ -54,6 +54,9 @@ fn federation(federation: &Federation) -> Result<(), String> {
 }
 
 fn database(config: &Config) -> Result<(), String> {
+    if !(2..=1000).contains(&config.database.connections) {
+        return Err("`database.connections` must be between 2 and 1000".to_owned());
+    }
     let known = ["sqlite:", "postgres://", "postgresql://"];
     match config.database.url.get() {
         Some(url) if !known.iter().any(|scheme| url.starts_with(scheme)) => {
@@ -100,6 +103,7 @@ mod tests {
             ("federation.tls.key = 'x'", "federation.tls.certificate"),
             ("federation.tls.certificate = 'x'", "federation.tls.key"),
             ("database.url = 'mysql://x'", "database.url"),
+            ("database.connections = 1", "database.connections"),
             ("accounts.password_hashing.memory_kib = 7", "memory_kib"),
             ("accounts.password_hashing.iterations = 0", "iterations"),
             ("limits.connections = 0", "limits.connections"),

@@ -2,13 +2,18 @@
 
 use axum::{Router, extract::State, routing::get};
 use http::StatusCode;
+use starling_storage::Storage;
 use tokio_util::sync::CancellationToken;
+
+use crate::database;
 
 /// What `/health/ready` looks at.
 #[derive(Clone)]
 pub(crate) struct Readiness {
     /// Cancelled when the server begins to stop.
     pub(crate) shutdown: CancellationToken,
+    /// Without an answer of the database, no request can be served.
+    pub(crate) storage: Storage,
 }
 
 /// The two routes. `live` says that the process runs, `ready` that it should get requests.
@@ -22,7 +27,9 @@ pub(crate) fn health(readiness: Readiness) -> Router {
 async fn ready(State(readiness): State<Readiness>) -> (StatusCode, &'static str) {
     if readiness.shutdown.is_cancelled() {
         (StatusCode::SERVICE_UNAVAILABLE, "stopping")
-    } else {
+    } else if database::answers(&readiness.storage).await {
         (StatusCode::OK, "ready")
+    } else {
+        (StatusCode::SERVICE_UNAVAILABLE, "the database does not answer")
     }
 }

@@ -2,6 +2,8 @@
 
 use std::{fs, process::Output};
 
+use rustix::process::Signal;
+
 use crate::process::{Server, starling};
 
 async fn run(arguments: &[&str], environment: &[(&str, &str)]) -> Output {
@@ -61,4 +63,22 @@ async fn a_taken_address_is_named() {
         ("STARLING__DATA_DIR", directory.path().to_str().unwrap()),
     ];
     assert_one_line(&run(&["serve"], &settings).await, address);
+}
+
+#[tokio::test]
+async fn a_database_in_use_is_refused() {
+    let server = Server::start(&[]).await;
+    let data = server.path("data");
+    let settings = [("STARLING__DATA_DIR", data.to_str().unwrap())];
+    assert_one_line(&run(&["serve"], &settings).await, "database");
+}
+
+#[tokio::test]
+async fn a_database_keeps_its_server_name() {
+    let mut server = Server::start(&[]).await;
+    server.signal(Signal::TERM);
+    assert_eq!(server.exit_code().await, Some(0));
+    let data = server.path("data").to_str().unwrap().to_owned();
+    let settings = [("STARLING__DATA_DIR", &*data), ("STARLING__SERVER_NAME", "other.test")];
+    assert_one_line(&run(&["serve"], &settings).await, "localhost:8448");
 }
