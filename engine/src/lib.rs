@@ -18,6 +18,8 @@ pub mod internal;
 
 pub mod events;
 
+pub mod outbound;
+
 pub mod keys;
 pub mod state;
 
@@ -53,6 +55,8 @@ pub struct Inner {
     pub state_nodes: state::store::NodeCache,
     /// Events that were used last.
     pub events: events::store::EventCache,
+    /// The queues towards other servers.
+    pub outbound: outbound::Outbound,
     /// Cancelled when the process shuts down: long polls answer, workers end.
     pub shutdown: CancellationToken,
 }
@@ -89,6 +93,7 @@ impl Engine {
             trie_secret,
             state_nodes: state::store::NodeCache::new(cache_bytes / 2),
             events: events::store::EventCache::new(cache_bytes / 2),
+            outbound: outbound::Outbound::default(),
             shutdown: CancellationToken::new(),
         }))
     }

@@ -365,6 +365,18 @@ pub async fn get_many(
     crate::db::composed(text, vec![room_id.into(), event_ids.into()]).map(conn, event_row).await
 }
 
+/// The rooms that have an event of this ID: one, unless a room of version 1 or 2 reused an ID.
+///
+/// # Errors
+///
+/// When the database fails.
+pub async fn rooms_of(conn: &mut Conn, event_id: &str) -> Result<Vec<String>> {
+    sql("SELECT room_id FROM events WHERE event_id = $1 ORDER BY room_id")
+        .bind(event_id)
+        .map(conn, |row| row.get(0))
+        .await
+}
+
 /// Events of the room that name one of `prev_ids` as their predecessor, as `(prev_id, event_id)`.
 ///
 /// # Errors

@@ -457,3 +457,33 @@ pub async fn rooms_of_server(conn: &mut Conn, server: &str) -> Result<Vec<String
         .map(conn, |row| row.get(0))
         .await
 }
+
+/// The servers that are owed an event of a room at position `pos`: those that were in it then, or
+/// that this very event removed.
+///
+/// # Errors
+///
+/// When the database fails.
+pub async fn servers_owed(conn: &mut Conn, room_id: &str, pos: i64) -> Result<Vec<String>> {
+    sql("SELECT server FROM room_servers WHERE room_id = $1 AND joined_pos <= $2 \
+         AND (left_pos IS NULL OR left_pos >= $2)")
+    .bind(room_id)
+    .bind(pos)
+    .map(conn, |row| row.get(0))
+    .await
+}
+
+/// The position at which a server first came into a room with us, of those rooms that it was in
+/// last; `None` when it never was in any.
+///
+/// # Errors
+///
+/// When the database fails.
+pub async fn first_joined_pos(conn: &mut Conn, server: &str) -> Result<Option<i64>> {
+    let row = sql("SELECT joined_pos FROM room_servers WHERE server = $1 \
+         ORDER BY joined_pos LIMIT 1")
+    .bind(server)
+    .optional(conn)
+    .await?;
+    row.map(|row| row.get(0)).transpose()
+}

@@ -310,6 +310,33 @@ pub async fn owed_to(
     crate::db::composed(text, values).map(conn, event_and_entry).await
 }
 
+/// As [`owed_to`], but of each room only the newest event: enough for a server that was away for so
+/// long that it has to ask for the others anyway.
+///
+/// # Errors
+///
+/// When the database fails.
+pub async fn newest_owed_to(
+    conn: &mut Conn,
+    server: &str,
+    after: i64,
+    until: i64,
+    limit: i64,
+) -> Result<Vec<(EventRow, Entry)>> {
+    let text = format!(
+        "SELECT {EVENT}, {ENTRY} FROM timeline t \
+         JOIN events e ON e.event_id = t.event_id AND e.room_id = t.room_id \
+         JOIN (SELECT MAX(o.pos) AS pos FROM timeline o \
+           JOIN room_servers s ON s.server = $1 AND s.room_id = o.room_id \
+             AND s.joined_pos <= o.pos AND (s.left_pos IS NULL OR o.pos <= s.left_pos) \
+           WHERE o.local = 1 AND o.pos > $2 AND o.pos <= $3 GROUP BY o.room_id) n \
+           ON n.pos = t.pos \
+         ORDER BY t.pos LIMIT $4"
+    );
+    let values = vec![server.into(), after.into(), until.into(), limit.into()];
+    crate::db::composed(text, values).map(conn, event_and_entry).await
+}
+
 /// The running number of a thread.
 ///
 /// # Errors

@@ -8,5 +8,7 @@ pub mod checks;
 
 pub mod visibility;
 
+pub mod server_acl;
+
 #[cfg(test)]
 pub(crate) mod testing;

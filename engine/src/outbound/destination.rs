@@ -1,0 +1,164 @@
+//! Sending to one server until it has everything, or does not take it.
+
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use crate::{Engine, rng};
+use ruma::{OwnedServerName, ServerName};
+use serde_json::value::RawValue;
+use starling_storage::{
+    Change, CommitError, DbError,
+    federation::{DestinationRow, Write},
+};
+
+use super::{
+    backoff,
+    edus::EduQueue,
+    transaction::{self, MAX_EDUS, MAX_PDUS, Refused},
+};
+
+/// How it ended.
+#[derive(Debug)]
+pub(super) enum End {
+    /// The server has everything.
+    Drained,
+    /// The server is to be left alone for so long.
+    Pause(Duration),
+}
+
+/// Why sending stopped for a reason of our own.
+#[derive(Debug, thiserror::Error)]
+enum Failure {
+    #[error(transparent)]
+    Db(#[from] DbError),
+    #[error(transparent)]
+    Commit(#[from] CommitError),
+    #[error(transparent)]
+    Json(#[from] serde_json::Error),
+}
+
+/// How long to wait after a failure of our own database.
+const OWN_FAULT_PAUSE: Duration = Duration::from_secs(10);
+
+/// Sends what a server is owed, one transaction after the other.
+pub(super) async fn run(
+    engine: Engine,
+    server: OwnedServerName,
+    edus: Arc<Mutex<EduQueue>>,
+) -> End {
+    match drain(&engine, &server, &edus).await {
+        Ok(end) => end,
+        Err(error) => {
+            tracing::error!(%error, server.name = %server, "Cannot send to a server");
+            End::Pause(OWN_FAULT_PAUSE)
+        }
+    }
+}
+
+async fn drain(
+    engine: &Engine,
+    server: &ServerName,
+    edus: &Mutex<EduQueue>,
+) -> Result<End, Failure> {
+    let mut row = transaction::destination(engine, server).await?;
+    let mut limit = MAX_PDUS;
+    while !engine.shutdown.is_cancelled() {
+        if !fill(engine, server, &mut row, limit, edus).await? {
+            return Ok(End::Drained);
+        }
+        let Some(txn) = &row.txn else { return Ok(End::Drained) };
+        match transaction::send(engine, server, txn).await {
+            Ok(()) => {
+                limit = MAX_PDUS;
+                taken(engine, &mut row);
+                store(engine, &row).await?;
+            }
+            Err(Refused::Never(reason)) => {
+                tracing::warn!(server.name = %server, reason, limit, "A transaction was refused");
+                limit = give_up_or_halve(&mut row, limit);
+                store(engine, &row).await?;
+            }
+            Err(Refused::Later(reason)) => {
+                let pause = failed(engine, &mut row);
+                store(engine, &row).await?;
+                tracing::info!(server.name = %server, reason, failures = row.failures, ?pause,
+                    "A server did not take a transaction");
+                return Ok(End::Pause(pause));
+            }
+        }
+    }
+    Ok(End::Drained)
+}
+
+/// Puts the next transaction in flight, unless one is. `false` when there is nothing to send.
+async fn fill(
+    engine: &Engine,
+    server: &ServerName,
+    row: &mut DestinationRow,
+    limit: usize,
+    edus: &Mutex<EduQueue>,
+) -> Result<bool, Failure> {
+    if row.txn.is_some() {
+        return Ok(true);
+    }
+    let (events, pos) = transaction::owed(engine, server, row.cursor_pos, limit).await?;
+    let edus = take_edus(edus, engine.clock.now_ms());
+    if events.is_empty() && edus.is_empty() {
+        if pos > row.cursor_pos {
+            row.cursor_pos = pos;
+            store(engine, row).await?;
+        }
+        return Ok(false);
+    }
+    let durable = !events.is_empty();
+    row.txn = Some(transaction::compose(engine, &events, edus, pos)?);
+    // A repetition must be identical; what lives in memory only is not repeated after a restart.
+    if durable {
+        store(engine, row).await?;
+    }
+    Ok(true)
+}
+
+fn take_edus(edus: &Mutex<EduQueue>, now_ms: i64) -> Vec<Box<RawValue>> {
+    edus.lock().unwrap_or_else(PoisonError::into_inner).take(MAX_EDUS, now_ms)
+}
+
+fn taken(engine: &Engine, row: &mut DestinationRow) {
+    if let Some(txn) = row.txn.take() {
+        row.cursor_pos = row.cursor_pos.max(txn.pos);
+    }
+    row.failures = 0;
+    row.retry_ts = 0;
+    row.last_success_ts = Some(engine.clock.now_ms());
+}
+
+fn failed(engine: &Engine, row: &mut DestinationRow) -> Duration {
+    row.failures = row.failures.saturating_add(1);
+    let [jitter] = rng::bytes::<1>();
+    let pause = backoff::pause(row.failures, jitter);
+    let pause_ms = i64::try_from(pause.as_millis()).unwrap_or(i64::MAX);
+    row.retry_ts = engine.clock.now_ms().saturating_add(pause_ms);
+    pause
+}
+
+/// One event that a server cannot read must not keep the others from it: with ever smaller
+/// transactions it is found, and left out.
+fn give_up_or_halve(row: &mut DestinationRow, limit: usize) -> usize {
+    let txn = row.txn.take();
+    if limit > 1 {
+        return limit / 2;
+    }
+    if let Some(txn) = txn {
+        row.cursor_pos = row.cursor_pos.max(txn.pos);
+    }
+    MAX_PDUS
+}
+
+async fn store(engine: &Engine, row: &DestinationRow) -> Result<(), Failure> {
+    let mut change = Change::new();
+    change.write(Write::Destination(row.clone()));
+    engine.storage.commit(change).await?;
+    Ok(())
+}

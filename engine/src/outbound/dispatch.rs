@@ -1,0 +1,313 @@
+//! Which servers are to be sent something, now or later.
+
+use std::{
+    collections::{BTreeSet, HashMap},
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use crate::Engine;
+use ruma::{OwnedServerName, ServerName, UserId};
+use starling_storage::{DbError, Fact, Listener, Positioned, federation, receipts, rooms};
+use tokio::{
+    sync::{Semaphore, mpsc},
+    task::JoinSet,
+};
+
+use super::{
+    Edu, Paused,
+    destination::{self, End},
+    edus::EduQueue,
+};
+
+/// How many servers are sent to at a time.
+const SENDING: usize = 64;
+/// After a failure to read the facts.
+const READ_AGAIN: Duration = Duration::from_secs(1);
+
+/// What the dispatcher is told from outside.
+#[derive(Debug)]
+pub(super) enum Command {
+    /// The server is there again.
+    Retry(OwnedServerName),
+    /// The pause with this number is over.
+    PauseOver(OwnedServerName, u64),
+    /// Something for the server's queue in memory.
+    Ephemeral(OwnedServerName, Edu),
+}
+
+/// What is known of a server that is sent to, paused, or has something in memory.
+#[derive(Default)]
+struct Destination {
+    state: State,
+    edus: Arc<Mutex<EduQueue>>,
+}
+
+#[derive(Default)]
+enum State {
+    #[default]
+    Idle,
+    /// A task sends; `again` when something came in after it last looked.
+    Sending { again: bool },
+    /// Left alone until the pause with this number is over.
+    Paused(u64),
+}
+
+/// Decides who is sent to.
+pub(super) struct Dispatcher {
+    engine: Engine,
+    commands: mpsc::Receiver<Command>,
+    own: mpsc::WeakSender<Command>,
+    paused: Paused,
+    destinations: HashMap<OwnedServerName, Destination>,
+    sending: JoinSet<(OwnedServerName, End)>,
+    places: Arc<Semaphore>,
+    pauses: u64,
+}
+
+impl Dispatcher {
+    pub(super) fn new(
+        engine: Engine,
+        commands: mpsc::Receiver<Command>,
+        own: mpsc::WeakSender<Command>,
+        paused: Paused,
+    ) -> Self {
+        Self {
+            engine,
+            commands,
+            own,
+            paused,
+            destinations: HashMap::new(),
+            sending: JoinSet::new(),
+            places: Arc::new(Semaphore::new(SENDING)),
+            pauses: 0,
+        }
+    }
+
+    /// Runs until the engine shuts down.
+    pub(super) async fn run(mut self) {
+        let shutdown = self.engine.shutdown.clone();
+        // What is committed from here on is heard; what was committed before is looked up.
+        let mut facts = self.engine.storage.feed().listen();
+        if let Err(error) = self.look_for_those_behind().await {
+            tracing::error!(%error, "The servers that are behind could not be read");
+        }
+        while !shutdown.is_cancelled() {
+            tokio::select! {
+                () = shutdown.cancelled() => break,
+                heard = next(&self.engine, &mut facts) => match heard {
+                    Some(facts) => self.hear(&facts).await,
+                    None => break,
+                },
+                Some(command) = self.commands.recv() => self.obey(command),
+                Some(ended) = self.sending.join_next() => self.ended(ended),
+            }
+        }
+        // Whoever is in the middle of a transaction finds it in flight after the next start.
+        self.sending.shutdown().await;
+    }
+
+    async fn look_for_those_behind(&mut self) -> Result<(), DbError> {
+        let head = self.engine.storage.feed().head();
+        let mut conn = self.engine.storage.read().await?;
+        let servers = federation::destinations_behind(&mut conn, head).await?;
+        let now_ms = self.engine.clock.now_ms();
+        for server in servers {
+            let Ok(name) = OwnedServerName::try_from(server.as_str()) else { continue };
+            let row = federation::destination(&mut conn, &server).await?;
+            let wait_ms = row.map_or(0, |row| row.retry_ts).saturating_sub(now_ms);
+            match u64::try_from(wait_ms) {
+                Ok(wait_ms) if wait_ms > 0 => self.pause(name, Duration::from_millis(wait_ms)),
+                _ => self.wake(name),
+            }
+        }
+        Ok(())
+    }
+
+    async fn hear(&mut self, facts: &[Positioned]) {
+        if let Err(error) = self.try_to_hear(facts).await {
+            // The events are not lost: the next event for the same servers takes them along.
+            tracing::error!(%error, "Could not look up to whom events are owed");
+        }
+    }
+
+    async fn try_to_hear(&mut self, facts: &[Positioned]) -> Result<(), DbError> {
+        let mut servers = BTreeSet::new();
+        for Positioned { pos, fact } in facts {
+            match fact {
+                Fact::Event { room_id, local: true, .. } => {
+                    let mut conn = self.engine.storage.read().await?;
+                    servers.extend(rooms::servers_owed(&mut conn, room_id, *pos).await?);
+                }
+                Fact::Receipt { room_id, user_id, private: false } if self.is_local(user_id) => {
+                    self.hear_receipt(room_id, user_id, *pos).await?;
+                }
+                _ => {}
+            }
+        }
+        for server in servers {
+            if let Ok(server) = OwnedServerName::try_from(server) {
+                self.wake(server);
+            }
+        }
+        Ok(())
+    }
+
+    fn is_local(&self, user_id: &str) -> bool {
+        <&UserId>::try_from(user_id)
+            .is_ok_and(|user| user.server_name() == self.engine.config.server_name)
+    }
+
+    async fn hear_receipt(
+        &mut self,
+        room_id: &str,
+        user_id: &str,
+        pos: i64,
+    ) -> Result<(), DbError> {
+        let mut conn = self.engine.storage.read().await?;
+        let receipts = receipts::of_user(&mut conn, room_id, user_id).await?;
+        let servers = rooms::servers_in(&mut conn, room_id).await?;
+        drop(conn);
+        let public = |kind: &str| kind == "m.read";
+        for receipt in receipts.iter().filter(|r| r.pos == pos && public(&r.receipt_type)) {
+            let Ok(edu) = Edu::receipt(receipt, self.engine.clock.now_ms()) else { continue };
+            for server in &servers {
+                if let Ok(server) = OwnedServerName::try_from(server.as_str()) {
+                    self.obey(Command::Ephemeral(server, edu.clone()));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn obey(&mut self, command: Command) {
+        match command {
+            Command::Retry(server) => self.resume(server),
+            Command::PauseOver(server, number) => {
+                let state = self.destinations.get(&server).map(|destination| &destination.state);
+                if matches!(state, Some(State::Paused(current)) if *current == number) {
+                    self.resume(server);
+                }
+            }
+            Command::Ephemeral(server, edu) => {
+                if server == self.engine.config.server_name {
+                    return;
+                }
+                let destination = self.destinations.entry(server.clone()).or_default();
+                destination.edus.lock().unwrap_or_else(PoisonError::into_inner).push(edu);
+                self.wake(server);
+            }
+        }
+    }
+
+    fn resume(&mut self, server: OwnedServerName) {
+        self.paused.remove(&server);
+        if let Some(destination) = self.destinations.get_mut(&server)
+            && matches!(destination.state, State::Paused(_))
+        {
+            destination.state = State::Idle;
+            self.wake(server);
+        }
+    }
+
+    /// There is something for a server. One that is paused gets it when its pause is over.
+    fn wake(&mut self, server: OwnedServerName) {
+        if server == self.engine.config.server_name {
+            return;
+        }
+        let destination = self.destinations.entry(server.clone()).or_default();
+        match &mut destination.state {
+            State::Paused(_) => {}
+            State::Sending { again } => *again = true,
+            state @ State::Idle => {
+                *state = State::Sending { again: false };
+                let edus = destination.edus.clone();
+                self.send(server, edus);
+            }
+        }
+    }
+
+    fn send(&mut self, server: OwnedServerName, edus: Arc<Mutex<EduQueue>>) {
+        let (engine, places) = (self.engine.clone(), self.places.clone());
+        self.sending.spawn(async move {
+            let place = places.acquire_owned().await;
+            let end = destination::run(engine, server.clone(), edus).await;
+            drop(place);
+            (server, end)
+        });
+    }
+
+    fn ended(&mut self, ended: Result<(OwnedServerName, End), tokio::task::JoinError>) {
+        let (server, end) = match ended {
+            Ok(ended) => ended,
+            Err(error) => return self.recover(&error),
+        };
+        let Some(destination) = self.destinations.get_mut(&server) else { return };
+        let again = matches!(destination.state, State::Sending { again: true });
+        destination.state = State::Idle;
+        match end {
+            End::Pause(pause) => self.pause(server, pause),
+            End::Drained if again => self.wake(server),
+            End::Drained => self.forget(&server),
+        }
+    }
+
+    /// A task that panicked does not say for whom it worked: everybody who is marked as being sent
+    /// to is looked at again. Who really is has the mark set once more.
+    fn recover(&mut self, error: &tokio::task::JoinError) {
+        if error.is_cancelled() {
+            return;
+        }
+        tracing::error!(%error, "Sending to a server panicked");
+        let sending = |(_, destination): &(&OwnedServerName, &Destination)| {
+            matches!(destination.state, State::Sending { .. })
+        };
+        let servers: Vec<_> =
+            self.destinations.iter().filter(sending).map(|(server, _)| server.clone()).collect();
+        self.sending.abort_all();
+        for server in servers {
+            self.pause(server, READ_AGAIN);
+        }
+    }
+
+    fn forget(&mut self, server: &ServerName) {
+        let waiting = |destination: &Destination| {
+            !destination.edus.lock().unwrap_or_else(PoisonError::into_inner).is_empty()
+        };
+        if self.destinations.get(server).is_some_and(waiting) {
+            return self.wake(server.to_owned());
+        }
+        self.destinations.remove(server);
+    }
+
+    fn pause(&mut self, server: OwnedServerName, pause: Duration) {
+        self.pauses += 1;
+        let number = self.pauses;
+        self.destinations.entry(server.clone()).or_default().state = State::Paused(number);
+        self.paused.insert(server.clone());
+        let (own, shutdown) = (self.own.clone(), self.engine.shutdown.clone());
+        tokio::spawn(async move {
+            tokio::select! {
+                () = shutdown.cancelled() => {}
+                () = tokio::time::sleep(pause) => {
+                    if let Some(own) = own.upgrade() {
+                        let _ = own.send(Command::PauseOver(server, number)).await;
+                    }
+                }
+            }
+        });
+    }
+}
+
+/// The next facts; a failure to read them is waited out.
+async fn next(engine: &Engine, facts: &mut Listener) -> Option<Arc<Vec<Positioned>>> {
+    loop {
+        match facts.next(engine.storage.db()).await {
+            Ok(facts) => return facts,
+            Err(error) => {
+                tracing::error!(%error, "Facts could not be read");
+                tokio::time::sleep(READ_AGAIN).await;
+            }
+        }
+    }
+}
