@@ -10,7 +10,7 @@ const LONGEST: Duration = Duration::from_secs(24 * 60 * 60);
 /// The pause after this many failures in a row. `jitter` makes it between 3/4 and 5/4 as long, so
 /// that servers that failed together are not asked together.
 pub(super) fn pause(failures: i64, jitter: u8) -> Duration {
-    let doublings = u32::try_from(failures.saturating_sub(1)).unwrap_or(0).min(20);
+    let doublings = u32::try_from(failures.saturating_sub(1).clamp(0, 20)).unwrap_or(20);
     let pause = FIRST.saturating_mul(1 << doublings).min(LONGEST);
     pause.mul_f64(0.75 + f64::from(jitter) / 510.0).min(LONGEST)
 }
