@@ -6,9 +6,18 @@ pub mod authorize;
 
 pub mod checks;
 
+mod auth_graph;
+
+mod resolve_v1;
+
+pub mod resolve;
+
 pub mod visibility;
 
 pub mod server_acl;
 
 #[cfg(test)]
 pub(crate) mod testing;
+
+#[cfg(test)]
+mod history;

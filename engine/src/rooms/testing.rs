@@ -25,6 +25,8 @@ pub(crate) struct Draft {
     pub(crate) state_key: Option<String>,
     pub(crate) content: Value,
     pub(crate) ts: u64,
+    /// Makes the name of the event in room versions 1 and 2.
+    pub(crate) nonce: u64,
 }
 
 pub(crate) fn draft(kind: &str, sender: &str, state_key: &str, content: Value) -> Draft {
@@ -34,6 +36,7 @@ pub(crate) fn draft(kind: &str, sender: &str, state_key: &str, content: Value) -
         state_key: Some(state_key.to_owned()),
         content,
         ts: 1,
+        nonce: 1,
     }
 }
 
@@ -70,10 +73,7 @@ pub(crate) fn build(
         event["room_id"] = json!(room_id);
     }
     if rules.event_format.require_event_id {
-        let state_key = draft.state_key.as_deref().unwrap_or_default();
-        let name = format!("{}-{}-{state_key}-{}", draft.ts, draft.kind, draft.content);
-        let name: String = name.chars().filter(char::is_ascii_alphanumeric).take(200).collect();
-        event["event_id"] = json!(format!("${name}:{server}"));
+        event["event_id"] = json!(format!("$event{}:{server}", draft.nonce));
     }
     let mut event: CanonicalJsonObject = serde_json::from_value(event).unwrap();
     let references =
@@ -136,7 +136,7 @@ impl Room {
     /// Makes the next event, whether it is allowed or not.
     pub(crate) fn make(&mut self, draft: Draft) -> Arc<Pdu> {
         self.ts += 1;
-        let draft = Draft { ts: self.ts, ..draft };
+        let draft = Draft { ts: self.ts, nonce: self.ts, ..draft };
         let auth = auth_events(&draft, &self.state, &self.rules);
         build(&draft, Some(&self.room_id), std::slice::from_ref(&self.last), &auth, &self.rules)
     }

@@ -1,0 +1,279 @@
+//! How states of a room merge.
+//!
+//! The algorithms of room versions 2 and later are `ruma`'s, which wants whole states and chains.
+//! A room has up to hundreds of thousands of state events, a conflict a handful: `ruma` gets the
+//! states reduced to the keys on which they differ and those that the rules read, and the chains
+//! reduced to the auth difference. A property test compares both ways.
+//!
+//! <https://spec.matrix.org/v1.19/rooms/v12/#state-resolution>
+
+use std::collections::{BTreeSet, HashMap, HashSet};
+
+use ruma::{
+    EventId, OwnedEventId,
+    events::StateEventType,
+    room_version_rules::{RoomVersionRules, StateResolutionV2Rules, StateResolutionVersion},
+    state_res::{self, utils::event_id_set::EventIdSet},
+};
+
+pub use super::auth_graph::{Events, RoomSource, StateMap};
+use super::{auth_graph, authorize, resolve_v1};
+use crate::state::{NodeSource, StateKey, Trie};
+
+/// Why states could not be merged.
+#[derive(Debug, thiserror::Error)]
+pub enum ResolveError<E> {
+    /// The source failed.
+    #[error(transparent)]
+    Source(E),
+    /// The room's events are not what they were when they were accepted.
+    #[error("state cannot be resolved: {0}")]
+    Damaged(#[from] state_res::Error),
+}
+
+/// Reduces the states with these roots to the keys on which they do not all agree.
+///
+/// # Errors
+///
+/// Those of the source.
+pub async fn disagreements<S: NodeSource>(
+    trie: &Trie,
+    source: &S,
+    roots: &[i64],
+) -> Result<Vec<StateMap>, S::Error> {
+    let Some((first, others)) = roots.split_first() else { return Ok(Vec::new()) };
+    let mut first_set = StateMap::new();
+    let mut changes = Vec::new();
+    let mut keys = BTreeSet::new();
+    for other in others {
+        let mut changed_to = HashMap::new();
+        for changed in trie.diff(source, *first, *other).await? {
+            keys.insert(changed.key.clone());
+            first_set.extend(changed.old.map(|old| (changed.key.clone(), old)));
+            changed_to.insert(changed.key, changed.new);
+        }
+        changes.push(changed_to);
+    }
+    let other_set = |mut changed_to: HashMap<StateKey, Option<OwnedEventId>>| {
+        let event_at = |key: &StateKey| match changed_to.remove(key) {
+            Some(event_id) => event_id,
+            None => first_set.get(key).cloned(),
+        };
+        keys.iter()
+            .map(event_at)
+            .zip(&keys)
+            .filter_map(|(id, key)| Some((key.clone(), id?)))
+            .collect()
+    };
+    let others: Vec<StateMap> = changes.into_iter().map(other_set).collect();
+    Ok([vec![first_set], others].concat())
+}
+
+/// Merges states of a room, given reduced to the keys on which they do not all agree.
+///
+/// Gives what to put into, or remove from, any one of the states to get the merged one: to be
+/// handed to [`Trie::apply`].
+///
+/// # Errors
+///
+/// [`ResolveError::Source`], or [`ResolveError::Damaged`] which the rules exclude.
+pub async fn resolve<S: RoomSource>(
+    source: &S,
+    sets: &[StateMap],
+    rules: &RoomVersionRules,
+) -> Result<Vec<(StateKey, Option<OwnedEventId>)>, ResolveError<S::Error>> {
+    let conflicted_keys: BTreeSet<StateKey> =
+        sets.iter().flat_map(StateMap::keys).cloned().collect();
+    if conflicted_keys.is_empty() {
+        return Ok(Vec::new());
+    }
+    let (agreed, mut resolved) = match &rules.state_res {
+        StateResolutionVersion::V2(version) => {
+            let input =
+                prepare(source, sets, rules, version).await.map_err(ResolveError::Source)?;
+            let resolved = input.resolve(rules, version)?;
+            (input.agreed, resolved)
+        }
+        _ => resolve_v1(source, sets, rules).await.map_err(ResolveError::Source)?,
+    };
+    let keys = conflicted_keys.into_iter().chain(resolved.keys().cloned().collect::<Vec<_>>());
+    let keys: BTreeSet<StateKey> = keys.filter(|key| !agreed.contains_key(key)).collect();
+    Ok(keys.into_iter().map(|key| (key.clone(), resolved.remove(&key))).collect())
+}
+
+async fn resolve_v1<S: RoomSource>(
+    source: &S,
+    sets: &[StateMap],
+    rules: &RoomVersionRules,
+) -> Result<(StateMap, StateMap), S::Error> {
+    let mut events = Events::new();
+    auth_graph::load(source, sets.iter().flat_map(StateMap::values).cloned(), &mut events).await?;
+    let conflicted_keys: BTreeSet<&StateKey> = sets.iter().flat_map(StateMap::keys).collect();
+    let mut keys = keys_read(events.keys(), &events, rules);
+    keys.retain(|key| !conflicted_keys.contains(key));
+    let agreed = load_agreed(source, keys, &mut events).await?;
+    let resolved = resolve_v1::resolve(sets, &agreed, &events, rules);
+    Ok((agreed, resolved))
+}
+
+/// All that resolution in version 2 reads.
+struct Input {
+    /// The states, reduced to the keys on which they do not agree.
+    sets: Vec<StateMap>,
+    /// The agreed state, reduced to the keys that matter.
+    agreed: StateMap,
+    /// For each state the part of the auth difference in its chain.
+    chains: Vec<HashSet<OwnedEventId>>,
+    /// Empty before version 2.1.
+    subgraph: BTreeSet<OwnedEventId>,
+    events: Events,
+}
+
+async fn prepare<S: RoomSource>(
+    source: &S,
+    sets: &[StateMap],
+    rules: &RoomVersionRules,
+    version: &StateResolutionV2Rules,
+) -> Result<Input, S::Error> {
+    let conflicted: BTreeSet<OwnedEventId> =
+        sets.iter().flat_map(StateMap::values).cloned().collect();
+    let mut events = Events::new();
+    auth_graph::load_chains(source, conflicted.iter().cloned(), &mut events).await?;
+    let chains = auth_graph::auth_difference(source, sets, &events).await?;
+    let subgraph = if version.consider_conflicted_state_subgraph {
+        auth_graph::conflicted_subgraph(&conflicted, &events)
+    } else {
+        BTreeSet::new()
+    };
+
+    let full_conflicted_set = conflicted.iter().chain(chains.iter().flatten()).chain(&subgraph);
+    let mut keys = keys_read(full_conflicted_set, &events, rules);
+    for key in sets.iter().flat_map(StateMap::keys) {
+        keys.remove(key);
+    }
+    let agreed = load_agreed(source, keys, &mut events).await?;
+    // The mainline runs through the power levels, which may be agreed upon.
+    let levels = agreed.get(&(StateEventType::RoomPowerLevels, String::new())).cloned();
+    let levels = levels.and_then(|id| events.get(&id).cloned());
+    let below = levels.iter().flat_map(|pdu| pdu.auth_events.iter().cloned());
+    auth_graph::load_chains(source, below, &mut events).await?;
+    let room_id = events.values().next().map(|pdu| pdu.room_id.clone());
+    let create = room_id.and_then(|id| authorize::create_event_id(&id, &rules.authorization));
+    auth_graph::load(source, create, &mut events).await?;
+    Ok(Input { sets: sets.to_vec(), agreed, chains, subgraph, events })
+}
+
+impl Input {
+    fn resolve(
+        &self,
+        rules: &RoomVersionRules,
+        version: &StateResolutionV2Rules,
+    ) -> Result<StateMap, state_res::Error> {
+        let with_agreed = |set: &StateMap| -> state_res::StateMap<OwnedEventId> {
+            set.iter().chain(&self.agreed).map(|(key, id)| (key.clone(), id.clone())).collect()
+        };
+        let maps: Vec<_> = self.sets.iter().map(with_agreed).collect();
+        let chains: Vec<EventIdSet<OwnedEventId>> =
+            self.chains.iter().map(|chain| chain.iter().cloned().collect()).collect();
+        let resolved = state_res::resolve(
+            &rules.authorization,
+            version,
+            &maps,
+            chains,
+            |id: &EventId| self.events.get(id).cloned(),
+            |_| Some(self.subgraph.iter().cloned().collect()),
+        )?;
+        Ok(resolved.into_iter().collect())
+    }
+}
+
+/// The keys that matter when these events are applied to a state: their own, those by which they
+/// are authorised, and the power levels, which sort them.
+fn keys_read<'a>(
+    ids: impl IntoIterator<Item = &'a OwnedEventId>,
+    events: &Events,
+    rules: &RoomVersionRules,
+) -> BTreeSet<StateKey> {
+    let mut keys = BTreeSet::from([(StateEventType::RoomPowerLevels, String::new())]);
+    for pdu in ids.into_iter().filter_map(|id| events.get(id)) {
+        keys.extend(pdu.key());
+        keys.extend(authorize::state_keys(pdu, rules).unwrap_or_default());
+    }
+    keys
+}
+
+async fn load_agreed<S: RoomSource>(
+    source: &S,
+    keys: BTreeSet<StateKey>,
+    events: &mut Events,
+) -> Result<StateMap, S::Error> {
+    let keys: Vec<StateKey> = keys.into_iter().collect();
+    let ids = source.agreed(&keys).await?;
+    let agreed: StateMap =
+        keys.into_iter().zip(ids).filter_map(|(key, id)| Some((key, id?))).collect();
+    auth_graph::load(source, agreed.values().cloned(), events).await?;
+    Ok(agreed)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        convert::Infallible,
+        sync::{Arc, Mutex},
+    };
+
+    use futures_util::FutureExt as _;
+    use proptest::prelude::*;
+    use ruma::room_id;
+
+    use super::*;
+    use crate::state::{EMPTY_ROOT, Node};
+
+    #[derive(Default)]
+    struct Nodes(Mutex<HashMap<i64, Arc<Node>>>);
+
+    impl NodeSource for Nodes {
+        type Error = Infallible;
+
+        async fn nodes(&self, ids: &[i64]) -> Result<Vec<Arc<Node>>, Infallible> {
+            let nodes = self.0.lock().unwrap();
+            Ok(ids.iter().map(|id| nodes[id].clone()).collect())
+        }
+    }
+
+    fn store(trie: &Trie, nodes: &Nodes, state: &StateMap) -> i64 {
+        let puts: Vec<_> = state.iter().map(|(key, id)| (key.clone(), Some(id.clone()))).collect();
+        let applied = trie.apply(nodes, EMPTY_ROOT, &puts).now_or_never().unwrap().unwrap();
+        for (id, data) in applied.nodes {
+            nodes.0.lock().unwrap().insert(id, Arc::new(Node::decode(&data).unwrap()));
+        }
+        applied.root
+    }
+
+    fn states() -> impl Strategy<Value = Vec<StateMap>> {
+        let entry = (0..40_u32, 0..3_u32).prop_map(|(key, event)| {
+            let key = ("m.room.member".into(), format!("@u{key}:x.org"));
+            (key, OwnedEventId::try_from(format!("$e{event}:x.org")).unwrap())
+        });
+        let state = prop::collection::vec(entry, 0..40);
+        prop::collection::vec(state.prop_map(|entries| entries.into_iter().collect()), 0..5)
+    }
+
+    proptest! {
+        #[test]
+        fn disagreements_are_what_is_not_in_every_state(states in states()) {
+            let (trie, nodes) = (Trie::new(&[1; 32], room_id!("!r:x.org")), Nodes::default());
+            let roots: Vec<i64> = states.iter().map(|state| store(&trie, &nodes, state)).collect();
+            let found = disagreements(&trie, &nodes, &roots).now_or_never().unwrap().unwrap();
+            let expected: Vec<StateMap> = states
+                .iter()
+                .map(|state| {
+                    let mut state = state.clone();
+                    state.retain(|key, id| !states.iter().all(|other| other.get(key) == Some(id)));
+                    state
+                })
+                .collect();
+            prop_assert_eq!(found, expected);
+        }
+    }
+}
