@@ -5,6 +5,7 @@ use std::{fs::DirBuilder, os::unix::fs::DirBuilderExt as _, path::Path, time::Du
 use anyhow::Context as _;
 use axum::Router;
 use axum_server::tls_rustls::RustlsConfig;
+use rustix::process::{Resource, getrlimit, setrlimit};
 use starling_storage::Storage;
 use tokio_util::sync::CancellationToken;
 
@@ -30,6 +31,7 @@ pub(crate) fn run(source: Source) -> anyhow::Result<()> {
     rustls::crypto::aws_lc_rs::default_provider()
         .install_default()
         .map_err(|_| anyhow::anyhow!("a TLS provider is installed already"))?;
+    raise_file_limit();
     tokio::runtime::Runtime::new()?.block_on(serve(source, config, level))
 }
 
@@ -54,6 +56,15 @@ async fn serve(source: Source, config: Config, level: LogLevel) -> anyhow::Resul
     storage.close().await;
     tracing::info!("stopped");
     Ok(())
+}
+
+/// Every connection is a file, and the usual limit of 1024 is there for programs that use select(2).
+fn raise_file_limit() {
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = limit.maximum;
+    if let Err(error) = setrlimit(Resource::Nofile, limit) {
+        tracing::warn!(%error, "cannot raise the limit on open files");
+    }
 }
 
 fn make_data_directory(path: &Path) -> anyhow::Result<()> {

@@ -6,8 +6,8 @@
 use std::{path::Path, str::FromStr, time::Duration};
 
 use sqlx::{
-    AssertSqlSafe, Column as _, Executor as _, PgConnection, PgPool, Postgres, Row as _,
-    SqlSafeStr as _, Sqlite, SqliteConnection, SqlitePool, Transaction,
+    AssertSqlSafe, Column as _, Connection as _, Executor as _, PgConnection, PgPool, Postgres,
+    Row as _, SqlSafeStr as _, Sqlite, SqliteConnection, SqlitePool, Transaction,
     pool::PoolConnection,
     postgres::{PgConnectOptions, PgPoolOptions, PgRow},
     sqlite::{
@@ -164,6 +164,8 @@ async fn open_sqlite(path: &Path, max_connections: u32) -> Result<Db> {
 
 async fn open_postgres(url: &str, max_connections: u32) -> Result<Db> {
     let options = PgConnectOptions::from_str(url)?.statement_cache_capacity(512);
+    // The pool repeats a refused connection until its time is up; one attempt tells what is wrong.
+    PgConnection::connect_with(&options).await?.close().await?;
     let pool = PgPoolOptions::new()
         .max_connections(max_connections)
         .test_before_acquire(false)

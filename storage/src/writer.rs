@@ -45,7 +45,7 @@ pub enum CommitError {
     Conflict,
     /// The transaction id was used before, for this event.
     #[error("the transaction id was used before")]
-    TransactionTaken(events::ClientTransaction),
+    TransactionTaken(Box<events::ClientTransaction>),
     /// The user id, alias or room id is taken.
     #[error("the name is taken")]
     NameTaken,
@@ -241,7 +241,7 @@ async fn claim(conn: &mut Conn, change: &Change) -> Result<Option<CommitError>> 
     for claim in &change.claims {
         let (won, lost) = match claim {
             Claim::Transaction(txn) => match events::claim_transaction(conn, txn).await? {
-                Some(winner) => return Ok(Some(CommitError::TransactionTaken(winner))),
+                Some(winner) => return Ok(Some(CommitError::TransactionTaken(Box::new(winner)))),
                 None => continue,
             },
             Claim::NewUser(user) => {
