@@ -249,7 +249,8 @@ CREATE TABLE refresh_tokens (
     user_id TEXT NOT NULL,
     device_id TEXT NOT NULL,
     created_ts BIGINT NOT NULL,
-    successor BLOB
+    successor BLOB,
+    dead SMALLINT NOT NULL
 );
 CREATE INDEX refresh_tokens_device ON refresh_tokens (user_id, device_id);
 

@@ -1,3 +1,77 @@
 //! The client-server API of a Starling homeserver.
+//!
+//! [`router`] is the door: the table below says which address is which function. A route takes a
+//! [`call::Call`], asks who calls and what for, calls one function of the engine and answers;
+//! refusals and their errcodes are in [`error`].
 
+use std::{ops::Deref, sync::Arc};
+
+use axum::{Router, middleware};
+use starling_engine::Engine;
+
+mod answer;
+mod body;
+mod call;
 pub mod client_ip;
+mod cors;
+mod error;
+mod limits;
+mod route;
+mod routes;
+mod settings;
+#[cfg(test)]
+mod testing;
+
+pub use client_ip::ClientIp;
+pub use settings::{Contact, Policy, Settings, Support};
+
+use error::Error;
+use route::{Route, get};
+
+/// The client-server API over an engine.
+///
+/// Unknown addresses and methods are answered as the specification says, so whoever adds addresses
+/// of their own to a listener must route those before this.
+pub fn router(engine: Engine, settings: Settings) -> Router {
+    route::router(&Door::new(engine, settings), table())
+        .fallback(async || Error::no_such_address())
+        .method_not_allowed_fallback(async || Error::no_such_method())
+        .layer(middleware::from_fn(cors::cors))
+}
+
+/// Every operation. `v3` paths answer under `r0` too.
+#[rustfmt::skip]
+fn table() -> Vec<Route> {
+    vec![
+        get("/.well-known/matrix/client", routes::well_known::client::get),
+        get("/.well-known/matrix/support", routes::well_known::support::get),
+        get("/_matrix/client/versions", routes::versions::get),
+        get("/_matrix/client/v3/account/whoami", routes::account::whoami::get),
+        get("/_matrix/client/v3/capabilities", routes::capabilities::get),
+    ]
+}
+
+/// What every call can use.
+#[derive(Clone)]
+struct Door(Arc<Inner>);
+
+struct Inner {
+    engine: Engine,
+    settings: Settings,
+    limits: limits::Limits,
+}
+
+impl Door {
+    fn new(engine: Engine, settings: Settings) -> Self {
+        let limits = limits::Limits::new(settings.rate_limits, engine.clock.clone());
+        Self(Arc::new(Inner { engine, settings, limits }))
+    }
+}
+
+impl Deref for Door {
+    type Target = Inner;
+
+    fn deref(&self) -> &Inner {
+        &self.0
+    }
+}

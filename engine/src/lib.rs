@@ -25,8 +25,12 @@ pub mod state;
 
 pub mod rooms;
 
+pub mod accounts;
+
 #[cfg(test)]
 pub(crate) mod test_support;
+#[cfg(any(test, feature = "test-support"))]
+pub mod testing;
 
 pub use config::Config;
 pub use internal::Internal;
@@ -57,6 +61,8 @@ pub struct Inner {
     pub events: events::store::EventCache,
     /// The queues towards other servers.
     pub outbound: outbound::Outbound,
+    /// What this process remembers about accounts.
+    pub accounts: accounts::Memory,
     /// Cancelled when the process shuts down: long polls answer, workers end.
     pub shutdown: CancellationToken,
 }
@@ -94,6 +100,7 @@ impl Engine {
             state_nodes: state::store::NodeCache::new(cache_bytes / 2),
             events: events::store::EventCache::new(cache_bytes / 2),
             outbound: outbound::Outbound::default(),
+            accounts: accounts::Memory::default(),
             shutdown: CancellationToken::new(),
         }))
     }

@@ -1,6 +1,8 @@
-//! Users, devices, tokens, user-interactive sessions, attempts.
+//! Users and devices; their tokens in [`tokens`].
 
 use crate::db::{Conn, Result, Row, sql};
+
+pub mod tokens;
 
 /// Bits of [`UserRow::flags`].
 pub mod flags {
@@ -50,45 +52,6 @@ pub struct DeviceRow {
     pub last_seen_ip: Option<String>,
 }
 
-/// An access token, by its SHA-256.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct AccessTokenRow {
-    /// SHA-256 of the token.
-    pub token_hash: Vec<u8>,
-    /// The user.
-    pub user_id: String,
-    /// The device.
-    pub device_id: String,
-    /// When it was made.
-    pub created_ts: i64,
-    /// When it stops being valid.
-    pub expires_ts: Option<i64>,
-    /// The refresh token that made it and that dies with its first use.
-    pub refreshed_from: Option<Vec<u8>>,
-}
-
-/// A refresh token, by its SHA-256.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct RefreshTokenRow {
-    /// SHA-256 of the token.
-    pub token_hash: Vec<u8>,
-    /// The user.
-    pub user_id: String,
-    /// The device.
-    pub device_id: String,
-    /// When it was made.
-    pub created_ts: i64,
-}
-
-/// A refresh token gets a successor, once.
-#[derive(Clone, Debug)]
-pub struct Rotation {
-    /// The hash of the token that was presented.
-    pub token_hash: Vec<u8>,
-    /// The hash of the one that replaces it.
-    pub successor: Vec<u8>,
-}
-
 /// A row that can be used once.
 #[derive(Clone, Debug)]
 pub enum Once {
@@ -131,17 +94,8 @@ pub enum Write {
         /// The device.
         device_id: String,
     },
-    /// Removes the tokens of a device.
-    RemoveTokens {
-        /// The user.
-        user_id: String,
-        /// The device.
-        device_id: String,
-    },
-    /// Adds an access token.
-    AccessToken(AccessTokenRow),
-    /// Adds a refresh token.
-    RefreshToken(RefreshTokenRow),
+    /// Adds and removes access and refresh tokens.
+    Token(tokens::Write),
 }
 
 /// Writes the rows of a batch in their order.
@@ -175,45 +129,15 @@ async fn apply_one(conn: &mut Conn, row: Write) -> Result<()> {
         .bind(d.last_seen_ts)
         .bind(d.last_seen_ip),
         Write::RemoveDevice { user_id, device_id } => {
-            remove_tokens(conn, &user_id, &device_id).await?;
+            tokens::remove_of_device(conn, &user_id, &device_id).await?;
             sql("DELETE FROM devices WHERE user_id = $1 AND device_id = $2")
                 .bind(user_id)
                 .bind(device_id)
         }
-        Write::RemoveTokens { user_id, device_id } => {
-            return remove_tokens(conn, &user_id, &device_id).await;
-        }
-        Write::AccessToken(t) => sql("INSERT INTO access_tokens (token_hash, user_id, device_id, \
-             created_ts, expires_ts, refreshed_from) VALUES ($1, $2, $3, $4, $5, $6)")
-        .bind(t.token_hash)
-        .bind(t.user_id)
-        .bind(t.device_id)
-        .bind(t.created_ts)
-        .bind(t.expires_ts)
-        .bind(t.refreshed_from),
-        Write::RefreshToken(t) => sql("INSERT INTO refresh_tokens (token_hash, user_id, \
-             device_id, created_ts, successor) VALUES ($1, $2, $3, $4, NULL)")
-        .bind(t.token_hash)
-        .bind(t.user_id)
-        .bind(t.device_id)
-        .bind(t.created_ts),
+        Write::Token(write) => return tokens::apply(conn, write).await,
     }
     .execute(conn)
     .await?;
-    Ok(())
-}
-
-async fn remove_tokens(conn: &mut Conn, user_id: &str, device_id: &str) -> Result<()> {
-    sql("DELETE FROM access_tokens WHERE user_id = $1 AND device_id = $2")
-        .bind(user_id)
-        .bind(device_id)
-        .execute(conn)
-        .await?;
-    sql("DELETE FROM refresh_tokens WHERE user_id = $1 AND device_id = $2")
-        .bind(user_id)
-        .bind(device_id)
-        .execute(conn)
-        .await?;
     Ok(())
 }
 
@@ -255,17 +179,6 @@ pub(crate) async fn claim_once(conn: &mut Conn, once: &Once) -> Result<bool> {
         }
         Once::UiaSession(id) => sql("DELETE FROM uia_sessions WHERE session_id = $1").bind(id),
     }
-    .execute(conn)
-    .await?;
-    Ok(changed == 1)
-}
-
-/// Notes the successor of a refresh token; `false` when it is gone or another was noted.
-pub(crate) async fn claim_rotation(conn: &mut Conn, rotation: &Rotation) -> Result<bool> {
-    let changed = sql("UPDATE refresh_tokens SET successor = $2 \
-         WHERE token_hash = $1 AND successor IS NULL")
-    .bind(rotation.token_hash.clone())
-    .bind(rotation.successor.clone())
     .execute(conn)
     .await?;
     Ok(changed == 1)

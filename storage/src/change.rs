@@ -47,8 +47,8 @@ pub enum Claim {
     /// A row of the accounts that must still be there, and is removed: a one-time log-in token or a
     /// user-interactive session.
     Once(accounts::Once),
-    /// A refresh token without a successor gets this one.
-    Rotate(accounts::Rotation),
+    /// A refresh token that is alive gets this successor.
+    Rotate(accounts::tokens::Rotation),
 }
 
 /// One row to write, by table family.

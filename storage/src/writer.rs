@@ -257,7 +257,7 @@ async fn claim(conn: &mut Conn, change: &Change) -> Result<Option<CommitError>> 
             ),
             Claim::Once(once) => (accounts::claim_once(conn, once).await?, CommitError::UsedUp),
             Claim::Rotate(rotation) => {
-                (accounts::claim_rotation(conn, rotation).await?, CommitError::UsedUp)
+                (accounts::tokens::claim_rotation(conn, rotation).await?, CommitError::UsedUp)
             }
         };
         if !won {

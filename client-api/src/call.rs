@@ -1,0 +1,149 @@
+//! One request to one operation, as its route sees it.
+//!
+//! A route takes a [`Call`] and, in this order: finds out who asks ([`Call::authenticated`]), what
+//! is asked ([`Call::parse`]), lets the engine do it, and answers.
+
+use std::{
+    net::{IpAddr, Ipv4Addr},
+    sync::{Mutex, PoisonError},
+};
+
+use axum::body::Body;
+use bytes::Bytes;
+use http::{Method, header, request::Parts};
+use ruma::api::{IncomingRequest, IncomingRequestExt as _};
+use serde::{Deserialize, de::DeserializeOwned};
+use starling_engine::{
+    Engine,
+    accounts::{Session, devices, tokens},
+};
+
+use crate::{ClientIp, Door, body, error::Error};
+
+/// A request on its way through a route.
+pub(crate) struct Call {
+    /// The engine.
+    pub(crate) engine: Engine,
+    /// Settings and limits of this door.
+    pub(crate) door: Door,
+    parts: Parts,
+    path_args: Vec<String>,
+    /// Never contended: a body cannot be shared between threads, and a call must be.
+    body: Mutex<Body>,
+    read: Option<Bytes>,
+}
+
+impl Call {
+    pub(crate) fn new(door: Door, parts: Parts, path_args: Vec<String>, body: Body) -> Self {
+        Self { engine: door.engine.clone(), door, parts, path_args, body: Mutex::new(body), read: None }
+    }
+
+    /// Who asks: the session of the access token.
+    pub(crate) async fn authenticated(&self) -> Result<Session, Error> {
+        let session = self.authenticated_or_locked().await?;
+        if session.is_locked() {
+            return Err(Error::user_locked());
+        }
+        Ok(session)
+    }
+
+    /// As [`Call::authenticated`], but a locked account passes: it may still log out.
+    pub(crate) async fn authenticated_or_locked(&self) -> Result<Session, Error> {
+        let token = self.access_token().ok_or_else(Error::missing_token)?;
+        let session = tokens::authenticate(&self.engine, &token).await?;
+        devices::note_seen(&self.engine, &session, self.client_ip());
+        Ok(session)
+    }
+
+    /// Who asks, where that may be anybody; a token that is given must be valid.
+    pub(crate) async fn maybe_authenticated(&self) -> Result<Option<Session>, Error> {
+        match self.access_token() {
+            Some(_) => self.authenticated().await.map(Some),
+            None => Ok(None),
+        }
+    }
+
+    /// The request as the specification's type. Can be called again: the body is kept.
+    pub(crate) async fn parse<R: IncomingRequest>(&mut self) -> Result<R, Error> {
+        let body = self.json_body().await?;
+        Ok(R::try_from_http_request(self.request(&body), &self.path_args())?)
+    }
+
+    /// The request as the specification's type, with a body that stands in for the one received.
+    pub(crate) fn parse_with<R: IncomingRequest>(&self, body: &[u8]) -> Result<R, Error> {
+        Ok(R::try_from_http_request(self.request(body), &self.path_args())?)
+    }
+
+    /// The body as a type of our own.
+    pub(crate) async fn body_as<T: DeserializeOwned>(&mut self) -> Result<T, Error> {
+        let body = self.json_body().await?;
+        Ok(serde_json::from_slice(if body.is_empty() { b"{}" } else { &body })?)
+    }
+
+    /// The body, bounded and checked to be a JSON object or empty.
+    pub(crate) async fn json_body(&mut self) -> Result<Bytes, Error> {
+        if let Some(body) = &self.read {
+            return Ok(body.clone());
+        }
+        let body = body::read(self.take_body(), body::LARGEST_JSON).await?;
+        if self.parts.method != Method::GET {
+            body::require_object(&body)?;
+        }
+        self.read = Some(body.clone());
+        Ok(body)
+    }
+
+    /// Adds the value of a path parameter that this form of the path leaves out.
+    pub(crate) fn push_path_arg(&mut self, value: &str) {
+        self.path_args.push(value.to_owned());
+    }
+
+    /// The value of the path's parameter number `index` (from 0), percent-decoded.
+    pub(crate) fn path_arg(&self, index: usize) -> &str {
+        self.path_args.get(index).map_or("", String::as_str)
+    }
+
+    /// The query string as it was sent.
+    pub(crate) fn query(&self) -> &str {
+        self.parts.uri.query().unwrap_or_default()
+    }
+
+    /// The address of the client; unspecified when the listener did not tell.
+    pub(crate) fn client_ip(&self) -> IpAddr {
+        self.parts
+            .extensions
+            .get::<ClientIp>()
+            .map_or(Ipv4Addr::UNSPECIFIED.into(), |ClientIp(address)| *address)
+    }
+
+    /// The body as it comes in, for what is not JSON; empty when it was taken before.
+    pub(crate) fn take_body(&mut self) -> Body {
+        std::mem::take(self.body.get_mut().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn path_args(&self) -> Vec<&str> {
+        self.path_args.iter().map(String::as_str).collect()
+    }
+
+    fn request<'b>(&self, body: &'b [u8]) -> http::Request<&'b [u8]> {
+        http::Request::from_parts(self.parts.clone(), body)
+    }
+
+    fn access_token(&self) -> Option<String> {
+        self.bearer().or_else(|| self.token_in_query()).filter(|token| !token.is_empty())
+    }
+
+    fn bearer(&self) -> Option<String> {
+        let value = self.parts.headers.get(header::AUTHORIZATION)?.to_str().ok()?;
+        let (scheme, token) = value.split_once(' ')?;
+        scheme.eq_ignore_ascii_case("bearer").then(|| token.trim().to_owned())
+    }
+
+    fn token_in_query(&self) -> Option<String> {
+        #[derive(Deserialize)]
+        struct Query {
+            access_token: Option<String>,
+        }
+        serde_html_form::from_str::<Query>(self.query()).ok()?.access_token
+    }
+}

@@ -1,0 +1,212 @@
+//! Refusals of this API: the one place with its errcodes.
+//!
+//! A route says *what* is refused by one of the constructors below; the engine's error enums become
+//! refusals in the files of this folder, one for each part of the engine.
+
+use std::{borrow::Cow, fmt::Display, time::Duration};
+
+use axum::response::{IntoResponse, Response};
+use http::{HeaderValue, StatusCode, header};
+use serde_json::{Map, Value, json};
+use starling_engine::Internal;
+
+mod accounts;
+mod parse;
+
+/// A refusal: HTTP status, errcode, a sentence for people, and what some errcodes carry besides.
+#[derive(Debug)]
+pub(crate) struct Error {
+    status: StatusCode,
+    retry_after: Option<Duration>,
+    body: Map<String, Value>,
+}
+
+impl Error {
+    fn new(status: StatusCode, errcode: &str, message: impl Into<Cow<'static, str>>) -> Self {
+        let mut body = Map::new();
+        body.insert("errcode".into(), errcode.into());
+        body.insert("error".into(), message.into().into_owned().into());
+        Self { status, retry_after: None, body }
+    }
+
+    /// Adds a field to the body.
+    fn with(mut self, key: &str, value: impl Into<Value>) -> Self {
+        self.body.insert(key.into(), value.into());
+        self
+    }
+
+    /// A body without errcode: what user-interactive authentication still wants.
+    pub(crate) fn authentication_wanted(body: Map<String, Value>) -> Self {
+        Self { status: StatusCode::UNAUTHORIZED, retry_after: None, body }
+    }
+
+    /// The errcode and the sentence, for bodies that carry them inside.
+    pub(crate) fn errcode_and_message(self) -> Map<String, Value> {
+        self.body
+    }
+
+    /// 404: no such address.
+    pub(crate) fn no_such_address() -> Self {
+        Self::new(StatusCode::NOT_FOUND, "M_UNRECOGNIZED", "There is nothing at this address")
+    }
+
+    /// 404: the address exists, but is not in use on this server.
+    pub(crate) fn not_in_use(message: impl Into<Cow<'static, str>>) -> Self {
+        Self::new(StatusCode::NOT_FOUND, "M_UNRECOGNIZED", message)
+    }
+
+    /// 405: the address has no such method.
+    pub(crate) fn no_such_method() -> Self {
+        let message = "This address does not know that method";
+        Self::new(StatusCode::METHOD_NOT_ALLOWED, "M_UNRECOGNIZED", message)
+    }
+
+    /// 405: what is written there has an address of its own.
+    pub(crate) fn written_elsewhere(message: impl Into<Cow<'static, str>>) -> Self {
+        Self::new(StatusCode::METHOD_NOT_ALLOWED, "M_BAD_JSON", message)
+    }
+
+    /// 401: the request needs an access token and has none.
+    pub(crate) fn missing_token() -> Self {
+        Self::new(StatusCode::UNAUTHORIZED, "M_MISSING_TOKEN", "The access token is missing")
+    }
+
+    /// 401: the access token is not valid; after a soft log-out the client keeps its device.
+    pub(crate) fn unknown_token(soft_logout: bool) -> Self {
+        Self::new(StatusCode::UNAUTHORIZED, "M_UNKNOWN_TOKEN", "The access token is not valid")
+            .with("soft_logout", soft_logout)
+    }
+
+    /// 401: the account is locked.
+    pub(crate) fn user_locked() -> Self {
+        Self::new(StatusCode::UNAUTHORIZED, "M_USER_LOCKED", "This account has been locked")
+            .with("soft_logout", true)
+    }
+
+    /// 403: the account may not do this while it is suspended.
+    pub(crate) fn user_suspended() -> Self {
+        Self::new(StatusCode::FORBIDDEN, "M_USER_SUSPENDED", "This account is suspended")
+    }
+
+    /// 403: the account is no more.
+    pub(crate) fn user_deactivated() -> Self {
+        let message = "This account has been deactivated";
+        Self::new(StatusCode::FORBIDDEN, "M_USER_DEACTIVATED", message)
+    }
+
+    /// 403.
+    pub(crate) fn forbidden(message: impl Into<Cow<'static, str>>) -> Self {
+        Self::new(StatusCode::FORBIDDEN, "M_FORBIDDEN", message)
+    }
+
+    /// 404: what was asked for does not exist, or not for this user.
+    pub(crate) fn not_found(message: impl Into<Cow<'static, str>>) -> Self {
+        Self::new(StatusCode::NOT_FOUND, "M_NOT_FOUND", message)
+    }
+
+    /// 400: the body is not JSON.
+    pub(crate) fn not_json(message: impl Into<Cow<'static, str>>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, "M_NOT_JSON", message)
+    }
+
+    /// 400: JSON of a wrong shape.
+    pub(crate) fn bad_json(message: impl Into<Cow<'static, str>>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, "M_BAD_JSON", message)
+    }
+
+    /// 400: a required parameter is missing.
+    pub(crate) fn missing_param(message: impl Into<Cow<'static, str>>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, "M_MISSING_PARAM", message)
+    }
+
+    /// 400: a parameter has a value that it cannot have.
+    pub(crate) fn invalid_param(message: impl Into<Cow<'static, str>>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, "M_INVALID_PARAM", message)
+    }
+
+    /// 400 for which the specification has no errcode.
+    pub(crate) fn unknown(message: impl Into<Cow<'static, str>>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, "M_UNKNOWN", message)
+    }
+
+    /// 400: a user name outside the grammar.
+    pub(crate) fn invalid_username(message: impl Into<Cow<'static, str>>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, "M_INVALID_USERNAME", message)
+    }
+
+    /// 400: the user name is taken.
+    pub(crate) fn user_in_use() -> Self {
+        Self::new(StatusCode::BAD_REQUEST, "M_USER_IN_USE", "This user name is taken")
+    }
+
+    /// 400: the name belongs to an application service.
+    pub(crate) fn exclusive(message: impl Into<Cow<'static, str>>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, "M_EXCLUSIVE", message)
+    }
+
+    /// 400: the password does not meet the server's rules.
+    pub(crate) fn weak_password(message: impl Into<Cow<'static, str>>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, "M_WEAK_PASSWORD", message)
+    }
+
+    /// 400: a profile grew beyond its limit.
+    pub(crate) fn profile_too_large() -> Self {
+        let message = "The profile would be larger than 64 KiB";
+        Self::new(StatusCode::BAD_REQUEST, "M_PROFILE_TOO_LARGE", message)
+    }
+
+    /// 400: the name of a profile field is too long.
+    pub(crate) fn key_too_large() -> Self {
+        let message = "The field's name is longer than 255 bytes";
+        Self::new(StatusCode::BAD_REQUEST, "M_KEY_TOO_LARGE", message)
+    }
+
+    /// 413.
+    pub(crate) fn too_large(message: impl Into<Cow<'static, str>>) -> Self {
+        Self::new(StatusCode::PAYLOAD_TOO_LARGE, "M_TOO_LARGE", message)
+    }
+
+    /// 429, with the time after which it is worth trying again.
+    pub(crate) fn limit_exceeded(retry_after: Duration) -> Self {
+        let ms = u64::try_from(retry_after.as_millis()).unwrap_or(u64::MAX);
+        let mut error = Self::new(
+            StatusCode::TOO_MANY_REQUESTS,
+            "M_LIMIT_EXCEEDED",
+            "Too many requests: try again later",
+        )
+        .with("retry_after_ms", ms);
+        error.retry_after = Some(retry_after);
+        error
+    }
+
+    /// 502: another server did not answer, or not with what the protocol asks for. Neither its
+    /// status nor its errcode is passed on.
+    pub(crate) fn remote_failed(message: impl Into<Cow<'static, str>>) -> Self {
+        Self::new(StatusCode::BAD_GATEWAY, "M_UNKNOWN", message)
+    }
+
+    /// 500. The cause goes to the log and not to the client.
+    pub(crate) fn internal(cause: impl Display) -> Self {
+        tracing::error!(error = %cause, "a request failed inside the server");
+        Self::new(StatusCode::INTERNAL_SERVER_ERROR, "M_UNKNOWN", "Internal server error")
+    }
+}
+
+impl From<Internal> for Error {
+    fn from(cause: Internal) -> Self {
+        Self::internal(cause)
+    }
+}
+
+impl IntoResponse for Error {
+    fn into_response(self) -> Response {
+        let body = json!(self.body).to_string();
+        let content_type = [(header::CONTENT_TYPE, "application/json")];
+        let mut response = (self.status, content_type, body).into_response();
+        if let Some(wait) = self.retry_after {
+            let seconds = HeaderValue::from(wait.as_secs() + u64::from(wait.subsec_nanos() > 0));
+            response.headers_mut().insert(header::RETRY_AFTER, seconds);
+        }
+        response
+    }
+}

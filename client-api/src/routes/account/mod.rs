@@ -1,0 +1,3 @@
+//! `/account`: the caller's own account.
+
+pub(crate) mod whoami;

@@ -1,0 +1,42 @@
+//! GET /_matrix/client/v3/capabilities
+
+use serde_json::{Map, Value, json};
+use starling_engine::rooms::versions;
+
+use crate::{
+    answer::{self, Answer},
+    call::Call,
+};
+
+pub(crate) async fn get(call: Call) -> Answer {
+    call.authenticated().await?;
+    let stable = |version: &ruma::RoomVersionId| (version.to_string(), Value::from("stable"));
+    let room_versions: Map<_, _> = versions::SUPPORTED.iter().map(stable).collect();
+    answer::json(&json!({ "capabilities": {
+        "m.room_versions": {
+            "default": call.engine.config.default_room_version,
+            "available": room_versions,
+        },
+        "m.change_password": { "enabled": true },
+        "m.profile_fields": { "enabled": true },
+        "m.set_displayname": { "enabled": true },
+        "m.set_avatar_url": { "enabled": true },
+        "m.3pid_changes": { "enabled": false },
+        "m.get_login_token": { "enabled": false },
+    } }))
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::testing::TestDoor;
+
+    #[tokio::test]
+    async fn names_the_room_versions() {
+        let door = TestDoor::new().await;
+        let alice = door.user("alice").await;
+        let answer = door.get("/_matrix/client/v3/capabilities", &alice).await;
+        let versions = &answer.body["capabilities"]["m.room_versions"];
+        assert_eq!(versions["default"], "12");
+        assert_eq!(versions["available"].as_object().unwrap().len(), 12);
+    }
+}

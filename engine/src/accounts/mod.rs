@@ -1,0 +1,56 @@
+//! Accounts: who may use this server, from which devices, and how they prove it.
+//!
+//! Modules call upwards in this list only.
+
+use std::fmt;
+
+use ruma::{OwnedDeviceId, OwnedUserId};
+use starling_storage::accounts::flags;
+
+pub mod devices;
+pub mod tokens;
+
+/// Who makes a request: what an access token stands for.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Session {
+    /// The user.
+    pub user_id: OwnedUserId,
+    /// The device.
+    pub device_id: OwnedDeviceId,
+    /// The access token's hash.
+    pub token: tokens::Hash,
+    flags: i16,
+}
+
+impl Session {
+    /// Whether the account administers this server.
+    #[must_use]
+    pub fn is_admin(&self) -> bool {
+        self.flags & flags::ADMIN != 0
+    }
+
+    /// Whether the account is locked: everything but logging out is refused.
+    #[must_use]
+    pub fn is_locked(&self) -> bool {
+        self.flags & flags::LOCKED != 0
+    }
+
+    /// Whether the account is suspended: it may read, and do little else.
+    #[must_use]
+    pub fn is_suspended(&self) -> bool {
+        self.flags & flags::SUSPENDED != 0
+    }
+}
+
+impl fmt::Debug for Session {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Session({} on {})", self.user_id, self.device_id)
+    }
+}
+
+/// What the process remembers about accounts.
+#[derive(Debug, Default)]
+pub struct Memory {
+    pub(crate) sessions: tokens::Cache,
+    pub(crate) seen: devices::Seen,
+}

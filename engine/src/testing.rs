@@ -1,0 +1,175 @@
+//! An engine on a temporary database, with a clock that stands still, for tests.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicI64, Ordering},
+};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use http::{Request, Response};
+use ruma::{OwnedUserId, RoomVersionId, ServerName, UserId, server_name};
+use starling_storage::{Change, Claim, accounts, test_support::TempDatabase};
+
+use crate::{
+    Config, Engine, Internal, Parts,
+    accounts::tokens::{self, Issued},
+    clock::Clock,
+    config::{PasswordHashing, Registration, RegistrationMode},
+    keys::SigningKeys,
+    remote::{Limits, Transport, TransportError},
+    state::store::Secret,
+};
+
+/// When tests begin, in milliseconds.
+pub const START_MS: i64 = 1_790_000_000_000;
+
+/// A clock that tests move by hand.
+#[derive(Debug)]
+pub struct TestClock(AtomicI64);
+
+impl TestClock {
+    /// Moves the clock.
+    pub fn advance(&self, ms: i64) {
+        self.0.fetch_add(ms, Ordering::SeqCst);
+    }
+}
+
+impl Clock for TestClock {
+    fn now_ms(&self) -> i64 {
+        self.0.load(Ordering::SeqCst)
+    }
+}
+
+/// The network of a deployment that is alone in the world.
+#[derive(Clone, Copy, Debug)]
+pub struct NoServers;
+
+#[async_trait]
+impl Transport for NoServers {
+    async fn send(
+        &self,
+        destination: &ServerName,
+        _: Request<Bytes>,
+        _: Limits,
+    ) -> Result<Response<Bytes>, TransportError> {
+        let reason = "there are no other servers".to_owned();
+        Err(TransportError::Discovery { server: destination.to_string(), reason })
+    }
+}
+
+/// An engine of the server `test`, with what it stands on.
+#[derive(Debug)]
+pub struct TestEngine {
+    /// The engine.
+    pub engine: Engine,
+    /// Its clock.
+    pub clock: Arc<TestClock>,
+    database: TempDatabase,
+}
+
+/// Settings of a server with that name on which everybody may register, and on which hashing
+/// passwords is cheap.
+#[must_use]
+pub fn config(server_name: &ServerName) -> Config {
+    Config {
+        server_name: server_name.to_owned(),
+        public_url: None,
+        default_room_version: RoomVersionId::V12,
+        registration: Registration { mode: RegistrationMode::Open, shared_secret: None },
+        password_hashing: PasswordHashing { memory_kib: 64, iterations: 1 },
+        cache_bytes: 1 << 20,
+    }
+}
+
+impl TestEngine {
+    /// An engine on SQLite, alone in the world.
+    ///
+    /// # Errors
+    ///
+    /// When no database can be made.
+    pub async fn new() -> Result<Self, Internal> {
+        let config = config(server_name!("test"));
+        Self::on(TempDatabase::sqlite()?, config, Arc::new(NoServers)).await
+    }
+
+    /// An engine on that database with those settings and that network.
+    ///
+    /// # Errors
+    ///
+    /// When the database cannot be opened.
+    pub async fn on(
+        database: TempDatabase,
+        config: Config,
+        transport: Arc<dyn Transport>,
+    ) -> Result<Self, Internal> {
+        let clock = Arc::new(TestClock(START_MS.into()));
+        let storage = database.open().await?;
+        let signing_keys = SigningKeys::load_or_create(&storage, &*clock)
+            .await
+            .map_err(|error| Internal::Damaged(error.to_string()))?;
+        let trie_secret = Secret::load(&storage).await?;
+        let engine = Engine::new(Parts {
+            config,
+            storage,
+            clock: clock.clone(),
+            transport,
+            signing_keys: Arc::new(signing_keys),
+            trie_secret,
+        });
+        Ok(Self { engine, clock, database })
+    }
+
+    /// Makes an account without a password, with the device `DEVICE` and its tokens.
+    ///
+    /// # Errors
+    ///
+    /// When the name is taken or not a name.
+    pub async fn user(&self, localpart: &str) -> Result<(OwnedUserId, Issued), Internal> {
+        let engine = &self.engine;
+        let user = UserId::parse_with_server_name(localpart, &engine.config.server_name)
+            .map_err(|error| Internal::Damaged(error.to_string()))?;
+        let mut change = Change::new();
+        change.claim(Claim::NewUser(accounts::UserRow {
+            user_id: user.to_string(),
+            created_ts: engine.clock.now_ms(),
+            ..accounts::UserRow::default()
+        }));
+        change.write(accounts::Write::Device(accounts::DeviceRow {
+            user_id: user.to_string(),
+            device_id: "DEVICE".to_owned(),
+            created_ts: engine.clock.now_ms(),
+            ..accounts::DeviceRow::default()
+        }));
+        let issued = tokens::issue(engine, &mut change, &user, "DEVICE".into(), false);
+        engine.storage.commit(change).await?;
+        Ok((user, issued))
+    }
+
+    /// Closes and removes the database.
+    ///
+    /// # Errors
+    ///
+    /// When the database server refuses.
+    pub async fn remove(self) -> Result<(), Internal> {
+        self.engine.storage.close().await;
+        self.database.remove().await?;
+        Ok(())
+    }
+}
+
+/// Runs a test on an engine of the server `test` on every kind of database that this machine has.
+///
+/// # Errors
+///
+/// When a database cannot be made, opened or removed.
+pub async fn on_each_database<F: Future<Output = TestEngine>>(
+    test: impl Fn(TestEngine) -> F,
+) -> Result<(), Internal> {
+    for database in TempDatabase::all().await? {
+        let config = config(server_name!("test"));
+        let engine = TestEngine::on(database, config, Arc::new(NoServers)).await?;
+        test(engine).await.remove().await?;
+    }
+    Ok(())
+}
