@@ -35,7 +35,14 @@ pub(crate) struct Call {
 
 impl Call {
     pub(crate) fn new(door: Door, parts: Parts, path_args: Vec<String>, body: Body) -> Self {
-        Self { engine: door.engine.clone(), door, parts, path_args, body: Mutex::new(body), read: None }
+        Self {
+            engine: door.engine.clone(),
+            door,
+            parts,
+            path_args,
+            body: Mutex::new(body),
+            read: None,
+        }
     }
 
     /// Who asks: the session of the access token.

@@ -6,9 +6,7 @@
 use std::{fmt, net::IpAddr, num::NonZeroU32, sync::Arc, time::Duration};
 
 use governor::{
-    Quota, RateLimiter,
-    clock::Clock as GovernorClock,
-    middleware::NoOpMiddleware,
+    Quota, RateLimiter, clock::Clock as GovernorClock, middleware::NoOpMiddleware,
     state::keyed::HashMapStateStore,
 };
 use ruma::UserId;

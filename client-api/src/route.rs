@@ -181,7 +181,8 @@ mod tests {
     #[tokio::test]
     async fn options_are_answered_everywhere() {
         let door = TestDoor::new().await;
-        for path in ["/_matrix/client/versions", "/_matrix/client/v3/account/whoami", "/_matrix/x"] {
+        for path in ["/_matrix/client/versions", "/_matrix/client/v3/account/whoami", "/_matrix/x"]
+        {
             let answer = door.send_bytes(Method::OPTIONS, path, None, "").await;
             assert_eq!(answer.status, StatusCode::NO_CONTENT, "{path}");
             assert!(answer.headers.contains_key(header::ACCESS_CONTROL_ALLOW_HEADERS));

@@ -181,11 +181,12 @@ pub(crate) async fn claim_rotation(conn: &mut Conn, rotation: &Rotation) -> Resu
     .bind(hash.clone())
     .execute(conn)
     .await?;
-    let changed = sql("UPDATE refresh_tokens SET successor = $2 WHERE token_hash = $1 AND dead = 0")
-        .bind(hash.clone())
-        .bind(rotation.successor.clone())
-        .execute(conn)
-        .await?;
+    let changed =
+        sql("UPDATE refresh_tokens SET successor = $2 WHERE token_hash = $1 AND dead = 0")
+            .bind(hash.clone())
+            .bind(rotation.successor.clone())
+            .execute(conn)
+            .await?;
     sql("UPDATE refresh_tokens SET dead = 1 WHERE successor = $1")
         .bind(hash.clone())
         .execute(conn)
