@@ -4,7 +4,8 @@
 #
 #   conformance/interop/setup.sh
 #
-# Afterwards conformance/.venv/bin/python and conformance/interop/js/node_modules/.bin/node exist.
+# Afterwards conformance/.venv/bin/python and conformance/interop/js/node_modules/node-*/bin/node
+# exist; the harness finds them there.
 set -euo pipefail
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
@@ -79,12 +80,17 @@ install_python_peers() {
     cp "$requirements" "$home/installed"
 }
 
+# The Node.js that runs the client comes with the packages; the system's only runs npm. It is not
+# asked for by a link in node_modules/.bin: older versions of npm leave that out.
+node_version() {
+    "$here"/js/node_modules/node-linux-*/bin/node --version
+}
+
 install_node_peers() {
     cd "$here/js"
-    if cmp -s package-lock.json node_modules/.installed && node_modules/.bin/node --version >/dev/null; then
+    if cmp -s package-lock.json node_modules/.installed && node_version >/dev/null; then
         return
     fi
-    # The Node.js that runs the client comes with the packages; the system's only runs npm.
     npm ci --no-audit --no-fund --loglevel=error
     cp package-lock.json node_modules/.installed
 }
@@ -92,5 +98,6 @@ install_node_peers() {
 install_system_packages
 install_python_peers
 (install_node_peers)
+version=$(node_version)
 "$venv_link/bin/pip" list --disable-pip-version-check 2>/dev/null | grep -E '^matrix-(synapse|nio) '
-echo "node $("$here/js/node_modules/.bin/node" --version)"
+echo "node $version"

@@ -1,7 +1,5 @@
 //! Several devices that send numbered messages until the server goes away.
 
-use std::collections::HashMap;
-
 use anyhow::{Context as _, Result, bail, ensure};
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
@@ -80,29 +78,9 @@ impl Sender {
     }
 
     /// Fails unless each message is exactly once in `history`, in order, under the event id with
-    /// which it was acknowledged, and can be fetched by that id.
+    /// which it was acknowledged.
     pub(super) fn verify(&self, history: &[Value]) -> Result<()> {
-        let mut found: HashMap<&str, Vec<&str>> = HashMap::new();
-        let mut order = Vec::new();
-        for event in history {
-            let body = event["content"]["body"].as_str().unwrap_or_default();
-            if body.starts_with(&format!("{} ", self.user.device)) {
-                found.entry(body).or_default().push(text(event, "/event_id")?);
-                order.push(body);
-            }
-        }
-        for sent in &self.sent {
-            let id = sent.acknowledged.as_deref().context("a message was never acknowledged")?;
-            let there = found.get(sent.transaction.as_str()).map(Vec::as_slice).unwrap_or_default();
-            ensure!(
-                there == [id],
-                "{}: acknowledged as {id}, there is {there:?}",
-                sent.transaction
-            );
-        }
-        let wanted: Vec<&str> = self.sent.iter().map(|sent| sent.transaction.as_str()).collect();
-        ensure!(order == wanted, "{}: the order is {order:?}", self.user.device);
-        Ok(())
+        verify(&self.user.device, &self.sent, history)
     }
 
     /// Fails unless the last acknowledged messages can be fetched by id.
@@ -116,6 +94,23 @@ impl Sender {
     }
 }
 
+fn verify(device: &str, sent: &[Sent], history: &[Value]) -> Result<()> {
+    let prefix = format!("{device} ");
+    let mut there = history.iter().filter_map(|event| {
+        let body = event["content"]["body"].as_str()?;
+        body.starts_with(&prefix).then(|| (body, event["event_id"].as_str()))
+    });
+    for message in sent {
+        let id = message.acknowledged.as_deref().context("a message was never acknowledged")?;
+        let wanted = Some((message.transaction.as_str(), Some(id)));
+        let found = there.next();
+        ensure!(found == wanted, "in the history stands {found:?} and not {wanted:?}");
+    }
+    let more = there.next();
+    ensure!(more.is_none(), "after everything that was sent comes {more:?}");
+    Ok(())
+}
+
 /// Lets all senders send at once until each of them has lost the server.
 pub(super) async fn send_all(senders: Vec<Sender>) -> Result<Vec<Sender>> {
     let mut tasks = JoinSet::new();
@@ -123,4 +118,53 @@ pub(super) async fn send_all(senders: Vec<Sender>) -> Result<Vec<Sender>> {
         tasks.spawn(sender.send_until_silence());
     }
     tasks.join_all().await.into_iter().collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sent(number: usize) -> Sent {
+        let acknowledged = Some(format!("$event{number}"));
+        Sent { transaction: format!("DEVICE {number}"), acknowledged }
+    }
+
+    fn event(number: usize, id: &str) -> Value {
+        json!({ "event_id": id, "content": { "body": format!("DEVICE {number}") } })
+    }
+
+    #[test]
+    fn each_message_once_under_its_id_is_good() {
+        let foreign = json!({ "event_id": "$other", "content": { "body": "OTHER 0" } });
+        let history = [event(0, "$event0"), foreign, event(1, "$event1")];
+        verify("DEVICE", &[sent(0), sent(1)], &history).unwrap();
+    }
+
+    #[test]
+    fn a_lost_message_is_noticed() {
+        assert!(verify("DEVICE", &[sent(0), sent(1)], &[event(0, "$event0")]).is_err());
+    }
+
+    #[test]
+    fn a_message_that_is_there_twice_is_noticed() {
+        let history = [event(0, "$event0"), event(0, "$twin")];
+        assert!(verify("DEVICE", &[sent(0)], &history).is_err());
+    }
+
+    #[test]
+    fn another_event_id_is_noticed() {
+        assert!(verify("DEVICE", &[sent(0)], &[event(0, "$twin")]).is_err());
+    }
+
+    #[test]
+    fn a_changed_order_is_noticed() {
+        let history = [event(1, "$event1"), event(0, "$event0")];
+        assert!(verify("DEVICE", &[sent(0), sent(1)], &history).is_err());
+    }
+
+    #[test]
+    fn a_message_that_nobody_sent_is_noticed() {
+        let history = [event(0, "$event0"), event(1, "$event1")];
+        assert!(verify("DEVICE", &[sent(0)], &history).is_err());
+    }
 }

@@ -20,8 +20,19 @@ use crate::{
 /// matrix-js-sdk on the Node.js that is installed beside it.
 pub(super) async fn js(report: &mut Report, one: &Server, other: &Server) -> Result<()> {
     let folder = interop_folder().join("js");
-    let node = folder.join("node_modules/.bin/node");
-    play(report, "matrix-js-sdk", &node, &folder.join("story.mjs"), one, other).await
+    play(report, "matrix-js-sdk", &node(&folder)?, &folder.join("story.mjs"), one, other).await
+}
+
+/// The package for this machine, one of several optional ones, brings the interpreter.
+fn node(folder: &Path) -> Result<PathBuf> {
+    const MISSING: &str = "Node.js is not installed: run conformance/interop/setup.sh";
+    let packages = std::fs::read_dir(folder.join("node_modules")).context(MISSING)?;
+    packages
+        .filter_map(Result::ok)
+        .filter(|entry| entry.file_name().to_string_lossy().starts_with("node-linux-"))
+        .map(|entry| entry.path().join("bin/node"))
+        .find(|path| path.is_file())
+        .context(MISSING)
 }
 
 /// matrix-nio in the Python environment.
@@ -34,6 +45,8 @@ fn interop_folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("interop")
 }
 
+/// Plays one story with one library.
+///
 /// A story gets the base URLs of both client APIs and the name of the first server. It prints
 /// `ok - NAME` or `not ok - NAME` for each step, `# …` for remarks, and ends with a status of 0
 /// when every step passed.
@@ -52,10 +65,7 @@ async fn play(
         .stdout(Stdio::piped())
         .kill_on_drop(true)
         .spawn()
-        .with_context(|| {
-            let interpreter = interpreter.display();
-            format!("cannot start {interpreter}: has conformance/interop/setup.sh run?")
-        })?;
+        .with_context(|| format!("cannot start {}", interpreter.display()))?;
     let output = child.stdout.take().context("the output of the story is not there")?;
     let mut lines = BufReader::new(output).lines();
     let mut begun = Instant::now();

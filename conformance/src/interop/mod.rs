@@ -6,7 +6,7 @@
 //! * `js` and `nio` let the stock clients matrix-js-sdk and matrix-nio talk to each other across
 //!   the two servers.
 
-use std::path::PathBuf;
+use std::{path::PathBuf, str::FromStr};
 
 use anyhow::{Context as _, Result};
 use clap::{Args, ValueEnum};
@@ -35,15 +35,28 @@ pub enum Suite {
     Nio,
 }
 
+/// Two kinds of server that talk to each other.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Pair(Kind, Kind);
+
+impl FromStr for Pair {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (one, other) = text.split_once(',').ok_or("two servers with a comma between them")?;
+        Ok(Self(Kind::from_str(one, true)?, Kind::from_str(other, true)?))
+    }
+}
+
 /// What to play between which servers.
 #[derive(Args, Debug)]
 pub struct Options {
     /// The suites to run.
     #[arg(value_enum, default_values_t = [Suite::Rooms, Suite::Js, Suite::Nio])]
     suites: Vec<Suite>,
-    /// The two servers, such as `starling,synapse`.
-    #[arg(long, value_enum, value_delimiter = ',', num_args = 1..=2, default_values_t = [Kind::Starling, Kind::Synapse])]
-    servers: Vec<Kind>,
+    /// Two servers, such as `synapse,synapse`; may be given several times.
+    #[arg(long = "pair", default_values = ["starling,synapse", "starling,starling"])]
+    pairs: Vec<Pair>,
     /// Starling's database; STARLING_TEST_DATABASE decides when it is not given.
     #[arg(long, value_enum)]
     database: Option<DatabaseKind>,
@@ -52,34 +65,41 @@ pub struct Options {
     json: Option<PathBuf>,
 }
 
-/// Runs the suites and tells whether all of them passed.
+/// Runs the suites for every pair and tells whether all of them passed.
 pub async fn run(options: Options) -> Result<bool> {
     let mut report = Report::default();
-    let (one, other) = start(&options).await?;
-    for suite in &options.suites {
+    let database = options.database.map_or_else(DatabaseKind::from_env, Ok)?;
+    for pair in &options.pairs {
+        play(&mut report, *pair, database, &options.suites).await?;
+    }
+    report.finish(options.json.as_deref())
+}
+
+async fn play(
+    report: &mut Report,
+    Pair(one, other): Pair,
+    database: DatabaseKind,
+    suites: &[Suite],
+) -> Result<()> {
+    let ca = TestCa::new()?;
+    let one = Spec::new(one)?.on(database).start(&ca).await?;
+    let other = Spec::new(other)?.on(database).start(&ca).await?;
+    say(&format!("# {} and {}", title(&one), title(&other)));
+    let failed_before = report.failed();
+    for suite in suites {
         match suite {
-            Suite::Rooms => play_rooms(&mut report, &one, &other).await?,
-            Suite::Js => clients::js(&mut report, &one, &other).await?,
-            Suite::Nio => clients::nio(&mut report, &one, &other).await?,
+            Suite::Rooms => play_rooms(report, &one, &other).await?,
+            Suite::Js => clients::js(report, &one, &other).await?,
+            Suite::Nio => clients::nio(report, &one, &other).await?,
         }
     }
-    if report.failed() > 0 {
+    if report.failed() > failed_before {
         for server in [&one, &other] {
             say(&format!("--- the log of {} ends with", title(server)));
             say(&server.log_tail());
         }
     }
-    report.finish(options.json.as_deref())
-}
-
-async fn start(options: &Options) -> Result<(Server, Server)> {
-    let ca = TestCa::new()?;
-    let first = *options.servers.first().context("two servers are needed")?;
-    let second = *options.servers.last().context("two servers are needed")?;
-    let database = options.database.map_or_else(DatabaseKind::from_env, Ok)?;
-    let one = Spec::new(first)?.on(database).start(&ca).await?;
-    let other = Spec::new(second)?.on(database).start(&ca).await?;
-    Ok((one, other))
+    Ok(())
 }
 
 /// Plays every case twice, so that each server is once the one that created the room.
