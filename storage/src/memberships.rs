@@ -222,3 +222,17 @@ pub async fn shared_rooms(conn: &mut Conn, user_id: &str, other_id: &str) -> Res
     .map(conn, |row| row.get(0))
     .await
 }
+
+/// The users of a server that are or were anything in a room.
+///
+/// # Errors
+///
+/// When the database fails.
+pub async fn of_server(conn: &mut Conn, room_id: &str, server: &str) -> Result<Vec<String>> {
+    sql("SELECT user_id FROM memberships WHERE room_id = $1 \
+         AND SUBSTR(user_id, LENGTH(user_id) - LENGTH($2)) = ':' || $2 ORDER BY user_id")
+    .bind(room_id)
+    .bind(server)
+    .map(conn, |row| row.get(0))
+    .await
+}

@@ -16,6 +16,8 @@ pub mod visibility;
 
 pub mod server_acl;
 
+pub mod serve;
+
 #[cfg(test)]
 pub(crate) mod testing;
 
