@@ -4,12 +4,7 @@ use ruma::{EventId, RoomId, ServerName};
 use starling_storage::{rooms, state};
 
 use super::ReadError;
-use crate::{
-    Engine,
-    events::store,
-    internal::Internal,
-    rooms::server_acl::ServerAcl,
-};
+use crate::{Engine, events::store, internal::Internal, rooms::server_acl::ServerAcl};
 
 /// The access control list of a room as it is now; `None` when it has none.
 ///
@@ -50,8 +45,7 @@ pub async fn is_in_room(
     server: &ServerName,
 ) -> Result<bool, Internal> {
     let mut conn = engine.storage.read().await?;
-    let members =
-        rooms::server_members(&mut conn, room_id.as_str(), &[server.to_string()]).await?;
+    let members = rooms::server_members(&mut conn, room_id.as_str(), &[server.to_string()]).await?;
     Ok(members.iter().any(|(_, joined)| *joined > 0))
 }
 

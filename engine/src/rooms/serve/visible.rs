@@ -40,8 +40,7 @@ impl<'a> Eyes<'a> {
         room_id: &'a RoomId,
     ) -> Result<Self, Internal> {
         let mut conn = engine.storage.read().await?;
-        let users =
-            memberships::of_server(&mut conn, room_id.as_str(), server.as_str()).await?;
+        let users = memberships::of_server(&mut conn, room_id.as_str(), server.as_str()).await?;
         // A name that is none of ours to judge is not in the state either.
         let users = users.into_iter().filter_map(|user| user.try_into().ok()).collect();
         Ok(Self { engine, room_id, users, snapshots: Snapshots::of(engine, room_id) })
@@ -80,11 +79,8 @@ impl<'a> Eyes<'a> {
         if server_may_see(visibility, []) {
             return Ok(true);
         }
-        let keys: Vec<StateKey> = self
-            .users
-            .iter()
-            .map(|user| (StateEventType::RoomMember, user.to_string()))
-            .collect();
+        let keys: Vec<StateKey> =
+            self.users.iter().map(|user| (StateEventType::RoomMember, user.to_string())).collect();
         let before = self.at(state_before, &keys).await?;
         let before = before.iter().map(|member| membership_of(member.as_deref()));
         let own = pdu.kind == TimelineEventType::RoomMember
