@@ -1,6 +1,8 @@
 //! "The path tells the file": a route file stands where the Matrix path leads, and its first lines
 //! name the operations that it serves.
 
+use std::collections::BTreeSet;
+
 use crate::tree::{Source, assert_none, rust_files};
 
 const DOORS: [&str; 2] = ["client-api/src/routes/", "federation/src/routes/"];
@@ -18,6 +20,42 @@ fn route_files_name_their_operations_and_stand_in_their_place() {
         }
     }
     assert_none(&complaints);
+}
+
+#[test]
+fn the_routers_and_the_route_files_name_the_same_operations() {
+    let mut complaints = Vec::new();
+    for door in DOORS {
+        let routed: BTreeSet<String> = rust_files(&door.replace("routes/", ""))
+            .iter()
+            .filter(|source| source.text.contains("fn table("))
+            .flat_map(routed_operations)
+            .collect();
+        let documented: BTreeSet<String> = rust_files(door)
+            .iter()
+            .filter(|source| !source.path.ends_with("/mod.rs"))
+            .flat_map(|source| operations(&source.text))
+            .map(|(method, path)| format!("{method} {path}"))
+            .collect();
+        for operation in routed.difference(&documented) {
+            complaints.push(format!("{operation} is routed, but no file in {door} names it"));
+        }
+        for operation in documented.difference(&routed) {
+            complaints.push(format!("{operation} is named by a file in {door}, but not routed"));
+        }
+    }
+    assert_none(&complaints);
+}
+
+/// The lines of a door's table, such as `get("/_matrix/client/versions", …)`.
+fn routed_operations(source: &Source) -> Vec<String> {
+    let line = |line: &str| {
+        let (method, rest) = line.trim().split_once("(\"/")?;
+        let method = method.to_uppercase();
+        let (path, _) = rest.split_once('"')?;
+        METHODS.contains(&method.as_str()).then(|| format!("{method} /{path}"))
+    };
+    source.text.lines().filter_map(line).collect()
 }
 
 fn complaint(door: &str, source: &Source) -> Option<String> {
