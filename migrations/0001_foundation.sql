@@ -196,6 +196,7 @@ CREATE TABLE relations (
     sender TEXT NOT NULL,
     PRIMARY KEY (room_id, parent_id, event_id)
 ) WITHOUT ROWID;
+CREATE INDEX relations_event ON relations (room_id, event_id);
 
 -- Redactions whose target is not known yet, or may not be redacted by them.
 CREATE TABLE pending_redactions (

@@ -63,6 +63,8 @@ pub struct Inner {
     pub outbound: outbound::Outbound,
     /// What this process remembers about accounts.
     pub accounts: accounts::Memory,
+    /// The rooms at hand.
+    pub rooms: rooms::room::Rooms,
     /// Cancelled when the process shuts down: long polls answer, workers end.
     pub shutdown: CancellationToken,
 }
@@ -101,6 +103,7 @@ impl Engine {
             events: events::store::EventCache::new(cache_bytes / 2),
             outbound: outbound::Outbound::default(),
             accounts: accounts::Memory::default(),
+            rooms: rooms::room::Rooms::default(),
             shutdown: CancellationToken::new(),
         }))
     }

@@ -116,6 +116,13 @@ pub enum Write {
     },
     /// Notes that an event relates to another.
     Relation(RelationRow),
+    /// Forgets what an event relates to.
+    Unrelate {
+        /// The room.
+        room_id: String,
+        /// The event, which was redacted.
+        event_id: String,
+    },
 }
 
 /// An event's relation to another (`m.relates_to`).
@@ -238,6 +245,11 @@ async fn apply_one(conn: &mut Conn, row: Write) -> Result<()> {
             sql("DELETE FROM pending_redactions WHERE room_id = $1 AND target_id = $2")
                 .bind(room_id)
                 .bind(target_id)
+        }
+        Write::Unrelate { room_id, event_id } => {
+            sql("DELETE FROM relations WHERE room_id = $1 AND event_id = $2")
+                .bind(room_id)
+                .bind(event_id)
         }
         Write::Put(_) | Write::Edge { .. } | Write::Relation(_) => return Ok(()),
     };

@@ -31,6 +31,13 @@ pub enum Write {
     },
     /// Where a user has read up to.
     UnreadMark(UnreadMark),
+    /// A user has read up to an event that they send themselves.
+    OwnEvent {
+        /// The mark; `pos` is given by the commit.
+        mark: UnreadMark,
+        /// The fact of the event.
+        at: At,
+    },
 }
 
 /// An event's place in the timeline.
@@ -88,6 +95,7 @@ pub(crate) async fn apply(
                 threads.push((room_id, thread_root, notify_count));
             }
             Write::UnreadMark(mark) => marks.push(mark),
+            Write::OwnEvent { mark, at } => marks.push(UnreadMark { pos: at.after(base), ..mark }),
         }
     }
     put_entries(conn, entries).await?;

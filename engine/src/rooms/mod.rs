@@ -16,6 +16,16 @@ pub mod visibility;
 
 pub mod server_acl;
 
+pub mod room;
+
+pub mod batch;
+
+pub mod power;
+
+pub mod state_at;
+
+pub mod append;
+
 pub mod serve;
 
 #[cfg(test)]

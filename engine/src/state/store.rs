@@ -80,6 +80,12 @@ impl Snapshots {
         }
     }
 
+    /// How the snapshots are laid out.
+    #[must_use]
+    pub fn trie(&self) -> &Trie {
+        &self.trie
+    }
+
     /// The event at one key of a snapshot.
     ///
     /// # Errors

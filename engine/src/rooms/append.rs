@@ -1,0 +1,128 @@
+//! The one door for events into rooms: what follows from an event, as a list.
+//!
+//! An event arrives here with its fate decided. Each consequence is a function in its own module;
+//! all of them go into one [`Batch`], which is one change: written wholly or not at all.
+
+pub mod edges;
+
+pub mod extremities;
+
+pub mod timeline;
+
+pub mod unread;
+
+pub mod state;
+
+pub mod members;
+
+pub mod servers;
+
+pub mod relations;
+
+pub mod redactions;
+
+use std::sync::Arc;
+
+use starling_storage::events::{Write, flags};
+
+use super::batch::Batch;
+use crate::{
+    events::{Pdu, StoredEvent},
+    internal::Internal,
+};
+
+/// What became of an event when it was judged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Disposition {
+    /// It is part of the room.
+    Accepted,
+    /// It is part of the graph, but is not shown, nor built upon.
+    SoftFailed,
+    /// It is kept so that others can be judged by it, and changes nothing.
+    Rejected,
+    /// It is known without its place in the graph; whether it is rejected is in its [`Pdu`].
+    Outlier,
+}
+
+/// An event with its fate.
+#[derive(Clone, Debug)]
+pub struct NewEvent {
+    /// The event.
+    pub pdu: Arc<Pdu>,
+    /// Root of the state before it; `None` for an outlier.
+    pub state_before: Option<i64>,
+    /// What became of it.
+    pub disposition: Disposition,
+    /// Whether this deployment made it, and owes it to the other servers in the room.
+    pub local: bool,
+}
+
+/// Adds an event to a room, with all that follows from it.
+///
+/// # Errors
+///
+/// When the database fails. The batch is void then.
+pub async fn append(batch: &mut Batch, new: NewEvent) -> Result<(), Internal> {
+    let event = keep(batch, &new);
+    if new.disposition == Disposition::Outlier {
+        return Ok(());
+    }
+    edges::link(batch, &event).await?;
+    if new.disposition != Disposition::Accepted {
+        return Ok(());
+    }
+    extremities::advance(batch, &event).await?;
+    let place = match redactions::is_held(batch, &event).await? {
+        true => None,
+        false => Some(timeline::append(batch, &event, new.local).await?),
+    };
+    let changed = state::advance(batch, &event, place).await?;
+    members::follow(batch, &changed).await?;
+    servers::follow(batch, &changed).await?;
+    relations::note(batch, &event);
+    redactions::apply(batch, &event).await?;
+    redactions::catch_up(batch, &event, new.local).await
+}
+
+/// Adds an event of history, from before everything that the room's timeline has: it is shown there,
+/// and changes nothing about the present. Newer events are to be added before older ones.
+///
+/// # Errors
+///
+/// When the database fails. The batch is void then.
+pub async fn backfill(batch: &mut Batch, new: NewEvent) -> Result<(), Internal> {
+    let event = keep(batch, &new);
+    edges::link(batch, &event).await?;
+    if new.disposition != Disposition::Accepted {
+        return Ok(());
+    }
+    timeline::backfill(batch, &event);
+    relations::note(batch, &event);
+    redactions::apply(batch, &event).await?;
+    redactions::catch_up(batch, &event, false).await
+}
+
+/// The event's row.
+fn keep(batch: &mut Batch, new: &NewEvent) -> Arc<StoredEvent> {
+    let rejected = new.pdu.rejected || new.disposition == Disposition::Rejected;
+    let mut pdu = new.pdu.clone();
+    if rejected && !pdu.rejected {
+        pdu = Arc::new(Pdu { rejected, ..Pdu::clone(&pdu) });
+    }
+    let mut bits = if rejected { flags::REJECTED } else { 0 };
+    bits |= match new.disposition {
+        Disposition::Accepted | Disposition::Rejected => 0,
+        Disposition::SoftFailed => flags::SOFT_FAILED,
+        Disposition::Outlier => flags::OUTLIER,
+    };
+    let event = Arc::new(StoredEvent {
+        pdu,
+        state_before: new.state_before,
+        flags: bits,
+        redacted_by: None,
+        received_ts: batch.engine.clock.now_ms(),
+    });
+    batch.change.write(Write::Put(Box::new(event.to_row())));
+    batch.put_event(event.clone());
+    event
+}

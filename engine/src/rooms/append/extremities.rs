@@ -1,0 +1,53 @@
+//! The ends of the room's graph: the accepted events that no accepted event follows.
+
+use std::collections::HashSet;
+
+use ruma::OwnedEventId;
+use starling_storage::events as rows;
+
+use crate::{events::StoredEvent, internal::Internal, rooms::batch::Batch};
+
+/// How many refused events are walked through to find what an event follows after all.
+const MAX_WALK: usize = 200;
+
+/// Makes an accepted event an end of the graph, in place of those that it follows.
+pub(super) async fn advance(batch: &mut Batch, event: &StoredEvent) -> Result<(), Internal> {
+    batch.room.row.max_depth = batch.room.row.max_depth.max(event.pdu.depth);
+    for followed in followed(batch, event).await? {
+        batch.room.extremities.remove(&followed);
+    }
+    if !is_followed(batch, event).await? {
+        batch.room.extremities.insert(event.pdu.event_id.clone());
+    }
+    Ok(())
+}
+
+/// The predecessors of an event, and those of its refused predecessors, which are no ends.
+async fn followed(batch: &Batch, event: &StoredEvent) -> Result<HashSet<OwnedEventId>, Internal> {
+    let mut followed: HashSet<OwnedEventId> = event.pdu.prev_events.iter().cloned().collect();
+    let mut open = event.pdu.prev_events.clone();
+    // The usual case: all predecessors are ends, and nothing has to be read.
+    open.retain(|id| !batch.room.extremities.contains(id));
+    while !open.is_empty() && followed.len() < MAX_WALK {
+        let found = batch.events(&open).await?;
+        let refused = found.values().filter(|event| !event.is_visible());
+        let next: Vec<_> = refused.flat_map(|event| event.pdu.prev_events.clone()).collect();
+        open = next.into_iter().filter(|id| followed.insert(id.clone())).collect();
+    }
+    Ok(followed)
+}
+
+/// Whether an accepted event that came earlier follows this one. What this server made now cannot
+/// be followed by anything yet.
+async fn is_followed(batch: &Batch, event: &StoredEvent) -> Result<bool, Internal> {
+    if event.pdu.sender.server_name() == batch.engine.config.server_name {
+        return Ok(false);
+    }
+    let mut conn = batch.engine.storage.read().await?;
+    let event_ids = [event.pdu.event_id.to_string()];
+    let found = rows::successors(&mut conn, batch.room.id.as_str(), &event_ids).await?;
+    drop(conn);
+    let ids: Vec<OwnedEventId> =
+        found.into_iter().map(|(_, id)| id.try_into()).collect::<Result<_, _>>()?;
+    Ok(batch.events(&ids).await?.values().any(|event| event.is_visible()))
+}

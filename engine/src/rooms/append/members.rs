@@ -1,0 +1,97 @@
+//! Who is what in the room, as a table: memberships, names, and how many there are.
+
+use std::{collections::HashMap, sync::Arc};
+
+use ruma::{OwnedEventId, OwnedUserId, events::StateEventType};
+use starling_storage::memberships::{self, MembershipRow, Write};
+
+use super::state::StateChange;
+use crate::{
+    events::{Pdu, StoredEvent},
+    internal::Internal,
+    rooms::batch::Batch,
+};
+
+/// A member whose event in the current state changed.
+struct Member {
+    user_id: OwnedUserId,
+    old: Option<Arc<Pdu>>,
+    new: Option<Arc<Pdu>>,
+}
+
+/// Brings the memberships up to the current state.
+pub(super) async fn follow(batch: &mut Batch, change: &StateChange) -> Result<(), Internal> {
+    let Some(at) = change.at else { return Ok(()) };
+    for member in changed_members(batch, change).await? {
+        let Member { user_id, old, new } = member;
+        let (old_kind, new_kind) = (membership(old.as_deref()), membership(new.as_deref()));
+        let row = &mut batch.room.row;
+        row.joined_members += count(&new_kind, "join") - count(&old_kind, "join");
+        row.invited_members += count(&new_kind, "invite") - count(&old_kind, "invite");
+        let Some(event) = new.or(old) else { continue };
+        let local = user_id.server_name() == batch.engine.config.server_name;
+        let forgotten = local && stays_forgotten(batch, &user_id, &old_kind, &new_kind).await?;
+        let row = MembershipRow {
+            user_id: user_id.to_string(),
+            room_id: batch.room.id.to_string(),
+            membership: new_kind,
+            event_id: event.event_id.to_string(),
+            sender: event.sender.to_string(),
+            local,
+            forgotten,
+            pos: 0,
+            display_name: event.content_str("displayname"),
+            avatar_url: event.content_str("avatar_url"),
+            stripped_state: None,
+        };
+        batch.change.write(Write::Put { row, at });
+    }
+    Ok(())
+}
+
+async fn changed_members(batch: &Batch, change: &StateChange) -> Result<Vec<Member>, Internal> {
+    let members: Vec<_> =
+        change.changed.iter().filter(|it| it.key.0 == StateEventType::RoomMember).collect();
+    let ids: Vec<OwnedEventId> =
+        members.iter().flat_map(|it| it.old.iter().chain(&it.new)).cloned().collect();
+    let events = batch.events(&ids).await?;
+    let pdu = |id: &Option<OwnedEventId>| pdu(&events, id.as_ref());
+    // A state key that is no user ID is legal in old rooms, and names nobody.
+    let member = |it: &&crate::state::Changed| {
+        let user_id = it.key.1.as_str().try_into().ok()?;
+        Some(Member { user_id, old: pdu(&it.old), new: pdu(&it.new) })
+    };
+    Ok(members.iter().filter_map(member).collect())
+}
+
+fn pdu(
+    events: &HashMap<OwnedEventId, Arc<StoredEvent>>,
+    id: Option<&OwnedEventId>,
+) -> Option<Arc<Pdu>> {
+    id.and_then(|id| events.get(id)).map(|event| event.pdu.clone())
+}
+
+/// The membership that an event gives; `leave` without an event.
+pub(super) fn membership(event: Option<&Pdu>) -> String {
+    event.and_then(|event| event.content_str("membership")).unwrap_or_else(|| "leave".to_owned())
+}
+
+fn count(membership: &str, wanted: &str) -> i64 {
+    i64::from(membership == wanted)
+}
+
+/// Whether a user forgot the room and is still outside.
+async fn stays_forgotten(
+    batch: &Batch,
+    user_id: &OwnedUserId,
+    old: &str,
+    new: &str,
+) -> Result<bool, Internal> {
+    let outside = |membership: &str| matches!(membership, "leave" | "ban");
+    if !outside(old) || !outside(new) {
+        return Ok(false);
+    }
+    let mut conn = batch.engine.storage.read().await?;
+    let row = memberships::get(&mut conn, user_id.as_str(), batch.room.id.as_str()).await?;
+    Ok(row.is_some_and(|row| row.forgotten))
+}

@@ -1,0 +1,220 @@
+//! A change of one room that is being put together: the room as it will be, the events and states
+//! that are on the way, and the rows and facts of all that follows from them.
+
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+};
+
+use ruma::{EventId, OwnedEventId};
+use starling_storage::{
+    Change, Claim, CommitError, Committed, DbError,
+    events::ClientTransaction,
+    rooms::{self as rows, NewRoom, RoomUpdate},
+};
+
+use super::room::{Room, RoomGuard};
+use crate::{
+    Engine,
+    events::{Pdu, StoredEvent, store},
+    internal::Internal,
+    state::{Snapshots, StateKey},
+};
+
+/// How often a change is made anew because another process changed the room meanwhile.
+pub const MAX_ATTEMPTS: usize = 8;
+
+/// The events of a state by their keys.
+pub type State = HashMap<StateKey, Arc<Pdu>>;
+
+/// Why a batch was not written. Nothing of it was.
+#[derive(Debug, thiserror::Error)]
+pub enum BatchError {
+    /// The room changed meanwhile and was read again: authorise again, try again.
+    #[error("the room changed meanwhile")]
+    Conflict,
+    /// The client's transaction was done before, by this event.
+    #[error("the transaction was done before, as {0}")]
+    TransactionTaken(OwnedEventId),
+    /// The room or an alias exists.
+    #[error("the name is taken")]
+    NameTaken,
+    /// This server failed.
+    #[error(transparent)]
+    Internal(#[from] Internal),
+}
+
+impl From<DbError> for BatchError {
+    fn from(error: DbError) -> Self {
+        Self::Internal(error.into())
+    }
+}
+
+/// A change of one room that is being put together.
+#[derive(Debug)]
+pub struct Batch {
+    /// The engine.
+    pub engine: Engine,
+    /// The room as it will be.
+    pub room: Room,
+    /// Its states, those on the way included.
+    pub snapshots: Snapshots,
+    /// Rows, claims and facts so far; more may be added.
+    pub change: Change,
+    before: Room,
+    events: HashMap<OwnedEventId, Arc<StoredEvent>>,
+    pub(super) threads: HashMap<String, i64>,
+    pub(super) servers: HashMap<String, i64>,
+}
+
+impl Batch {
+    /// A change of a room that is known.
+    #[must_use]
+    pub fn new(engine: &Engine, room: &Room) -> Self {
+        let mut change = Change::new();
+        change.require_room(room.id.as_str(), room.row.version);
+        Self {
+            engine: engine.clone(),
+            room: room.clone(),
+            snapshots: Snapshots::of(engine, &room.id),
+            change,
+            before: room.clone(),
+            events: HashMap::new(),
+            threads: HashMap::new(),
+            servers: HashMap::new(),
+        }
+    }
+
+    /// The first change of a room that is not known yet.
+    #[must_use]
+    pub fn first(engine: &Engine, room: &Room) -> Self {
+        let mut batch = Self::new(engine, room);
+        batch.change.claim(Claim::NewRoom(NewRoom {
+            room_id: room.row.room_id.clone(),
+            room_version: room.row.room_version.clone(),
+        }));
+        batch
+    }
+
+    /// Requires that a client's transaction was not done before, and notes that it is done now.
+    pub fn claim_transaction(&mut self, transaction: ClientTransaction) {
+        self.change.claim(Claim::Transaction(transaction));
+    }
+
+    /// Adds an event, or a new form of one that is stored.
+    pub(super) fn put_event(&mut self, event: Arc<StoredEvent>) {
+        self.events.insert(event.pdu.event_id.clone(), event);
+    }
+
+    /// An event of the room, be it stored or on the way.
+    ///
+    /// # Errors
+    ///
+    /// When the database fails.
+    pub async fn event(&self, event_id: &EventId) -> Result<Option<Arc<StoredEvent>>, Internal> {
+        match self.events.get(event_id) {
+            Some(event) => Ok(Some(event.clone())),
+            None => store::get(&self.engine, &self.room.id, event_id).await,
+        }
+    }
+
+    /// Those of the IDs that are events of the room, be they stored or on the way.
+    ///
+    /// # Errors
+    ///
+    /// When the database fails.
+    pub async fn events(
+        &self,
+        ids: &[OwnedEventId],
+    ) -> Result<HashMap<OwnedEventId, Arc<StoredEvent>>, Internal> {
+        let (here, stored): (Vec<_>, Vec<_>) =
+            ids.iter().cloned().partition(|id| self.events.contains_key(id));
+        let mut found = store::get_many(&self.engine, &self.room.id, &stored).await?;
+        let here =
+            here.into_iter().filter_map(|id| Some((id.clone(), self.events.get(&id)?.clone())));
+        found.extend(here);
+        Ok(found)
+    }
+
+    /// The events at some keys of a state.
+    ///
+    /// # Errors
+    ///
+    /// When the database fails.
+    pub async fn state(&self, root: i64, keys: &[StateKey]) -> Result<State, Internal> {
+        let ids = self.snapshots.get_many(root, keys).await?;
+        let by_key: Vec<_> =
+            keys.iter().zip(ids).filter_map(|(key, id)| Some((key.clone(), id?))).collect();
+        let wanted: Vec<OwnedEventId> = by_key.iter().map(|(_, id)| id.clone()).collect();
+        let events = self.events(&wanted).await?;
+        let event = |id: &OwnedEventId| {
+            let missing = || Internal::Damaged(format!("state event {id} is missing"));
+            events.get(id).map(|event| event.pdu.clone()).ok_or_else(missing)
+        };
+        by_key.into_iter().map(|(key, id)| Ok((key, event(&id)?))).collect()
+    }
+
+    /// Writes all of it. On success the guarded room is the one after the change.
+    ///
+    /// # Errors
+    ///
+    /// See [`BatchError`]; after [`BatchError::Conflict`] the guarded room was read again.
+    pub async fn commit(mut self, guard: &mut RoomGuard) -> Result<Committed, BatchError> {
+        self.write_room();
+        let engine = self.engine.clone();
+        let mut room = self.room.clone();
+        // A caller who goes away must not keep the caches from hearing of the commit.
+        let outcome = tokio::spawn(self.write()).await;
+        let outcome = outcome.map_err(|error| Internal::Damaged(error.to_string()))?;
+        match outcome {
+            Ok(committed) => {
+                room.row.version += 1;
+                **guard = room;
+                Ok(committed)
+            }
+            Err(CommitError::Conflict) => {
+                guard.reload(&engine).await?;
+                Err(BatchError::Conflict)
+            }
+            Err(CommitError::TransactionTaken(winner)) => {
+                let event_id = winner.event_id.try_into().map_err(Internal::from)?;
+                Err(BatchError::TransactionTaken(event_id))
+            }
+            Err(CommitError::NameTaken) => Err(BatchError::NameTaken),
+            Err(error) => Err(BatchError::Internal(error.into())),
+        }
+    }
+
+    async fn write(mut self) -> Result<Committed, CommitError> {
+        let committed = self.engine.storage.commit(self.change).await?;
+        self.snapshots.committed();
+        self.engine.events.replace(self.events.into_values());
+        Ok(committed)
+    }
+
+    /// The rows in which the room as it will be differs from the one before.
+    fn write_room(&mut self) {
+        let room = &self.room;
+        for row in self.snapshots.writes() {
+            self.change.write(row);
+        }
+        let (new, old): (HashSet<_>, HashSet<_>) =
+            (room.extremities.iter().collect(), self.before.extremities.iter().collect());
+        for event_id in new.symmetric_difference(&old) {
+            self.change.write(rows::Write::Forward {
+                room_id: room.id.to_string(),
+                event_id: event_id.to_string(),
+                add: new.contains(event_id),
+            });
+        }
+        self.change.write(rows::Write::Update(RoomUpdate {
+            room_id: room.id.to_string(),
+            current_state: room.row.current_state,
+            flags: room.row.flags,
+            joined_members: room.row.joined_members,
+            invited_members: room.row.invited_members,
+            notify_count: room.row.notify_count,
+            max_depth: room.row.max_depth,
+        }));
+    }
+}

@@ -1,0 +1,172 @@
+//! A room as it is now, held while one of this process works on it.
+//!
+//! The lock only keeps the tasks of this process from doing work in vain. What makes a change right
+//! is the room's version, which the commit compares: so a lock that is lost does no harm.
+
+use std::{
+    collections::BTreeSet,
+    ops::{Deref, DerefMut},
+    sync::Arc,
+};
+
+use moka::sync::Cache;
+use ruma::{
+    OwnedEventId, OwnedRoomId, RoomId, RoomVersionId, room_version_rules::RoomVersionRules,
+};
+use starling_storage::rooms::{self as rows, RoomRow};
+use tokio::sync::{Mutex, OwnedMutexGuard};
+
+use crate::{Engine, events::store, internal::Internal};
+
+/// How many rooms are kept at hand.
+const MAX_ROOMS: u64 = 20_000;
+
+/// A room as it is after a certain change.
+#[derive(Clone, Debug)]
+pub struct Room {
+    /// The room.
+    pub id: OwnedRoomId,
+    /// Its version and what holds in it.
+    pub version: Arc<(RoomVersionId, RoomVersionRules)>,
+    /// The row; `row.version` is what a commit compares.
+    pub row: RoomRow,
+    /// The events that no accepted event follows yet.
+    pub extremities: BTreeSet<OwnedEventId>,
+}
+
+impl Room {
+    /// A room that has no event yet.
+    #[must_use]
+    pub fn new(id: OwnedRoomId, version: RoomVersionId, rules: RoomVersionRules) -> Self {
+        let row = RoomRow {
+            room_id: id.to_string(),
+            room_version: version.to_string(),
+            version: 1,
+            current_state: 0,
+            flags: 0,
+            published: false,
+            joined_members: 0,
+            invited_members: 0,
+            notify_count: 0,
+            max_depth: 0,
+        };
+        Self { id, version: Arc::new((version, rules)), row, extremities: BTreeSet::new() }
+    }
+
+    /// What holds in its version.
+    #[must_use]
+    pub fn rules(&self) -> &RoomVersionRules {
+        &self.version.1
+    }
+}
+
+/// The rooms at hand. One that is worked on is taken out of its place.
+#[derive(Clone, Debug)]
+pub struct Rooms(Cache<OwnedRoomId, Arc<Mutex<Option<Room>>>>);
+
+impl Default for Rooms {
+    fn default() -> Self {
+        Self(Cache::builder().max_capacity(MAX_ROOMS).build())
+    }
+}
+
+/// A room that no other task of this process changes meanwhile.
+#[derive(Debug)]
+pub struct RoomGuard {
+    room: Room,
+    place: OwnedMutexGuard<Option<Room>>,
+}
+
+impl Deref for RoomGuard {
+    type Target = Room;
+
+    fn deref(&self) -> &Room {
+        &self.room
+    }
+}
+
+impl DerefMut for RoomGuard {
+    fn deref_mut(&mut self) -> &mut Room {
+        &mut self.room
+    }
+}
+
+impl Drop for RoomGuard {
+    fn drop(&mut self) {
+        *self.place = Some(self.room.clone());
+    }
+}
+
+impl RoomGuard {
+    /// Reads the room again, after another process has changed it.
+    ///
+    /// # Errors
+    ///
+    /// When the database fails.
+    pub async fn reload(&mut self, engine: &Engine) -> Result<(), Internal> {
+        if let Some(room) = load(engine, &self.room.id).await? {
+            self.room = room;
+        }
+        Ok(())
+    }
+}
+
+/// The right to change what is known of a room ID, whether the room is known or not.
+#[derive(Debug)]
+pub struct RoomPlace {
+    id: OwnedRoomId,
+    place: OwnedMutexGuard<Option<Room>>,
+}
+
+impl RoomPlace {
+    /// The room that stands here, if it is known.
+    ///
+    /// # Errors
+    ///
+    /// When the database fails.
+    pub async fn room(mut self, engine: &Engine) -> Result<Result<RoomGuard, Self>, Internal> {
+        let room = match self.place.take() {
+            Some(room) => Some(room),
+            None => load(engine, &self.id).await?,
+        };
+        Ok(match room {
+            Some(room) => Ok(RoomGuard { room, place: self.place }),
+            None => Err(self),
+        })
+    }
+
+    /// Puts a new room here.
+    #[must_use]
+    pub fn put(self, room: Room) -> RoomGuard {
+        RoomGuard { room, place: self.place }
+    }
+}
+
+/// Waits for the room and holds it; `None` when it is not known here.
+///
+/// # Errors
+///
+/// When the database fails.
+pub async fn lock(engine: &Engine, room_id: &RoomId) -> Result<Option<RoomGuard>, Internal> {
+    Ok(place(engine, room_id).await.room(engine).await?.ok())
+}
+
+/// Waits for the place of a room and holds it, also when there is no such room yet.
+pub async fn place(engine: &Engine, room_id: &RoomId) -> RoomPlace {
+    let place = engine.rooms.0.get_with(room_id.to_owned(), Arc::default);
+    RoomPlace { id: room_id.to_owned(), place: place.lock_owned().await }
+}
+
+/// The room as it is now, to look at.
+///
+/// # Errors
+///
+/// When the database fails.
+pub async fn load(engine: &Engine, room_id: &RoomId) -> Result<Option<Room>, Internal> {
+    let Some(version) = store::room_version(engine, room_id).await? else { return Ok(None) };
+    let mut conn = engine.storage.snapshot().await?;
+    let Some(row) = rows::get(&mut conn, room_id.as_str()).await? else { return Ok(None) };
+    let extremities = rows::forward_extremities(&mut conn, room_id.as_str()).await?;
+    let extremities = extremities.into_iter().map(TryInto::try_into).collect::<Result<_, _>>()?;
+    Ok(Some(Room { id: room_id.to_owned(), version, row, extremities }))
+}

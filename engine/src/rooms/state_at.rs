@@ -1,0 +1,106 @@
+//! The state of a room before and after its events.
+//!
+//! <https://spec.matrix.org/v1.19/server-server-api/#pdus>
+
+use std::{collections::HashSet, sync::Arc};
+
+use ruma::OwnedEventId;
+use starling_storage::events::flags;
+
+use super::{
+    batch::Batch,
+    resolve::{self, ResolveError, RoomSource, StateMap},
+};
+use crate::{
+    events::{Pdu, StoredEvent},
+    internal::Internal,
+    state::StateKey,
+};
+
+/// The state before an event that follows these: that after each of them, merged where they differ.
+///
+/// `None` when one of them is not known, or is an outlier, so that nobody here can tell.
+///
+/// # Errors
+///
+/// When the database fails.
+pub async fn before(
+    batch: &mut Batch,
+    prev_events: &[OwnedEventId],
+) -> Result<Option<i64>, Internal> {
+    let prev: std::collections::BTreeSet<_> = prev_events.iter().cloned().collect();
+    if prev == batch.room.extremities {
+        return Ok(Some(batch.room.row.current_state));
+    }
+    let events = batch.events(prev_events).await?;
+    let mut roots = Vec::new();
+    for event_id in &prev {
+        let Some(event) = events.get(event_id) else { return Ok(None) };
+        let Some(root) = after(batch, event).await? else { return Ok(None) };
+        roots.push(root);
+    }
+    Ok(Some(merge(batch, roots).await?))
+}
+
+/// The state after an event; `None` for an outlier.
+///
+/// # Errors
+///
+/// When the database fails.
+pub async fn after(batch: &mut Batch, event: &StoredEvent) -> Result<Option<i64>, Internal> {
+    let Some(before) = event.state_before else { return Ok(None) };
+    match event.pdu.key().filter(|_| !event.has(flags::REJECTED)) {
+        Some(key) => {
+            let change = [(key, Some(event.pdu.event_id.clone()))];
+            Ok(Some(batch.snapshots.apply(before, &change).await?))
+        }
+        None => Ok(Some(before)),
+    }
+}
+
+/// Merges states by the rules of the room's version.
+///
+/// # Errors
+///
+/// When the database fails, or what it holds of the room makes no sense.
+pub async fn merge(batch: &mut Batch, mut roots: Vec<i64>) -> Result<i64, Internal> {
+    roots.sort_unstable();
+    roots.dedup();
+    let Some(first) = roots.first().copied() else { return Ok(0) };
+    let trie = batch.snapshots.trie();
+    let sets = resolve::disagreements(trie, &batch.snapshots, &roots).await?;
+    let source = Source { batch, root: first, sets: &sets };
+    let changes = match resolve::resolve(&source, &sets, batch.room.rules()).await {
+        Ok(changes) => changes,
+        Err(ResolveError::Source(error)) => return Err(error),
+        Err(ResolveError::Damaged(error)) => return Err(Internal::Damaged(error.to_string())),
+    };
+    batch.snapshots.apply(first, &changes).await
+}
+
+/// What resolution reads: the events of the room, and the states with all but the conflicting keys.
+struct Source<'a> {
+    batch: &'a Batch,
+    root: i64,
+    sets: &'a [StateMap],
+}
+
+impl RoomSource for Source<'_> {
+    type Error = Internal;
+
+    async fn events(&self, ids: &[OwnedEventId]) -> Result<Vec<Arc<Pdu>>, Internal> {
+        let events = self.batch.events(ids).await?;
+        Ok(events.into_values().map(|event| event.pdu.clone()).collect())
+    }
+
+    async fn agreed(&self, keys: &[StateKey]) -> Result<Vec<Option<OwnedEventId>>, Internal> {
+        self.batch.snapshots.get_many(self.root, keys).await
+    }
+
+    async fn agreed_citing(&self, _: &[OwnedEventId]) -> Result<Vec<OwnedEventId>, Internal> {
+        let conflicting: HashSet<&StateKey> = self.sets.iter().flat_map(StateMap::keys).collect();
+        let all = self.batch.snapshots.entries(self.root).await?;
+        let agreed = all.into_iter().filter(|(key, _)| !conflicting.contains(key));
+        Ok(agreed.map(|(_, event_id)| event_id).collect())
+    }
+}
