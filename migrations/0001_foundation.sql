@@ -114,6 +114,7 @@ CREATE TABLE timeline (
 CREATE INDEX timeline_room ON timeline (room_id, pos);
 CREATE INDEX timeline_depth ON timeline (room_id, depth, pos);
 CREATE UNIQUE INDEX timeline_event ON timeline (event_id, room_id);
+CREATE INDEX timeline_thread ON timeline (room_id, thread_root, pos) WHERE thread_root IS NOT NULL;
 CREATE INDEX timeline_local ON timeline (pos) WHERE local = 1;
 
 -- A running number of default-notifying events per thread, beside rooms.notify_count.

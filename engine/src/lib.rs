@@ -23,9 +23,15 @@ pub mod outbound;
 pub mod keys;
 pub mod state;
 
+pub mod ephemeral;
+pub mod notifier;
+
 pub mod rooms;
 
 pub mod accounts;
+
+pub mod reading;
+pub mod sync;
 
 #[cfg(test)]
 pub(crate) mod test_support;
@@ -65,6 +71,12 @@ pub struct Inner {
     pub accounts: accounts::Memory,
     /// The rooms at hand.
     pub rooms: rooms::room::Rooms,
+    /// Who waits for news.
+    pub notifier: notifier::Notifier,
+    /// Who is typing.
+    pub typing: rooms::typing::Typing,
+    /// What other servers are told and nobody stores.
+    pub ephemeral: ephemeral::Ephemeral,
     /// Cancelled when the process shuts down: long polls answer, workers end.
     pub shutdown: CancellationToken,
 }
@@ -86,14 +98,14 @@ pub struct Parts {
 }
 
 impl Engine {
-    /// Puts an engine together.
+    /// Puts an engine together. Needs a Tokio runtime.
     #[must_use]
     pub fn new(parts: Parts) -> Self {
         let Parts { config, storage, clock, transport, signing_keys, trie_secret } = parts;
         let cache_bytes = config.cache_bytes;
+        let shutdown = CancellationToken::new();
         Self(Arc::new(Inner {
             config,
-            storage,
             clock,
             transport,
             signing_keys,
@@ -104,7 +116,11 @@ impl Engine {
             outbound: outbound::Outbound::default(),
             accounts: accounts::Memory::default(),
             rooms: rooms::room::Rooms::default(),
-            shutdown: CancellationToken::new(),
+            notifier: notifier::Notifier::start(&storage, &shutdown),
+            typing: rooms::typing::Typing::default(),
+            ephemeral: ephemeral::Ephemeral::default(),
+            shutdown,
+            storage,
         }))
     }
 }

@@ -359,6 +359,40 @@ pub async fn thread_count(conn: &mut Conn, room_id: &str, thread_root: &str) -> 
     row.map_or(Ok(0), |row| row.get(0))
 }
 
+/// How many default-notifying events a thread has.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ThreadCount {
+    /// The thread's root event.
+    pub thread_root: String,
+    /// Now.
+    pub now: i64,
+    /// At the position that was asked for.
+    pub then: i64,
+}
+
+/// The running numbers of a room's threads, now and as they were at position `pos`.
+///
+/// # Errors
+///
+/// When the database fails.
+pub async fn thread_counts(conn: &mut Conn, room_id: &str, pos: i64) -> Result<Vec<ThreadCount>> {
+    sql("SELECT c.thread_root, c.notify_count, \
+           (SELECT t.thread_notify_count FROM timeline t WHERE t.room_id = c.room_id \
+            AND t.thread_root = c.thread_root AND t.pos <= $2 ORDER BY t.pos DESC LIMIT 1) \
+         FROM thread_counts c WHERE c.room_id = $1 ORDER BY c.thread_root")
+    .bind(room_id)
+    .bind(pos)
+    .map(conn, |row| {
+        let then: Option<i64> = row.get(2)?;
+        Ok(ThreadCount {
+            thread_root: row.get(0)?,
+            now: row.get(1)?,
+            then: then.unwrap_or_default(),
+        })
+    })
+    .await
+}
+
 /// Where a user has read up to in each of the given rooms, all threads.
 ///
 /// # Errors

@@ -28,6 +28,8 @@ pub mod append;
 
 pub mod serve;
 
+pub mod typing;
+
 #[cfg(test)]
 pub(crate) mod testing;
 

@@ -1,0 +1,306 @@
+//! Who waits for news, and waking exactly those whom a commit concerns.
+//!
+//! A waiting /sync registers *before* it reads, so nothing is lost between reading and waiting: what
+//! was published meanwhile is kept for it and looked at when it says what it is interested in.
+//! Nothing is handed over but the wake-up: who wakes reads the database again.
+
+use std::{
+    collections::{HashMap, HashSet},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use ruma::{RoomId, UserId};
+use starling_storage::{Fact, Positioned, Storage};
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
+
+/// How many pieces of news are kept for somebody who still reads; one who misses more is woken.
+const KEPT: usize = 256;
+
+/// Everybody who waits. Cheap to clone.
+#[derive(Clone, Debug, Default)]
+pub struct Notifier(Arc<Mutex<Waiting>>);
+
+#[derive(Debug, Default)]
+struct Waiting {
+    next_id: u64,
+    waiters: HashMap<u64, Waiter>,
+    by_user: HashMap<String, HashSet<u64>>,
+    by_room: HashMap<String, HashSet<u64>>,
+    /// Those who still read.
+    reading: HashSet<u64>,
+}
+
+#[derive(Debug)]
+struct Waiter {
+    user_id: String,
+    rooms: Arc<Vec<String>>,
+    wake: Arc<Notify>,
+    /// What was published while the waiter reads.
+    kept: Vec<News>,
+}
+
+#[derive(Clone, Debug)]
+enum News {
+    Fact(Positioned),
+    Typing(String),
+}
+
+impl Notifier {
+    /// A notifier that hears the facts of a database until `shutdown`. Needs a Tokio runtime.
+    #[must_use]
+    pub fn start(storage: &Storage, shutdown: &CancellationToken) -> Self {
+        let notifier = Self::default();
+        let task = listen(notifier.clone(), storage.clone(), shutdown.clone());
+        tokio::spawn(task);
+        notifier
+    }
+
+    /// Announces that a user is about to read, and will wait if there is nothing new.
+    #[must_use]
+    pub fn register(&self, user_id: &UserId) -> Registration {
+        let wake = Arc::new(Notify::new());
+        let mut waiting = self.lock();
+        let id = waiting.next_id;
+        waiting.next_id += 1;
+        let waiter = Waiter {
+            user_id: user_id.to_string(),
+            rooms: Arc::default(),
+            wake: wake.clone(),
+            kept: Vec::new(),
+        };
+        waiting.by_user.entry(waiter.user_id.clone()).or_default().insert(id);
+        waiting.waiters.insert(id, waiter);
+        waiting.reading.insert(id);
+        Registration { notifier: self.clone(), id, wake }
+    }
+
+    /// Wakes who waits in a room because its list of typing users changed.
+    pub fn typing(&self, room_id: &RoomId) {
+        self.lock().publish(&News::Typing(room_id.to_string()));
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Waiting> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+async fn listen(notifier: Notifier, storage: Storage, shutdown: CancellationToken) {
+    let mut listener = storage.feed().listen();
+    loop {
+        let news = tokio::select! {
+            () = shutdown.cancelled() => return,
+            news = listener.next(storage.db()) => news,
+        };
+        match news {
+            Ok(Some(facts)) => {
+                let mut waiting = notifier.lock();
+                facts.iter().cloned().for_each(|fact| waiting.publish(&News::Fact(fact)));
+            }
+            Ok(None) => return,
+            Err(error) => tracing::error!(%error, "missed facts could not be read"),
+        }
+    }
+}
+
+impl Waiting {
+    fn publish(&mut self, news: &News) {
+        for id in self.concerned(news) {
+            if let Some(waiter) = self.waiters.get(&id) {
+                waiter.wake.notify_one();
+            }
+        }
+        for id in &self.reading {
+            if let Some(waiter) = self.waiters.get_mut(id) {
+                waiter.keep(news);
+            }
+        }
+    }
+
+    /// Those whom the news may concern, of those who wait.
+    fn concerned(&self, news: &News) -> HashSet<u64> {
+        let in_room = |room_id: &str| self.by_room.get(room_id).into_iter().flatten().copied();
+        let of_user = |user_id: &str| self.by_user.get(user_id).into_iter().flatten().copied();
+        let ids: HashSet<u64> = match news {
+            News::Typing(room_id) => in_room(room_id).collect(),
+            News::Fact(fact) => match &fact.fact {
+                Fact::Event { room_id, member, .. } => {
+                    let member = member.iter().flat_map(|user_id| of_user(user_id));
+                    in_room(room_id).chain(member).collect()
+                }
+                Fact::State { room_id } => in_room(room_id).collect(),
+                Fact::Receipt { room_id, user_id, private: false } => {
+                    in_room(room_id).chain(of_user(user_id)).collect()
+                }
+                Fact::Membership { user_id, .. }
+                | Fact::AccountData { user_id, .. }
+                | Fact::Receipt { user_id, private: true, .. } => of_user(user_id).collect(),
+                // Nothing of it is shown by /sync yet.
+                Fact::Devices { .. } => HashSet::new(),
+            },
+        };
+        ids.into_iter().filter(|id| !self.reading.contains(id)).collect()
+    }
+
+    fn remove(&mut self, id: u64) {
+        let Some(waiter) = self.waiters.remove(&id) else { return };
+        self.reading.remove(&id);
+        forget(&mut self.by_user, &waiter.user_id, id);
+        for room_id in waiter.rooms.iter() {
+            forget(&mut self.by_room, room_id, id);
+        }
+    }
+}
+
+fn forget(index: &mut HashMap<String, HashSet<u64>>, key: &str, id: u64) {
+    if let Some(ids) = index.get_mut(key) {
+        ids.remove(&id);
+        if ids.is_empty() {
+            index.remove(key);
+        }
+    }
+}
+
+impl Waiter {
+    fn keep(&mut self, news: &News) {
+        if self.kept.len() < KEPT {
+            self.kept.push(news.clone());
+        } else {
+            self.wake.notify_one();
+        }
+    }
+}
+
+/// Somebody who reads or waits. Dropping it ends that.
+#[derive(Debug)]
+pub struct Registration {
+    notifier: Notifier,
+    id: u64,
+    wake: Arc<Notify>,
+}
+
+impl Registration {
+    /// Begins to wait: everything up to `read_until` was read, and what happens in `rooms` (those
+    /// that the user is joined to) is of interest, beside what concerns the user.
+    pub fn begin(&self, rooms: Vec<String>, read_until: i64) {
+        let mut waiting = self.notifier.lock();
+        waiting.reading.remove(&self.id);
+        for room_id in &rooms {
+            waiting.by_room.entry(room_id.clone()).or_default().insert(self.id);
+        }
+        let Some(waiter) = waiting.waiters.get_mut(&self.id) else { return };
+        waiter.rooms = Arc::new(rooms);
+        let kept = std::mem::take(&mut waiter.kept);
+        let unread = |news: &News| match news {
+            News::Fact(fact) => fact.pos > read_until,
+            News::Typing(_) => true,
+        };
+        let missed = |news: &News| unread(news) && waiting.concerned(news).contains(&self.id);
+        if kept.iter().any(missed) {
+            self.wake.notify_one();
+        }
+    }
+
+    /// Waits for news since the registration.
+    pub async fn woken(&self) {
+        self.wake.notified().await;
+    }
+}
+
+impl Drop for Registration {
+    fn drop(&mut self) {
+        self.notifier.lock().remove(self.id);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::FutureExt as _;
+    use ruma::{room_id, user_id};
+
+    use super::*;
+
+    fn fact(pos: i64, fact: Fact) -> News {
+        News::Fact(Positioned { pos, fact })
+    }
+
+    fn event(pos: i64, room_id: &str, member: Option<&str>) -> News {
+        let member = member.map(ToOwned::to_owned);
+        let (room_id, event_id) = (room_id.to_owned(), "$e".to_owned());
+        fact(pos, Fact::Event { room_id, event_id, local: true, member })
+    }
+
+    fn receipt(room_id: &str, user_id: &str, private: bool) -> News {
+        let (room_id, user_id) = (room_id.to_owned(), user_id.to_owned());
+        fact(9, Fact::Receipt { room_id, user_id, private })
+    }
+
+    fn is_woken(registration: &Registration) -> bool {
+        registration.woken().now_or_never().is_some()
+    }
+
+    #[test]
+    fn only_what_concerns_a_user_wakes_them() {
+        let notifier = Notifier::default();
+        let waiter = notifier.register(user_id!("@a:x"));
+        waiter.begin(vec!["!r:x".to_owned()], 5);
+        let me = "@a:x".to_owned();
+        let (room_id, kind) = ("!s:x".to_owned(), "m.tag".to_owned());
+        for (news, wakes) in [
+            (event(6, "!r:x", None), true),
+            (event(6, "!s:x", None), false),
+            (event(6, "!s:x", Some("@a:x")), true),
+            (event(6, "!s:x", Some("@b:x")), false),
+            (fact(6, Fact::State { room_id: "!r:x".to_owned() }), true),
+            (receipt("!r:x", "@b:x", false), true),
+            (receipt("!r:x", "@b:x", true), false),
+            (receipt("!r:x", "@a:x", true), true),
+            (fact(6, Fact::Membership { user_id: me.clone(), room_id: room_id.clone() }), true),
+            (fact(6, Fact::AccountData { user_id: me, room_id: room_id.clone(), kind }), true),
+            (fact(6, Fact::Devices { user_id: "@b:x".to_owned() }), false),
+            (News::Typing("!r:x".to_owned()), true),
+            (News::Typing(room_id), false),
+        ] {
+            notifier.lock().publish(&news);
+            assert_eq!(is_woken(&waiter), wakes, "{news:?}");
+        }
+    }
+
+    #[test]
+    fn what_happens_between_reading_and_waiting_is_not_lost() {
+        let notifier = Notifier::default();
+        let waiter = notifier.register(user_id!("@a:x"));
+        notifier.lock().publish(&event(6, "!r:x", None));
+        assert!(!is_woken(&waiter), "it still reads");
+        waiter.begin(vec!["!r:x".to_owned()], 5);
+        assert!(is_woken(&waiter));
+
+        let waiter = notifier.register(user_id!("@a:x"));
+        notifier.lock().publish(&event(6, "!r:x", None));
+        notifier.lock().publish(&event(7, "!s:x", None));
+        waiter.begin(vec!["!r:x".to_owned()], 6);
+        assert!(!is_woken(&waiter), "it has read the first, and the second is none of its business");
+        notifier.typing(room_id!("!r:x"));
+        assert!(is_woken(&waiter));
+    }
+
+    #[test]
+    fn who_misses_too_much_is_woken() {
+        let notifier = Notifier::default();
+        let waiter = notifier.register(user_id!("@a:x"));
+        (0..=300).for_each(|pos| notifier.lock().publish(&event(pos, "!s:x", None)));
+        waiter.begin(vec![], 0);
+        assert!(is_woken(&waiter));
+    }
+
+    #[test]
+    fn nothing_is_left_of_who_went_away() {
+        let notifier = Notifier::default();
+        let waiter = notifier.register(user_id!("@a:x"));
+        waiter.begin(vec!["!r:x".to_owned()], 5);
+        drop(waiter);
+        let waiting = notifier.lock();
+        assert!(waiting.waiters.is_empty() && waiting.reading.is_empty());
+        assert!(waiting.by_room.is_empty() && waiting.by_user.is_empty());
+    }
+}
