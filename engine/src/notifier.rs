@@ -279,7 +279,10 @@ mod tests {
         notifier.lock().publish(&event(6, "!r:x", None));
         notifier.lock().publish(&event(7, "!s:x", None));
         waiter.begin(vec!["!r:x".to_owned()], 6);
-        assert!(!is_woken(&waiter), "it has read the first, and the second is none of its business");
+        assert!(
+            !is_woken(&waiter),
+            "it has read the first, and the second is none of its business"
+        );
         notifier.typing(room_id!("!r:x"));
         assert!(is_woken(&waiter));
     }

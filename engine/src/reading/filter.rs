@@ -254,7 +254,11 @@ mod tests {
     #[test]
     fn what_is_not_a_filter_is_refused() {
         for json in [
-            "", "[]", "nope", "\"x\"", "null",
+            "",
+            "[]",
+            "nope",
+            "\"x\"",
+            "null",
             r#"{"event_fields": "type"}"#,
             r#"{"event_format": "xml"}"#,
             r#"{"presence": "all"}"#,

@@ -122,7 +122,8 @@ impl PageToken {
     /// What a page in a direction shows when it begins here.
     #[must_use]
     pub fn range(self, direction: Direction) -> Range {
-        let mut range = Range { from: edge(direction), after: i64::MIN, until: i64::MAX, direction };
+        let mut range =
+            Range { from: edge(direction), after: i64::MIN, until: i64::MAX, direction };
         match (self, direction) {
             (Self::Position(pos), Direction::Backward) => range.until = pos,
             (Self::Position(pos), Direction::Forward) => range.after = pos,
@@ -147,11 +148,8 @@ impl PageToken {
     pub fn end_of(range: Range, (depth, pos): (i64, i64)) -> Self {
         match range.direction {
             Direction::Backward => {
-                let bound = if range.until == i64::MAX {
-                    Bound::None
-                } else {
-                    Bound::Until(range.until)
-                };
+                let bound =
+                    if range.until == i64::MAX { Bound::None } else { Bound::Until(range.until) };
                 Self::Place { depth, pos: pos.saturating_sub(1), bound }
             }
             Direction::Forward => {
@@ -209,8 +207,24 @@ mod tests {
     #[test]
     fn garbage_is_refused() {
         let garbage = [
-            "", "s", "s1", "s99999999", "t1-5", "s-1.0.0.x", "s1.0.0", "s1.0.0.a b", "x1.2", "b1.2",
-            "f1", "t1.2.3", "p", "p+1", "p1.5", "s99999999999999999999.0.0.x", "\u{1F600}", "s1.0.0.\u{e9}",
+            "",
+            "s",
+            "s1",
+            "s99999999",
+            "t1-5",
+            "s-1.0.0.x",
+            "s1.0.0",
+            "s1.0.0.a b",
+            "x1.2",
+            "b1.2",
+            "f1",
+            "t1.2.3",
+            "p",
+            "p+1",
+            "p1.5",
+            "s99999999999999999999.0.0.x",
+            "\u{1F600}",
+            "s1.0.0.\u{e9}",
         ];
         for text in garbage {
             assert_eq!(SyncToken::parse(text), Err(BadToken), "{text}");
@@ -229,8 +243,7 @@ mod tests {
     #[test]
     fn a_lost_future_counts_as_not_seen() {
         let token = |pos, epoch| SyncToken { pos, epoch, ..SyncToken::default() };
-        let epochs =
-            [EpochRow { epoch: 1, start_pos: 50 }, EpochRow { epoch: 2, start_pos: 40 }];
+        let epochs = [EpochRow { epoch: 1, start_pos: 50 }, EpochRow { epoch: 2, start_pos: 40 }];
         for (pos, epoch, head, wanted) in [
             (30, 0, 100, 30),
             (60, 0, 100, 40),
