@@ -181,6 +181,7 @@ fn check_reference_lengths(pdu: &Pdu) -> Result<(), String> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
     use serde_json::{Value, json};
 
     use super::*;
@@ -313,5 +314,56 @@ mod tests {
         assert!(pdu.names_its_room());
         let old = Pdu::from_json(&event.to_string(), &RoomVersionRules::V11);
         assert!(matches!(old, Err(PduError::Refused { room_id: None, .. })));
+    }
+
+    fn odd_value() -> impl Strategy<Value = Value> {
+        prop_oneof![
+            Just(json!(null)),
+            Just(json!([])),
+            Just(json!({})),
+            Just(json!("$a:b")),
+            Just(json!("!a")),
+            Just(json!("@a:b")),
+            Just(json!([["$a:b", {}]])),
+            Just(json!({ "redacts": 5, "membership": [], "third_party_invite": 1 })),
+            any::<i64>().prop_map(Value::from),
+            any::<f64>().prop_map(Value::from),
+            ".*".prop_map(Value::from),
+        ]
+    }
+
+    proptest! {
+        /// Odd fields are refused or read; what is read can be stored and read again, the same.
+        #[test]
+        fn survives_odd_events(
+            fields in prop::collection::vec((0..12_usize, odd_value()), 1..4),
+            version in 0..12_usize,
+            kind in prop_oneof![Just("m.room.create"), Just("m.room.redaction"), Just("x")],
+        ) {
+            let rules = crate::rooms::versions::SUPPORTED[version].rules().unwrap();
+            let mut event = event();
+            event["type"] = json!(kind);
+            if rules.event_format.require_event_id {
+                event["event_id"] = json!("$e:x.org");
+                event["prev_events"] = json!([]);
+                event["auth_events"] = json!([]);
+            }
+            let names = [
+                "type", "room_id", "sender", "content", "prev_events", "auth_events", "depth",
+                "origin_server_ts", "hashes", "signatures", "state_key", "redacts",
+            ];
+            for (field, value) in fields {
+                event[names[field]] = value;
+            }
+            if let Ok(pdu) = Pdu::from_json(&event.to_string(), &rules) {
+                let again = Pdu::from_json(pdu.json.get(), &rules).unwrap();
+                prop_assert_eq!(again.event_id, pdu.event_id.clone());
+                prop_assert_eq!(again.json.get(), pdu.json.get());
+                let _ = crate::events::verify::signing_keys(&pdu, &rules);
+                let redacted = crate::events::redact::redact(&pdu, &rules).unwrap();
+                let redacted = Pdu::from_json(redacted.json.get(), &rules).unwrap();
+                prop_assert_eq!(redacted.event_id, pdu.event_id);
+            }
+        }
     }
 }

@@ -6,7 +6,7 @@ use ruma::{
     room_version_rules::{EventsReferenceFormatVersion, RoomVersionRules},
 };
 use serde::{Deserialize, de::IgnoredAny};
-use serde_json::value::RawValue;
+use serde_json::{Value, value::RawValue};
 
 /// An event of a room, with the fields that the engine reads beside the JSON that peers get.
 ///
@@ -37,6 +37,9 @@ pub struct Pdu {
     pub redacts: Option<OwnedEventId>,
     /// Whether the event failed an authorisation check when it was received.
     pub rejected: bool,
+    /// The content as the authorisation rules read it, where that differs: before room version 6
+    /// power levels may be floats, which count as integers cut off at the point.
+    pub(crate) levels: Option<Box<RawValue>>,
     /// The whole PDU as it is relayed to other servers: canonical JSON without `unsigned`.
     pub json: Box<RawValue>,
 }
@@ -74,6 +77,9 @@ impl Pdu {
         rules: &RoomVersionRules,
     ) -> Result<Self, serde_json::Error> {
         let fields: Fields<'_> = serde_json::from_str(json.get())?;
+        let has_floats = !rules.authorization.strict_canonical_json
+            && fields.kind == TimelineEventType::RoomPowerLevels;
+        let levels = has_floats.then(|| without_floats(fields.content));
         Ok(Self {
             event_id,
             room_id,
@@ -87,6 +93,7 @@ impl Pdu {
             auth_events: references(fields.auth_events, rules)?,
             depth: fields.depth,
             rejected,
+            levels: levels.and_then(|levels| levels.ok()),
             json,
         })
     }
@@ -123,6 +130,29 @@ fn references(
         return Ok(pairs.into_iter().map(|(id, _)| id).collect());
     }
     serde_json::from_str(json.get())
+}
+
+/// The content with floats cut off at the point. One that is no integer then either stays, and the
+/// rules reject it.
+fn without_floats(content: &RawValue) -> Result<Box<RawValue>, serde_json::Error> {
+    let mut content: Value = serde_json::from_str(content.get())?;
+    cut_off(&mut content);
+    serde_json::value::to_raw_value(&content)
+}
+
+fn cut_off(value: &mut Value) {
+    match value {
+        Value::Object(object) => object.values_mut().for_each(cut_off),
+        Value::Number(number) => {
+            let float = number.as_f64().filter(|_| number.is_f64()).map(f64::trunc);
+            // Integers of this size are exact in both types.
+            let in_range = float.filter(|float| float.abs() < (1_u64 << 53) as f64);
+            if let Some(float) = in_range {
+                *value = Value::from(float as i64);
+            }
+        }
+        _ => {}
+    }
 }
 
 /// What a redaction redacts: in `content` since room version 11, beside it before. A malformed
@@ -175,7 +205,7 @@ impl ruma::state_res::Event for Pdu {
     }
 
     fn content(&self) -> &RawValue {
-        &self.content
+        self.levels.as_deref().unwrap_or(&self.content)
     }
 
     fn state_key(&self) -> Option<&str> {

@@ -296,6 +296,26 @@ mod tests {
     }
 
     #[test]
+    fn float_power_levels_are_cut_off_before_version_6() {
+        let rules = RoomVersionRules::V5;
+        let mut room = Room::new(&RoomVersionId::V5);
+        room.send(membership(BOB, BOB, "join"));
+        let levels = json!({ "users": { ALICE: 100, BOB: "LEVEL" }, "events": { "x.y": 51 } });
+        let levels = room.make(draft("m.room.power_levels", ALICE, "", levels));
+        for level in ["50.57", "5.099E1", "50.0"] {
+            let json = levels.json.get().replace("\"LEVEL\"", level);
+            let levels = Arc::new(Pdu::from_json(&json, &rules).unwrap());
+            assert!(levels.content.get().contains(level));
+            assert_eq!(room.check(&levels), Ok(()), "{level}");
+            room.add(levels);
+            let allowed = room.make(draft("m.room.topic", BOB, "", json!({})));
+            assert_eq!(room.check(&allowed), Ok(()), "{level}");
+            let denied = room.make(draft("x.y", BOB, "", json!({})));
+            assert!(state_denied(room.check(&denied)), "{level}");
+        }
+    }
+
+    #[test]
     fn a_restricted_join_needs_a_joined_user_who_may_invite() {
         let mut room = Room::new(&RoomVersionId::V10);
         room.send(membership(BOB, BOB, "join"));
