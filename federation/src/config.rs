@@ -1,6 +1,6 @@
 //! The settings of the outbound side of federation, filled in by the program.
 
-use std::{collections::HashMap, path::PathBuf, time::Duration};
+use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, time::Duration};
 
 use ipnet::IpNet;
 use ruma::OwnedServerName;
@@ -18,9 +18,10 @@ pub struct FederationConfig {
     pub allow_addresses: Vec<IpNet>,
     /// Networks that are never contacted; they win over everything that allows.
     pub deny_addresses: Vec<IpNet>,
-    /// Server names (with their port, where they have one) that are reached at a fixed
-    /// `address:port` instead of by discovery. The address may be of any kind.
-    pub resolve_overrides: HashMap<String, String>,
+    /// Server names (with their port, where they have one) that are reached at a fixed address
+    /// instead of by discovery. The address may be of any kind. A name with port 443 also sets
+    /// where `.well-known` documents of that host are read.
+    pub resolve_overrides: BTreeMap<OwnedServerName, SocketAddr>,
     /// How long one address may take to answer with a finished TLS handshake.
     pub connect_timeout: Duration,
     /// The same for `.well-known` look-ups, which most servers do not answer.
@@ -43,7 +44,7 @@ impl FederationConfig {
             allow_private_addresses: false,
             allow_addresses: Vec::new(),
             deny_addresses: Vec::new(),
-            resolve_overrides: HashMap::new(),
+            resolve_overrides: BTreeMap::new(),
             connect_timeout: Duration::from_secs(10),
             well_known_connect_timeout: Duration::from_secs(3),
             well_known_timeout: Duration::from_secs(10),

@@ -301,12 +301,14 @@ mod tests {
 
     fn discovery(world: &Arc<World>, clock: &Arc<ManualClock>) -> Discovery {
         let mut config = FederationConfig::new("us.example".try_into().unwrap());
-        config.resolve_overrides = HashMap::from([
-            ("Set.example".to_owned(), "127.0.0.1:1000".to_owned()),
-            ("10.1.1.1:5".to_owned(), "[::1]:1001".to_owned()),
-            ("w-unset.example:8448".to_owned(), "127.0.0.1:1002".to_owned()),
-        ]);
-        let lookup = Arc::new(Lookup::new(world.clone(), &config).unwrap());
+        config.resolve_overrides = [
+            ("Set.example", "127.0.0.1:1000"),
+            ("10.1.1.1:5", "[::1]:1001"),
+            ("w-unset.example:8448", "127.0.0.1:1002"),
+        ]
+        .map(|(name, address)| (name.try_into().unwrap(), address.parse().unwrap()))
+        .into();
+        let lookup = Arc::new(Lookup::new(world.clone(), &config));
         let well_known = WellKnown::new(world.clone(), clock.clone());
         Discovery::new(lookup, well_known, clock.clone())
     }

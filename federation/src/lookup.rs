@@ -29,14 +29,6 @@ pub enum LookupError {
     Dns(#[from] DnsError),
 }
 
-/// A configured override is not an address with a port.
-#[derive(Debug, thiserror::Error)]
-#[error("the address {address:?} for {server} is not of the form address:port")]
-pub struct OverrideError {
-    server: String,
-    address: String,
-}
-
 /// The one place that decides where a connection may go.
 pub struct Lookup {
     dns: Arc<dyn Dns>,
@@ -46,11 +38,8 @@ pub struct Lookup {
 
 impl Lookup {
     /// Takes over what the configuration says on addresses.
-    ///
-    /// # Errors
-    ///
-    /// [`OverrideError`] for a configured override that is no socket address.
-    pub fn new(dns: Arc<dyn Dns>, config: &FederationConfig) -> Result<Self, OverrideError> {
+    #[must_use]
+    pub fn new(dns: Arc<dyn Dns>, config: &FederationConfig) -> Self {
         let filter = AddressFilter {
             allow_private: config.allow_private_addresses,
             allow: config.allow_addresses.clone(),
@@ -59,12 +48,9 @@ impl Lookup {
         let overrides = config
             .resolve_overrides
             .iter()
-            .map(|(server, address)| match address.parse() {
-                Ok(parsed) => Ok((server.to_ascii_lowercase(), parsed)),
-                Err(_) => Err(OverrideError { server: server.clone(), address: address.clone() }),
-            })
-            .collect::<Result<_, _>>()?;
-        Ok(Self { dns, filter, overrides })
+            .map(|(server, address)| (server.as_str().to_ascii_lowercase(), *address))
+            .collect();
+        Self { dns, filter, overrides }
     }
 
     /// The address that the administrator set for a name like `example.org` or `example.org:443`.

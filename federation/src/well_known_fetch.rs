@@ -167,12 +167,12 @@ mod tests {
         let mut config = FederationConfig::new("us.example".try_into().unwrap());
         config.resolve_overrides = hosts
             .iter()
-            .map(|(host, address)| (format!("{host}:443"), address.to_string()))
-            .collect::<HashMap<_, _>>();
+            .map(|(host, address)| (format!("{host}:443").try_into().unwrap(), *address))
+            .collect();
         let tls = client_config(&[ca.file(&dir)]).unwrap();
         let source = HttpsWellKnown {
             client: HttpClient::new(tls, config.well_known_connect_timeout),
-            lookup: Arc::new(Lookup::new(Arc::new(SystemDns::new().unwrap()), &config).unwrap()),
+            lookup: Arc::new(Lookup::new(Arc::new(SystemDns::new().unwrap()), &config)),
             clock: Arc::new(ManualClock::default()),
             timeout: config.well_known_timeout,
         };

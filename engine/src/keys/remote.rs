@@ -385,7 +385,8 @@ mod tests {
         let setup = setup().await;
         let own = key_id(setup.engine.signing_keys.current());
         let server = setup.engine.config.server_name.clone();
-        let keys = server_keys(&setup.engine, &server, &[own.clone()], NOW).await.unwrap();
+        let keys =
+            server_keys(&setup.engine, &server, std::slice::from_ref(&own), NOW).await.unwrap();
         assert_eq!(keys[&own].public_key, setup.engine.signing_keys.current().public_key());
         assert_eq!(setup.servers.asked(), 0);
     }

@@ -31,7 +31,7 @@ pub enum SigningKeysError {
     Db(#[from] DbError),
     /// The database failed while writing.
     #[error(transparent)]
-    Commit(#[from] CommitError),
+    Commit(Box<CommitError>),
 }
 
 /// A key that signs no more; what it signed before stays valid.
@@ -142,7 +142,7 @@ async fn create(storage: &Storage, now_ms: i64) -> Result<(), SigningKeysError> 
         created_ts: now_ms,
         expired_ts: None,
     }));
-    storage.commit(change).await?;
+    storage.commit(change).await.map_err(|error| SigningKeysError::Commit(Box::new(error)))?;
     Ok(())
 }
 
