@@ -28,6 +28,12 @@ pub const START_MS: i64 = 1_790_000_000_000;
 #[derive(Debug)]
 pub struct TestClock(AtomicI64);
 
+impl Default for TestClock {
+    fn default() -> Self {
+        Self(START_MS.into())
+    }
+}
+
 impl TestClock {
     /// Moves the clock.
     pub fn advance(&self, ms: i64) {
@@ -103,21 +109,49 @@ impl TestEngine {
         config: Config,
         transport: Arc<dyn Transport>,
     ) -> Result<Self, Internal> {
-        let clock = Arc::new(TestClock(START_MS.into()));
+        Self::connected(database, config, Arc::default(), |_| transport).await
+    }
+
+    /// The same with a clock that others have too and a network that signs with the engine's keys.
+    ///
+    /// # Errors
+    ///
+    /// When the database cannot be opened.
+    pub async fn connected(
+        database: TempDatabase,
+        config: Config,
+        clock: Arc<TestClock>,
+        transport: impl FnOnce(&Arc<SigningKeys>) -> Arc<dyn Transport>,
+    ) -> Result<Self, Internal> {
         let storage = database.open().await?;
         let signing_keys = SigningKeys::load_or_create(&storage, &*clock)
             .await
             .map_err(|error| Internal::Damaged(error.to_string()))?;
+        let signing_keys = Arc::new(signing_keys);
         let trie_secret = Secret::load(&storage).await?;
         let engine = Engine::new(Parts {
             config,
             storage,
             clock: clock.clone(),
-            transport,
-            signing_keys: Arc::new(signing_keys),
+            transport: transport(&signing_keys),
+            signing_keys,
             trie_secret,
         });
         Ok(Self { engine, clock, database })
+    }
+
+    /// The same deployment after a restart: nothing is in memory.
+    ///
+    /// # Errors
+    ///
+    /// When the database cannot be opened again.
+    pub async fn restarted(self) -> Result<Self, Internal> {
+        let Self { engine, clock, database } = self;
+        engine.storage.close().await;
+        let (config, transport) = (engine.config.clone(), engine.transport.clone());
+        // With the last clone of the storage goes the lock on its file.
+        drop(engine);
+        Self::connected(database, config, clock, |_| transport).await
     }
 
     /// Makes an account without a password, with the device `DEVICE` and its tokens.

@@ -196,11 +196,12 @@ mod tests {
 
     use async_trait::async_trait;
 
+    use starling_engine::testing::TestClock;
+
     use super::*;
     use crate::{
         config::FederationConfig,
         dns::{Dns, DnsError},
-        test_clock::ManualClock,
         well_known::{Delegation, WellKnownSource},
     };
 
@@ -299,7 +300,7 @@ mod tests {
         }
     }
 
-    fn discovery(world: &Arc<World>, clock: &Arc<ManualClock>) -> Discovery {
+    fn discovery(world: &Arc<World>, clock: &Arc<TestClock>) -> Discovery {
         let mut config = FederationConfig::new("us.example".try_into().unwrap());
         config.resolve_overrides = [
             ("Set.example", "127.0.0.1:1000"),
@@ -383,7 +384,7 @@ mod tests {
 
     #[tokio::test]
     async fn routes_and_failures_are_remembered_for_a_while() {
-        let (world, clock) = (Arc::new(world()), Arc::<ManualClock>::default());
+        let (world, clock) = (Arc::new(world()), Arc::<TestClock>::default());
         let discovery = discovery(&world, &clock);
         let asked = || world.asked.load(Ordering::SeqCst);
         let plain = ServerName::parse("plain.example").unwrap();

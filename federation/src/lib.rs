@@ -16,8 +16,6 @@ pub mod dns;
 pub mod lookup;
 pub mod request_auth;
 #[cfg(test)]
-mod test_clock;
-#[cfg(test)]
 mod test_peer;
 #[cfg(test)]
 mod test_server;

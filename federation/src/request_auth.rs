@@ -210,17 +210,16 @@ mod tests {
     use proptest::{prelude::*, test_runner::TestRunner};
     use ruma::server_name;
 
+    use starling_engine::testing::{TestClock, TestEngine};
+
     use super::*;
-    use crate::{
-        test_clock::ManualClock,
-        test_peer::{KeyNetwork, Peer},
-    };
+    use crate::test_peer::KeyNetwork;
 
     struct Setup {
         network: Arc<KeyNetwork>,
-        us: Peer,
-        them: Peer,
-        clock: Arc<ManualClock>,
+        us: TestEngine,
+        them: TestEngine,
+        clock: Arc<TestClock>,
     }
 
     impl Setup {

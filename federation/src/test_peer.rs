@@ -1,4 +1,4 @@
-//! Homeservers that tests talk to: an engine on a database of its own.
+//! Homeservers that tests talk to.
 
 use std::{
     collections::HashMap,
@@ -8,63 +8,24 @@ use std::{
 use async_trait::async_trait;
 use bytes::Bytes;
 use http::{Request, Response};
-use ruma::{OwnedServerName, RoomVersionId, ServerName};
+use ruma::{OwnedServerName, ServerName};
 use starling_engine::{
-    Config, Engine, Parts,
-    config::{PasswordHashing, Registration, RegistrationMode},
+    Engine,
     keys::{SigningKeys, publish::key_document},
     remote::{Limits, Transport, TransportError},
+    testing::{TestClock, TestEngine, config},
 };
-use starling_storage::{Storage, storage::Options};
-use tempfile::TempDir;
+use starling_storage::test_support::TempDatabase;
 
-use crate::test_clock::ManualClock;
-
-/// A homeserver without doors.
-pub(crate) struct Peer {
-    pub(crate) engine: Engine,
-    _dir: TempDir,
-}
-
-/// A homeserver's parts before it has a way to others.
-pub(crate) struct Unconnected {
-    pub(crate) keys: Arc<SigningKeys>,
-    name: OwnedServerName,
-    storage: Storage,
-    clock: Arc<ManualClock>,
-    dir: TempDir,
-}
-
-impl Unconnected {
-    pub(crate) async fn new(name: &str, clock: &Arc<ManualClock>) -> Self {
-        let dir = tempfile::tempdir().unwrap();
-        let options = Options {
-            url: format!("sqlite:{}", dir.path().join("starling.db").display()),
-            max_connections: 2,
-            instance: "test".to_owned(),
-        };
-        let storage = Storage::open(options).await.unwrap();
-        let keys = Arc::new(SigningKeys::load_or_create(&storage, &**clock).await.unwrap());
-        Self { keys, name: name.try_into().unwrap(), storage, clock: clock.clone(), dir }
-    }
-
-    pub(crate) fn connect(self, transport: Arc<dyn Transport>) -> Peer {
-        let config = Config {
-            server_name: self.name,
-            public_url: None,
-            default_room_version: RoomVersionId::V12,
-            registration: Registration { mode: RegistrationMode::Closed, shared_secret: None },
-            password_hashing: PasswordHashing::default(),
-        };
-        let engine = Engine::new(Parts {
-            config,
-            storage: self.storage,
-            clock: self.clock,
-            transport,
-            signing_keys: self.keys,
-        });
-        Peer { engine, _dir: self.dir }
-    }
+/// A homeserver without doors, on a database of its own.
+pub(crate) async fn peer(
+    name: &str,
+    clock: &Arc<TestClock>,
+    transport: impl FnOnce(&Arc<SigningKeys>) -> Arc<dyn Transport>,
+) -> TestEngine {
+    let config = config(<&ServerName>::try_from(name).unwrap());
+    let database = TempDatabase::sqlite().unwrap();
+    TestEngine::connected(database, config, clock.clone(), transport).await.unwrap()
 }
 
 /// A network in which servers can read each other's keys and nothing else.
@@ -75,8 +36,9 @@ pub(crate) struct KeyNetwork {
 
 impl KeyNetwork {
     /// A homeserver in this network.
-    pub(crate) async fn join(self: &Arc<Self>, name: &str, clock: &Arc<ManualClock>) -> Peer {
-        let peer = Unconnected::new(name, clock).await.connect(self.clone());
+    pub(crate) async fn join(self: &Arc<Self>, name: &str, clock: &Arc<TestClock>) -> TestEngine {
+        let network: Arc<dyn Transport> = self.clone();
+        let peer = peer(name, clock, |_| network).await;
         let name = peer.engine.config.server_name.clone();
         self.peers.lock().unwrap().insert(name, peer.engine.clone());
         peer

@@ -197,14 +197,14 @@ mod tests {
     use futures_util::{future::join_all, stream};
     use http::StatusCode;
     use ruma::server_name;
-    use starling_engine::{Engine, keys::publish::key_document};
+    use starling_engine::{
+        Engine,
+        keys::publish::key_document,
+        testing::{TestClock, TestEngine},
+    };
 
     use super::*;
-    use crate::{
-        test_clock::ManualClock,
-        test_peer::{Peer, Unconnected},
-        test_server::Authority as Ca,
-    };
+    use crate::{test_peer::peer, test_server::Authority as Ca};
 
     /// A server's engine, which comes to be after its address.
     type Door = Arc<OnceLock<Engine>>;
@@ -213,7 +213,7 @@ mod tests {
     struct World {
         ca: Ca,
         dir: tempfile::TempDir,
-        clock: Arc<ManualClock>,
+        clock: Arc<TestClock>,
         servers: Vec<(&'static str, SocketAddr)>,
     }
 
@@ -252,11 +252,12 @@ mod tests {
         }
 
         /// A homeserver that reaches all the servers added before.
-        async fn homeserver(&self, config: FederationConfig) -> Peer {
-            let unconnected = Unconnected::new(config.server_name.as_str(), &self.clock).await;
-            let keys = unconnected.keys.clone();
-            let transport = HttpTransport::new(&config, keys, self.clock.clone()).unwrap();
-            unconnected.connect(Arc::new(transport))
+        async fn homeserver(&self, config: FederationConfig) -> TestEngine {
+            peer(config.server_name.as_str(), &self.clock, |keys| {
+                let clock = self.clock.clone();
+                Arc::new(HttpTransport::new(&config, keys.clone(), clock).unwrap())
+            })
+            .await
         }
 
         /// What `us.example` gets from `a.example`, which answers by `router`.

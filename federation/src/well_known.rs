@@ -125,8 +125,9 @@ mod tests {
         atomic::{AtomicUsize, Ordering},
     };
 
+    use starling_engine::testing::TestClock;
+
     use super::*;
-    use crate::test_clock::ManualClock;
 
     const MINUTE: i64 = 60_000;
     const HOUR: i64 = 60 * MINUTE;
@@ -150,13 +151,13 @@ mod tests {
     struct Setup {
         well_known: WellKnown,
         source: Arc<Script>,
-        clock: Arc<ManualClock>,
+        clock: Arc<TestClock>,
     }
 
     impl Setup {
         fn new(answer: Result<Delegation, String>) -> Self {
             let source = Arc::new(Script { answer: Mutex::new(answer), asked: 0.into() });
-            let clock = Arc::new(ManualClock::default());
+            let clock = Arc::new(TestClock::default());
             Self { well_known: WellKnown::new(source.clone(), clock.clone()), source, clock }
         }
 

@@ -153,10 +153,11 @@ mod tests {
     use axum::{Router, body::Body, response::Redirect, routing::get};
     use futures_util::stream;
 
+    use starling_engine::testing::TestClock;
+
     use super::*;
     use crate::{
-        config::FederationConfig, dns::SystemDns, test_clock::ManualClock,
-        test_server::Authority as Ca, tls::client_config,
+        config::FederationConfig, dns::SystemDns, test_server::Authority as Ca, tls::client_config,
     };
 
     const PATH: &str = "/.well-known/matrix/server";
@@ -173,7 +174,7 @@ mod tests {
         let source = HttpsWellKnown {
             client: HttpClient::new(tls, config.well_known_connect_timeout),
             lookup: Arc::new(Lookup::new(Arc::new(SystemDns::new().unwrap()), &config)),
-            clock: Arc::new(ManualClock::default()),
+            clock: Arc::new(TestClock::default()),
             timeout: config.well_known_timeout,
         };
         source.fetch("a.example").await
@@ -269,7 +270,7 @@ mod tests {
 
     #[test]
     fn cache_headers_are_respected() {
-        let now = ManualClock::default().now_ms();
+        let now = TestClock::default().now_ms();
         let lifetime_of = |pairs: &[(&str, &str)]| {
             let headers: HashMap<_, _> =
                 pairs.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();

@@ -57,12 +57,12 @@ mod tests {
     use super::*;
     use crate::keys::{
         document::read_keys,
-        testing::{Setup, encoded, write_key},
+        testing::{encoded, setup, write_key},
     };
 
     #[tokio::test]
     async fn another_server_reads_the_document_as_meant() {
-        let setup = Setup::new(async |storage| {
+        let (setup, _) = setup(async |storage| {
             write_key(storage, "ed25519:a", 1, 10, None).await;
             write_key(storage, "ed25519:b", 2, 20, None).await;
             write_key(storage, "ed25519:c", 3, 30, Some(40)).await;
@@ -84,7 +84,7 @@ mod tests {
 
     #[tokio::test]
     async fn every_active_key_signs() {
-        let setup = Setup::new(async |storage| {
+        let (setup, _) = setup(async |storage| {
             write_key(storage, "ed25519:a", 1, 10, None).await;
             write_key(storage, "ed25519:b", 2, 20, None).await;
         })

@@ -267,7 +267,8 @@ mod tests {
             sign::{Expectation, Role, sign_event},
             verify::verify,
         },
-        keys::testing::{NOW, Setup, encoded, pair},
+        keys::testing::{Servers, encoded, pair, setup},
+        testing::{START_MS as NOW, TestEngine},
     };
 
     const MINUTE: i64 = 60_000;
@@ -288,8 +289,8 @@ mod tests {
         serde_json::to_string(&object).unwrap()
     }
 
-    async fn setup() -> Setup {
-        Setup::new(async |_| ()).await
+    async fn start() -> (TestEngine, Arc<Servers>) {
+        setup(async |_| ()).await
     }
 
     /// Until when the key is valid, if it is known after a look-up of it.
@@ -301,39 +302,39 @@ mod tests {
 
     #[tokio::test]
     async fn a_server_is_asked_once_by_all_who_need_its_key_and_not_again_after_a_restart() {
-        let setup = setup().await;
-        setup.servers.publish("a.example", document(&[1], NOW + DAY));
+        let (setup, servers) = start().await;
+        servers.publish("a.example", document(&[1], NOW + DAY));
         let all = (0..5).map(|_| until(&setup.engine, "ed25519:1", NOW));
         for found in futures_util::future::join_all(all).await {
             assert_eq!(found, Some(NOW + DAY));
         }
-        let restarted = setup.restarted().await;
-        assert_eq!(until(&restarted, "ed25519:1", NOW).await, Some(NOW + DAY));
-        assert_eq!(setup.servers.asked(), 1);
+        let restarted = setup.restarted().await.unwrap();
+        assert_eq!(until(&restarted.engine, "ed25519:1", NOW).await, Some(NOW + DAY));
+        assert_eq!(servers.asked(), 1);
     }
 
     #[tokio::test]
     async fn an_expired_key_is_fetched_anew_unless_the_time_in_question_is_earlier() {
-        let setup = setup().await;
-        setup.servers.publish("a.example", document(&[1], NOW + MINUTE));
+        let (setup, servers) = start().await;
+        servers.publish("a.example", document(&[1], NOW + MINUTE));
         until(&setup.engine, "ed25519:1", NOW).await;
         setup.clock.advance(DAY);
-        setup.servers.publish("a.example", document(&[1], NOW + 2 * DAY));
+        servers.publish("a.example", document(&[1], NOW + 2 * DAY));
         assert_eq!(until(&setup.engine, "ed25519:1", NOW).await, Some(NOW + MINUTE));
-        assert_eq!(setup.servers.asked(), 1);
+        assert_eq!(servers.asked(), 1);
         assert_eq!(until(&setup.engine, "ed25519:1", NOW + DAY).await, Some(NOW + 2 * DAY));
-        assert_eq!(setup.servers.asked(), 2);
+        assert_eq!(servers.asked(), 2);
         // What lies in the future cannot be promised by anyone.
         assert_eq!(until(&setup.engine, "ed25519:1", NOW + 9 * DAY).await, Some(NOW + 2 * DAY));
-        assert_eq!(setup.servers.asked(), 2);
+        assert_eq!(servers.asked(), 2);
     }
 
     #[tokio::test]
     async fn a_new_key_is_found_and_one_that_is_no_longer_listed_stays_known() {
-        let setup = setup().await;
-        setup.servers.publish("a.example", document(&[1], NOW + DAY));
+        let (setup, servers) = start().await;
+        servers.publish("a.example", document(&[1], NOW + DAY));
         until(&setup.engine, "ed25519:1", NOW).await;
-        setup.servers.publish("a.example", document(&[2], NOW + DAY));
+        servers.publish("a.example", document(&[2], NOW + DAY));
         setup.clock.advance(MINUTE);
         assert_eq!(until(&setup.engine, "ed25519:2", NOW).await, Some(NOW + DAY));
         assert_eq!(until(&setup.engine, "ed25519:1", NOW).await, Some(NOW + DAY));
@@ -341,28 +342,28 @@ mod tests {
 
     #[tokio::test]
     async fn unknown_keys_do_not_make_us_ask_without_a_pause() {
-        let setup = setup().await;
-        setup.servers.publish("a.example", document(&[1], NOW + DAY));
+        let (setup, servers) = start().await;
+        servers.publish("a.example", document(&[1], NOW + DAY));
         for version in 0..50 {
             assert_eq!(until(&setup.engine, &format!("ed25519:x{version}"), NOW).await, None);
         }
-        assert_eq!(setup.servers.asked(), 1);
+        assert_eq!(servers.asked(), 1);
         setup.clock.advance(FIRST_PAUSE_MS);
         until(&setup.engine, "ed25519:y", NOW).await;
-        assert_eq!(setup.servers.asked(), 2);
+        assert_eq!(servers.asked(), 2);
     }
 
     #[tokio::test]
     async fn pauses_grow_while_a_server_does_not_answer_and_its_known_keys_stay() {
-        let setup = setup().await;
-        setup.servers.publish("a.example", document(&[1], NOW + MINUTE));
+        let (setup, servers) = start().await;
+        servers.publish("a.example", document(&[1], NOW + MINUTE));
         until(&setup.engine, "ed25519:1", NOW).await;
-        setup.servers.vanish("a.example");
+        servers.vanish("a.example");
         setup.clock.advance(DAY);
         let mut pauses = Vec::new();
         for _ in 0..9 {
-            let (asked, start) = (setup.servers.asked(), setup.clock.now_ms());
-            while setup.servers.asked() == asked {
+            let (asked, start) = (servers.asked(), setup.clock.now_ms());
+            while servers.asked() == asked {
                 setup.clock.advance(FIRST_PAUSE_MS);
                 let now = setup.clock.now_ms();
                 assert_eq!(until(&setup.engine, "ed25519:1", now).await, Some(NOW + MINUTE));
@@ -374,27 +375,27 @@ mod tests {
 
     #[tokio::test]
     async fn a_document_that_is_not_believed_gives_no_keys() {
-        let setup = setup().await;
+        let (setup, servers) = start().await;
         let forged = document(&[1], NOW + DAY).replace(&encoded(1), &encoded(2));
-        setup.servers.publish("a.example", forged);
+        servers.publish("a.example", forged);
         assert_eq!(until(&setup.engine, "ed25519:1", NOW).await, None);
     }
 
     #[tokio::test]
     async fn our_own_keys_are_not_fetched() {
-        let setup = setup().await;
+        let (setup, servers) = start().await;
         let own = key_id(setup.engine.signing_keys.current());
         let server = setup.engine.config.server_name.clone();
         let keys =
             server_keys(&setup.engine, &server, std::slice::from_ref(&own), NOW).await.unwrap();
         assert_eq!(keys[&own].public_key, setup.engine.signing_keys.current().public_key());
-        assert_eq!(setup.servers.asked(), 0);
+        assert_eq!(servers.asked(), 0);
     }
 
     #[tokio::test]
     async fn the_keys_for_an_event_verify_it() {
-        let setup = setup().await;
-        setup.servers.publish("a.example", document(&[1, 2], NOW + DAY));
+        let (setup, servers) = start().await;
+        servers.publish("a.example", document(&[1, 2], NOW + DAY));
         let rules = RoomVersionRules::V11;
         let event: CanonicalJsonObject = serde_json::from_value(json!({
             "type": "m.room.message", "room_id": "!r:a.example", "sender": "@u:a.example",

@@ -165,11 +165,10 @@ fn unusable(row: &ServerKeyRow, reason: impl ToString) -> SigningKeysError {
 
 #[cfg(test)]
 mod tests {
+    use starling_storage::test_support::TempDatabase;
+
     use super::*;
-    use crate::{
-        clock::SystemClock,
-        keys::testing::{open, write_key},
-    };
+    use crate::{clock::SystemClock, keys::testing::write_key};
 
     fn ids(keys: &SigningKeys) -> Vec<String> {
         keys.active().map(key_id).collect()
@@ -177,8 +176,8 @@ mod tests {
 
     #[tokio::test]
     async fn the_first_start_makes_a_key_and_the_next_finds_it() {
-        let dir = tempfile::tempdir().unwrap();
-        let storage = open(&dir).await;
+        let database = TempDatabase::sqlite().unwrap();
+        let storage = database.open().await.unwrap();
         let first = SigningKeys::load_or_create(&storage, &SystemClock).await.unwrap();
         let second = SigningKeys::load_or_create(&storage, &SystemClock).await.unwrap();
         assert_eq!(first.current().public_key(), second.current().public_key());
@@ -189,8 +188,8 @@ mod tests {
 
     #[tokio::test]
     async fn processes_that_start_at_once_agree() {
-        let dir = tempfile::tempdir().unwrap();
-        let storage = open(&dir).await;
+        let database = TempDatabase::sqlite().unwrap();
+        let storage = database.open().await.unwrap();
         let starts = (0..8).map(|_| SigningKeys::load_or_create(&storage, &SystemClock));
         let loaded = futures_util::future::join_all(starts).await;
         let keys: Vec<_> = loaded.into_iter().map(Result::unwrap).collect();
@@ -202,8 +201,8 @@ mod tests {
 
     #[tokio::test]
     async fn the_newest_active_key_signs_and_an_expired_one_is_old() {
-        let dir = tempfile::tempdir().unwrap();
-        let storage = open(&dir).await;
+        let database = TempDatabase::sqlite().unwrap();
+        let storage = database.open().await.unwrap();
         write_key(&storage, "ed25519:a", 1, 10, None).await;
         write_key(&storage, "ed25519:b", 2, 20, None).await;
         write_key(&storage, "ed25519:c", 3, 30, Some(40)).await;
@@ -215,8 +214,8 @@ mod tests {
 
     #[tokio::test]
     async fn a_key_that_does_not_fit_its_public_half_is_refused() {
-        let dir = tempfile::tempdir().unwrap();
-        let storage = open(&dir).await;
+        let database = TempDatabase::sqlite().unwrap();
+        let storage = database.open().await.unwrap();
         let mut change = Change::new();
         change.write(federation::Write::ServerKey(ServerKeyRow {
             key_id: "ed25519:a".to_owned(),
