@@ -202,16 +202,23 @@ fn insert_signature(
 
 #[cfg(test)]
 pub(crate) mod tests {
-    use ruma::{server_name, user_id};
+    use ruma::{
+        serde::{Base64, base64::Standard},
+        server_name, user_id,
+    };
     use serde_json::json;
 
     use super::*;
 
     /// A key pair for tests; the same seed gives the same key.
     pub(crate) fn key_pair(seed: u8) -> Ed25519KeyPair {
+        key_pair_of(&[seed; 32])
+    }
+
+    fn key_pair_of(seed: &[u8]) -> Ed25519KeyPair {
         let mut document =
             vec![0x30, 0x2e, 2, 1, 0, 0x30, 5, 6, 3, 0x2b, 0x65, 0x70, 4, 0x22, 4, 0x20];
-        document.extend([seed; 32]);
+        document.extend(seed);
         Ed25519KeyPair::from_der(&document, "1".to_owned()).unwrap()
     }
 
@@ -246,6 +253,33 @@ pub(crate) mod tests {
         let pdu = sign_event(&expect_join(), object(join()), &key_pair(1), &rules).unwrap();
         assert!(hashes::content_hash_matches(&pdu, &rules));
         assert!(pdu.json.get().contains(r#""signatures":{"a.org":{"ed25519:1":""#));
+    }
+
+    /// The example of the specification's appendices.
+    #[test]
+    fn signs_as_the_specification_does() {
+        let rules = RoomVersionRules::V6;
+        let seed =
+            Base64::<Standard, [u8; 32]>::parse("YJDBA9Xnr2sVqXD9Vj7XVUnmFZcZrlw8Md7kMW+3XA1");
+        let event = json!({
+            "room_id": "!x:domain", "sender": "@a:domain", "origin": "domain", "depth": 3,
+            "origin_server_ts": 1_000_000, "signatures": {}, "hashes": {}, "type": "X",
+            "content": {}, "prev_events": [], "auth_events": [], "unsigned": { "age_ts": 1_000_000 },
+        });
+        let expected = Expectation {
+            role: Role::Author,
+            origin: server_name!("domain"),
+            kind: "X",
+            room_id: Some(ruma::room_id!("!x:domain")),
+            sender: user_id!("@a:domain"),
+            state_key: None,
+            membership: None,
+        };
+        let key = key_pair_of(seed.unwrap().as_bytes());
+        let pdu = sign_event(&expected, object(event), &key, &rules).unwrap();
+        assert!(pdu.json.get().contains(
+            "KxwGjPSDEtvnFgU00fwFz+l6d2pJM6XBIaMEn81SXPTRl16AqLAYqfIReFGZlHi5KLjAWbOoMszkwsQma+lYAg"
+        ));
     }
 
     #[test]

@@ -219,15 +219,25 @@ async fn load_agreed<S: RoomSource>(
 mod tests {
     use std::{
         convert::Infallible,
-        sync::{Arc, Mutex},
+        sync::{
+            Arc, Mutex,
+            atomic::{AtomicUsize, Ordering},
+        },
     };
 
     use futures_util::FutureExt as _;
     use proptest::prelude::*;
-    use ruma::room_id;
+    use ruma::{RoomVersionId, room_id};
+    use serde_json::json;
 
-    use super::*;
-    use crate::state::{EMPTY_ROOT, Node};
+    use super::{
+        super::testing::{Room, draft, membership},
+        *,
+    };
+    use crate::{
+        events::Pdu,
+        state::{EMPTY_ROOT, Node},
+    };
 
     #[derive(Default)]
     struct Nodes(Mutex<HashMap<i64, Arc<Node>>>);
@@ -274,6 +284,65 @@ mod tests {
                 })
                 .collect();
             prop_assert_eq!(found, expected);
+        }
+    }
+
+    /// A room that counts which events are read.
+    struct Counted<'a> {
+        room: &'a Room,
+        agreed: &'a StateMap,
+        read: AtomicUsize,
+        searched: AtomicUsize,
+    }
+
+    impl RoomSource for Counted<'_> {
+        type Error = Infallible;
+
+        async fn events(&self, ids: &[OwnedEventId]) -> Result<Vec<Arc<Pdu>>, Infallible> {
+            self.read.fetch_add(ids.len(), Ordering::Relaxed);
+            Ok(ids.iter().filter_map(|id| self.room.events.get(id).cloned()).collect())
+        }
+
+        async fn agreed(&self, keys: &[StateKey]) -> Result<Vec<Option<OwnedEventId>>, Infallible> {
+            Ok(keys.iter().map(|key| self.agreed.get(key).cloned()).collect())
+        }
+
+        async fn agreed_citing(&self, _: &[OwnedEventId]) -> Result<Vec<OwnedEventId>, Infallible> {
+            self.searched.fetch_add(1, Ordering::Relaxed);
+            Ok(self.agreed.values().cloned().collect())
+        }
+    }
+
+    #[test]
+    fn a_conflict_in_a_large_room_reads_little() {
+        for version in [RoomVersionId::V1, RoomVersionId::V11, RoomVersionId::V12] {
+            let mut room = Room::new(&version);
+            for number in 0..300 {
+                let user = format!("@user{number}:x.org");
+                room.send(membership(&user, &user, "join"));
+            }
+            let topic =
+                |topic| draft("m.room.topic", "@alice:a.org", "", json!({ "topic": topic }));
+            let topics = [topic("a"), topic("b")].map(|draft| room.make(draft));
+            for topic in &topics {
+                room.events.insert(topic.event_id.clone(), topic.clone());
+            }
+            let sets = topics
+                .each_ref()
+                .map(|topic| StateMap::from([(topic.key().unwrap(), topic.event_id.clone())]));
+            let agreed = room.state.iter().map(|(key, pdu)| (key.clone(), pdu.event_id.clone()));
+            let source = Counted {
+                room: &room,
+                agreed: &agreed.collect(),
+                read: AtomicUsize::new(0),
+                searched: AtomicUsize::new(0),
+            };
+            let changes = resolve(&source, &sets, &room.rules).now_or_never().unwrap().unwrap();
+            let [(key, Some(winner))] = changes.as_slice() else { panic!("{changes:?}") };
+            assert_eq!(Some(key), topics[0].key().as_ref());
+            assert!(topics.iter().any(|topic| topic.event_id == *winner));
+            assert!(source.read.into_inner() <= 12, "{version}");
+            assert_eq!(source.searched.into_inner(), 0);
         }
     }
 }
