@@ -20,6 +20,7 @@ mod clients;
 mod outage;
 mod people;
 mod rooms;
+mod rules;
 mod stage;
 
 use stage::Stage;
@@ -109,6 +110,7 @@ async fn play_rooms(report: &mut Report, one: &Server, other: &Server) -> Result
         let stage = Stage::set(home, away).await.with_context(|| title.clone())?;
         people::play(report, &title, &stage).await;
         rooms::play(report, &title, &stage).await;
+        rules::play(report, &title, &stage).await;
         outage::play(report, &title, &stage).await;
     }
     Ok(())

@@ -96,9 +96,10 @@ impl Drop for Process {
 }
 
 /// Starts a shell that waits for the end of this process, which closes the pipe to it, then kills
-/// `pid` and clears up: test runners end without dropping what their statics hold.
+/// `pid` and clears up: test runners end without dropping what their statics hold. It survives the
+/// interrupt that ends a run by hand.
 fn watch(pid: u32, cleanup: &str) -> Result<Child> {
-    let script = format!("read -r _; kill -9 {pid} 2>/dev/null; {cleanup}");
+    let script = format!("trap '' INT; read -r _; kill -9 {pid} 2>/dev/null; {cleanup}");
     Command::new("sh")
         .args(["-c", &script])
         .stdin(Stdio::piped())
