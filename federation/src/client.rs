@@ -9,6 +9,7 @@ use std::{error::Error, net::SocketAddr, sync::Arc, time::Duration};
 use bytes::Bytes;
 use http::{HeaderValue, Request, Response, Uri, header, uri::Authority};
 use http_body_util::Full;
+use hyper::body::Incoming;
 use hyper_util::{
     client::legacy::Client,
     rt::{TokioExecutor, TokioTimer},
@@ -26,8 +27,9 @@ use crate::{
 const MAX_HEAD: usize = 32 * 1024;
 /// How many servers' connections are kept.
 const MAX_POOLS: u64 = 4096;
-/// How long an unused connection is kept.
-const IDLE_TIMEOUT: Duration = Duration::from_secs(60);
+/// How long an unused connection is kept: shorter than servers do, which close at 60 seconds or
+/// later, so that a request rarely meets the end of its connection.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(30);
 /// How often an HTTP/2 connection in use is asked whether it is still there.
 const KEEP_ALIVE: Duration = Duration::from_secs(20);
 
@@ -97,20 +99,39 @@ impl HttpClient {
     ) -> Result<Response<Bytes>, FetchError> {
         let request = addressed(route, request)?;
         let exchange = async {
-            let response = self.pool(route).request(request).await.map_err(|error| {
-                let reason = chain(&error);
-                if error.is_connect() {
-                    FetchError::Connect(reason)
-                } else {
-                    FetchError::Network(reason)
-                }
-            })?;
+            let response = self.exchange(route, request).await?;
             body::collect(response, limits.max_body).await.map_err(|error| match error {
                 BodyError::TooLarge(limit) => FetchError::TooLarge(limit),
                 BodyError::Broken(reason) => FetchError::Network(reason),
             })
         };
         tokio::time::timeout(limits.timeout, exchange).await.unwrap_or(Err(FetchError::Timeout))
+    }
+
+    /// Sends a request, once more if that is harmless and the connection broke before the response:
+    /// the server may have closed a connection that was kept just when it was used again.
+    async fn exchange(
+        &self,
+        route: &Route,
+        request: Request<Full<Bytes>>,
+    ) -> Result<Response<Incoming>, FetchError> {
+        let pool = self.pool(route);
+        let again = request.method().is_idempotent().then(|| request.clone());
+        match (pool.request(request).await, again) {
+            (Err(error), Some(again)) if !error.is_connect() => {
+                tracing::debug!(host = %route.host, error = chain(&error), "Sending again");
+                pool.request(again).await
+            }
+            (outcome, _) => outcome,
+        }
+        .map_err(|error| {
+            let reason = chain(&error);
+            if error.is_connect() {
+                FetchError::Connect(reason)
+            } else {
+                FetchError::Network(reason)
+            }
+        })
     }
 
     fn pool(&self, route: &Route) -> Pool {
@@ -167,10 +188,12 @@ fn chain(error: &dyn Error) -> String {
 mod tests {
     use std::io::Write as _;
 
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
     use axum::{
         Router,
         body::Body,
-        extract::{ConnectInfo, Request as Incoming},
+        extract::{ConnectInfo, Request as Received},
         response::Redirect,
         routing::{any, get},
     };
@@ -201,7 +224,7 @@ mod tests {
     }
 
     /// Answers with the host and the request target that arrived.
-    async fn echo(request: Incoming) -> String {
+    async fn echo(request: Received) -> String {
         let host = request.headers().get(header::HOST).map(|value| value.to_str().unwrap());
         let target = request.uri().path_and_query().unwrap();
         format!("{} {target}", host.unwrap_or_default())
@@ -288,6 +311,32 @@ mod tests {
         let first = client.send(&route, get_request("/"), LIMITS).await.unwrap();
         let second = client.send(&route, get_request("/"), LIMITS).await.unwrap();
         assert_eq!(first.body(), second.body());
+    }
+
+    /// A server that closes its first connection instead of answering.
+    async fn fetch_from_breaking_server(
+        protocol: &str,
+        method: http::Method,
+    ) -> Result<Response<Bytes>, FetchError> {
+        let ca = Ca::new();
+        let requests = Arc::<AtomicUsize>::default();
+        let handler = move || async move {
+            assert_ne!(requests.fetch_add(1, Ordering::SeqCst), 0, "this test ends a connection");
+        };
+        let router = Router::new().fallback(handler);
+        let address = ca.serve_protocols(&["a.example"], router, &[protocol]);
+        let request = Request::builder().method(method).uri("/").body(Bytes::new()).unwrap();
+        client(&ca).send(&route(address, "a.example", "a.example"), request, LIMITS).await
+    }
+
+    #[tokio::test]
+    async fn a_request_that_may_be_repeated_survives_the_end_of_its_connection() {
+        for protocol in ["h2", "http/1.1"] {
+            let response = fetch_from_breaking_server(protocol, http::Method::PUT).await;
+            assert_eq!(response.unwrap().status(), StatusCode::OK, "{protocol}");
+            let failed = fetch_from_breaking_server(protocol, http::Method::POST).await;
+            assert!(matches!(failed, Err(FetchError::Network(_))), "{protocol}: {failed:?}");
+        }
     }
 
     #[tokio::test]

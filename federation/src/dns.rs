@@ -4,14 +4,17 @@ use std::{net::IpAddr, time::Duration};
 
 use async_trait::async_trait;
 use hickory_resolver::{
-    Resolver, TokioResolver,
+    Resolver, ResolverBuilder, TokioResolver,
     config::{ResolverConfig, ResolverOpts},
     net::{NetError, runtime::TokioRuntimeProvider},
     proto::rr::{RData, RecordType},
 };
 
-/// How long one query to one name server may take.
-const QUERY_TIMEOUT: Duration = Duration::from_secs(3);
+/// How long one query to one name server may take ...
+const QUERY_TIMEOUT: Duration = Duration::from_secs(2);
+/// ... and how often it is repeated: one discovery makes several look-ups within the time limit
+/// of one request.
+const RETRIES: usize = 2;
 /// How many answers, negative ones included, are remembered for their time to live.
 const CACHED_ANSWERS: u64 = 8192;
 /// Bounds of the time that an answer is remembered, whatever its zone says.
@@ -75,11 +78,14 @@ impl SystemDns {
     ///
     /// [`DnsError`] when the resolver cannot be built at all.
     pub fn new() -> Result<Self, DnsError> {
-        let mut builder = TokioResolver::builder_tokio().unwrap_or_else(|error| {
+        Self::build(TokioResolver::builder_tokio().unwrap_or_else(|error| {
             tracing::warn!(%error, "The system's DNS configuration cannot be used");
             let nowhere = ResolverConfig::from_parts(None, Vec::new(), Vec::new());
             Resolver::builder_with_config(nowhere, TokioRuntimeProvider::default())
-        });
+        }))
+    }
+
+    fn build(mut builder: ResolverBuilder<TokioRuntimeProvider>) -> Result<Self, DnsError> {
         set_limits(builder.options_mut());
         let resolver = builder.build().map_err(|error| failure("", &error))?;
         Ok(Self { resolver })
@@ -88,6 +94,7 @@ impl SystemDns {
 
 fn set_limits(options: &mut ResolverOpts) {
     options.timeout = QUERY_TIMEOUT;
+    options.attempts = RETRIES;
     options.cache_size = CACHED_ANSWERS;
     options.positive_max_ttl = Some(MAX_TTL);
     options.negative_min_ttl = Some(MIN_NEGATIVE_TTL);
@@ -165,6 +172,26 @@ pub(crate) fn in_order_of_trial(
 
 #[cfg(test)]
 mod tests {
+    use std::{
+        net::{Ipv4Addr, SocketAddr},
+        sync::{
+            Arc,
+            atomic::{AtomicUsize, Ordering},
+        },
+    };
+
+    use hickory_resolver::{
+        config::{ConnectionConfig, NameServerConfig},
+        proto::{
+            op::{Message, Query, ResponseCode},
+            rr::{
+                Name, Record,
+                rdata::{A, AAAA, CNAME, SOA, SRV},
+            },
+        },
+    };
+    use tokio::net::UdpSocket;
+
     use super::*;
 
     fn record(priority: u16, weight: u16) -> ServiceRecord {
@@ -205,5 +232,120 @@ mod tests {
     async fn the_hosts_file_answers_for_localhost() {
         let addresses = SystemDns::new().unwrap().addresses("localhost").await.unwrap();
         assert!(!addresses.is_empty() && addresses.iter().all(IpAddr::is_loopback));
+    }
+
+    /// A name server that answers from a small zone and counts its queries.
+    async fn name_server() -> (SystemDns, Arc<AtomicUsize>) {
+        let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+        let dns = resolver_of(socket.local_addr().unwrap());
+        let asked = Arc::<AtomicUsize>::default();
+        let counter = asked.clone();
+        tokio::spawn(async move {
+            let mut buffer = [0; 1500];
+            while let Ok((length, client)) = socket.recv_from(&mut buffer).await {
+                counter.fetch_add(1, Ordering::SeqCst);
+                let answer = answer(&Message::from_vec(&buffer[..length]).unwrap());
+                socket.send_to(&answer.to_vec().unwrap(), client).await.unwrap();
+            }
+        });
+        (dns, asked)
+    }
+
+    fn resolver_of(server: SocketAddr) -> SystemDns {
+        let mut connection = ConnectionConfig::udp();
+        connection.port = server.port();
+        let server = NameServerConfig::new(server.ip(), true, vec![connection]);
+        let search = Name::from_ascii("company.example.").unwrap();
+        let config = ResolverConfig::from_parts(None, vec![search], vec![server]);
+        let builder = Resolver::builder_with_config(config, TokioRuntimeProvider::default());
+        SystemDns::build(builder).unwrap()
+    }
+
+    fn answer(question: &Message) -> Message {
+        let mut answer = Message::response(question.metadata.id, question.metadata.op_code);
+        answer.metadata.recursion_available = true;
+        for query in &question.queries {
+            answer.queries.push(query.clone());
+            answer.answers.extend(records(query));
+        }
+        if answer.answers.is_empty() {
+            let name = |text: &str| Name::from_ascii(text).unwrap();
+            let soa = SOA::new(name("ns.example."), name("ns.example."), 1, 1, 1, 1, 60);
+            answer.authorities.push(Record::from_rdata(name("example."), 60, RData::SOA(soa)));
+            let broken = question
+                .queries
+                .iter()
+                .any(|query| query.name().to_lowercase().to_ascii().ends_with("broken.example."));
+            answer.metadata.response_code =
+                if broken { ResponseCode::ServFail } else { ResponseCode::NXDomain };
+        }
+        answer
+    }
+
+    fn records(query: &Query) -> Vec<Record> {
+        let name = |text: &str| Name::from_ascii(text).unwrap();
+        let srv = |priority, port, target| RData::SRV(SRV::new(priority, 5, port, name(target)));
+        let alias = || RData::CNAME(CNAME(name("b.example.")));
+        let v4 = || RData::A(A::new(192, 0, 2, 1));
+        let v6 = || RData::AAAA(AAAA::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1));
+        let record = |owner: &str, data| Record::from_rdata(name(owner), 300, data);
+        let asked = query.name().to_lowercase().to_ascii();
+        match (asked.as_str(), query.query_type()) {
+            ("_matrix-fed._tcp.a.example.", RecordType::SRV) => {
+                [srv(9, 8448, "b.example."), srv(1, 443, ".")]
+                    .map(|data| record("_matrix-fed._tcp.a.example.", data))
+                    .into()
+            }
+            ("a.example.", RecordType::A) => {
+                vec![record("a.example.", alias()), record("b.example.", v4())]
+            }
+            ("a.example.", RecordType::AAAA) => {
+                vec![record("a.example.", alias()), record("b.example.", v6())]
+            }
+            ("intranet.company.example.", RecordType::A) => {
+                vec![record("intranet.company.example.", v4())]
+            }
+            _ => Vec::new(),
+        }
+    }
+
+    #[tokio::test]
+    async fn answers_of_a_name_server_are_read_and_remembered() {
+        let (dns, asked) = name_server().await;
+        let asked = || asked.load(Ordering::SeqCst);
+        for _ in 0..2 {
+            let mut addresses = dns.addresses("a.example").await.unwrap();
+            addresses.sort();
+            let addresses: Vec<_> = addresses.iter().map(ToString::to_string).collect();
+            assert_eq!(addresses, ["192.0.2.1", "2001:db8::1"]);
+
+            let mut services = dns.services("_matrix-fed._tcp.a.example").await.unwrap();
+            services.sort_by_key(|service| service.priority);
+            let target = |priority, port, target: &str| ServiceRecord {
+                priority,
+                weight: 5,
+                port,
+                target: target.to_owned(),
+            };
+            assert_eq!(services, [target(1, 443, ""), target(9, 8448, "b.example")]);
+
+            assert_eq!(dns.addresses("gone.example").await.unwrap(), [] as [IpAddr; 0]);
+            assert_eq!(dns.services("_matrix._tcp.a.example").await.unwrap(), []);
+        }
+        // Two for each host, one for each service.
+        assert_eq!(asked(), 6);
+    }
+
+    #[tokio::test]
+    async fn search_domains_do_not_complete_a_strangers_name() {
+        let (dns, _) = name_server().await;
+        assert_eq!(dns.addresses("intranet").await.unwrap(), [] as [IpAddr; 0]);
+    }
+
+    #[tokio::test]
+    async fn a_failing_name_server_is_an_error_and_no_empty_answer() {
+        let (dns, _) = name_server().await;
+        assert!(dns.addresses("broken.example").await.is_err());
+        assert!(dns.services("_matrix._tcp.broken.example").await.is_err());
     }
 }
