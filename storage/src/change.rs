@@ -81,6 +81,12 @@ impl Change {
         Self::default()
     }
 
+    /// Whether there is nothing to write.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.claims.is_empty() && self.writes.is_empty() && self.facts.is_empty()
+    }
+
     /// Requires that the room is still at `expected` when the change is applied, and raises its
     /// version by one.
     pub fn require_room(&mut self, room_id: impl Into<String>, expected: i64) {

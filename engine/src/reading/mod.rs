@@ -5,3 +5,17 @@ pub mod token;
 pub mod filter;
 
 pub mod fields;
+
+pub mod reader;
+
+pub mod show;
+
+pub mod scan;
+
+pub mod access;
+
+pub mod members;
+
+pub mod messages;
+
+pub mod context;

@@ -30,6 +30,10 @@ pub mod serve;
 
 pub mod typing;
 
+pub mod unread;
+
+pub mod receipts;
+
 #[cfg(test)]
 pub(crate) mod testing;
 

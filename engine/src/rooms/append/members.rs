@@ -5,7 +5,7 @@ use std::{collections::HashMap, sync::Arc};
 use ruma::{OwnedEventId, OwnedUserId, events::StateEventType};
 use starling_storage::memberships::{self, MembershipRow, Write};
 
-use super::state::StateChange;
+use super::{state::StateChange, unread};
 use crate::{
     events::{Pdu, StoredEvent},
     internal::Internal,
@@ -30,6 +30,9 @@ pub(super) async fn follow(batch: &mut Batch, change: &StateChange) -> Result<()
         row.invited_members += count(&new_kind, "invite") - count(&old_kind, "invite");
         let Some(event) = new.or(old) else { continue };
         let local = user_id.server_name() == batch.engine.config.server_name;
+        if local && old_kind != "join" && new_kind == "join" {
+            unread::read_by_joining(batch, &user_id, at);
+        }
         let forgotten = local && stays_forgotten(batch, &user_id, &old_kind, &new_kind).await?;
         let row = MembershipRow {
             user_id: user_id.to_string(),

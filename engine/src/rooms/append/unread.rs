@@ -1,7 +1,7 @@
 //! The running numbers behind unread counts: how many events so far notify by default, in the room
 //! and in each thread. A count is the difference to what a user's receipt remembers.
 
-use ruma::{OwnedEventId, events::TimelineEventType};
+use ruma::{OwnedEventId, UserId, events::TimelineEventType};
 use starling_storage::{
     At,
     timeline::{self, Entry, UnreadMark, Write},
@@ -57,6 +57,18 @@ pub(super) fn read_by_sender(batch: &mut Batch, event: &StoredEvent, entry: &Ent
         thread_root: entry.thread_root.clone().unwrap_or_default(),
         pos: 0,
         notify_count,
+    };
+    batch.change.write(Write::OwnEvent { mark, at });
+}
+
+/// Who joins begins with nothing unread.
+pub(super) fn read_by_joining(batch: &mut Batch, user_id: &UserId, at: At) {
+    let mark = UnreadMark {
+        user_id: user_id.to_string(),
+        room_id: batch.room.id.to_string(),
+        thread_root: String::new(),
+        pos: 0,
+        notify_count: batch.room.row.notify_count,
     };
     batch.change.write(Write::OwnEvent { mark, at });
 }

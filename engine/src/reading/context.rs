@@ -1,0 +1,156 @@
+//! One event, and what stands around it.
+//!
+//! <https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv3roomsroomidcontexteventid>
+
+use std::sync::Arc;
+
+use ruma::{EventId, RoomId, events::StateEventType};
+use serde::Serialize;
+use serde_json::value::RawValue;
+use starling_storage::timeline::{self, Direction, Range};
+
+use super::{
+    access::{Asking, ReadError, ignored_users},
+    filter::EventFilter,
+    reader::Reader,
+    scan::{Found, Path, Wanted},
+    show::{Form, Seen},
+    token::{Bound, PageToken},
+};
+use crate::{
+    Engine, Internal,
+    events::{StoredEvent, store},
+};
+
+/// How many events stand around the one when the client does not say.
+pub const DEFAULT_LIMIT: usize = 10;
+
+/// How many events stand around the one at most.
+pub const LARGEST_LIMIT: usize = 100;
+
+/// An event with its surroundings, as it is answered.
+#[derive(Debug, Serialize)]
+pub struct Context {
+    /// Where paging back continues.
+    pub start: String,
+    /// Where paging forwards continues.
+    pub end: String,
+    /// The events before, the newest first.
+    pub events_before: Vec<Box<RawValue>>,
+    /// The event.
+    pub event: Option<Box<RawValue>>,
+    /// The events after, the oldest first.
+    pub events_after: Vec<Box<RawValue>>,
+    /// The state at the last of the events.
+    pub state: Vec<Box<RawValue>>,
+}
+
+/// Reads one event.
+///
+/// # Errors
+///
+/// [`ReadError::NoSuchEvent`] also when the user may not see it, or not read the room.
+pub async fn event(
+    engine: &Engine,
+    asking: Asking<'_>,
+    room_id: &RoomId,
+    event_id: &EventId,
+) -> Result<Box<RawValue>, ReadError> {
+    let (reader, seen, _) = find(engine, asking, room_id, event_id).await?;
+    let shown = reader.show(&[seen], &Form::whole()).await?;
+    shown.into_iter().next().ok_or(ReadError::NoSuchEvent)
+}
+
+/// Reads one event and what stands around it.
+///
+/// # Errors
+///
+/// [`ReadError::NoSuchEvent`] also when the user may not see it, or not read the room.
+pub async fn context(
+    engine: &Engine,
+    asking: Asking<'_>,
+    room_id: &RoomId,
+    event_id: &EventId,
+    limit: Option<u64>,
+    filter: &EventFilter,
+) -> Result<Context, ReadError> {
+    let (mut reader, seen, depth) = find(engine, asking, room_id, event_id).await?;
+    let ignored = ignored_users(&mut engine.storage.read().await?, asking.user_id).await?;
+    let limit = limit.map(|limit| usize::try_from(limit).unwrap_or(usize::MAX));
+    let limit = limit.unwrap_or_else(|| filter.limit(DEFAULT_LIMIT, LARGEST_LIMIT));
+    let limit = limit.min(LARGEST_LIMIT);
+    let wanted = |limit| Wanted { filter, ignored: &ignored, limit };
+
+    let at = PageToken::Place { depth, pos: seen.pos, bound: Bound::None };
+    // The place before the event, from which the page back does not show it again.
+    let before = PageToken::Place { depth, pos: seen.pos.saturating_sub(1), bound: Bound::None };
+    let back = before.range(Direction::Backward);
+    let events_before = reader.scan(Path::History { range: back, to: None }, wanted(limit / 2));
+    let events_before = events_before.await?;
+    let forth = at.range(Direction::Forward);
+    let rest = limit - limit / 2;
+    let events_after = reader.scan(Path::History { range: forth, to: None }, wanted(rest)).await?;
+
+    let form = Form::whole();
+    let state = state(&reader, &seen, &events_before.events, &events_after.events, filter).await?;
+    Ok(Context {
+        start: end(back, before, &events_before).to_string(),
+        end: end(forth, at, &events_after).to_string(),
+        events_before: reader.show(&events_before.events, &form).await?,
+        event: reader.show(&[seen], &form).await?.into_iter().next(),
+        events_after: reader.show(&events_after.events, &form).await?,
+        state: reader.show_state(&state, &form).await?,
+    })
+}
+
+/// The event with its depth, if the user may see it.
+async fn find(
+    engine: &Engine,
+    asking: Asking<'_>,
+    room_id: &RoomId,
+    event_id: &EventId,
+) -> Result<(Reader, Seen, i64), ReadError> {
+    let mut reader = match asking.reader(engine, room_id).await {
+        Err(ReadError::Forbidden) => return Err(ReadError::NoSuchEvent),
+        reader => reader?,
+    };
+    let mut conn = engine.storage.read().await?;
+    let entry = timeline::find(&mut conn, room_id.as_str(), event_id.as_str()).await?;
+    drop(conn);
+    let entry = entry.ok_or(ReadError::NoSuchEvent)?;
+    let event = store::get(engine, room_id, event_id).await?.ok_or(ReadError::NoSuchEvent)?;
+    let membership = reader.sees(&event, entry.pos).await?.ok_or(ReadError::NoSuchEvent)?;
+    Ok((reader, Seen { event, pos: entry.pos, membership }, entry.depth))
+}
+
+fn end(range: Range, from: PageToken, found: &Found) -> PageToken {
+    found.last.map_or(from, |last| PageToken::end_of(range, last))
+}
+
+/// The state after the last of the events, as far as it is wanted.
+async fn state(
+    reader: &Reader,
+    seen: &Seen,
+    before: &[Seen],
+    after: &[Seen],
+    filter: &EventFilter,
+) -> Result<Vec<Arc<StoredEvent>>, Internal> {
+    let last = &after.last().unwrap_or(seen).event;
+    let Some(root) = last.state_before else { return Ok(vec![]) };
+    let mut state = reader.state(root).await?;
+    if let Some(key) = last.pdu.key() {
+        state.retain(|event| event.pdu.key().as_ref() != Some(&key));
+        state.push(last.clone());
+    }
+    if filter.lazy_load_members {
+        let all = before.iter().chain(after).chain([seen]);
+        let senders: std::collections::HashSet<_> =
+            all.map(|seen| seen.event.pdu.sender.as_str()).collect();
+        state.retain(|event| match event.pdu.key() {
+            Some((StateEventType::RoomMember, user_id)) => senders.contains(user_id.as_str()),
+            _ => true,
+        });
+    }
+    state.retain(|event| filter.wants(&event.pdu));
+    Ok(state)
+}

@@ -1,0 +1,149 @@
+//! Reading on in a room's timeline until enough was found that the reader may and wants to see.
+
+use std::collections::HashSet;
+
+use ruma::OwnedUserId;
+use starling_storage::{
+    events::EventRow,
+    timeline::{self, Direction, Entry, Range},
+};
+
+use super::{filter::EventFilter, reader::Reader, show::Seen, token::PageToken};
+use crate::{Internal, events::store};
+
+/// How many events one request looks at at most, however few of them it may show.
+const MAX_SCANNED: usize = 2_000;
+
+/// How many rows are read at a time at least.
+const SMALLEST_CHUNK: usize = 20;
+
+/// In which order, and from where to where.
+#[derive(Clone, Copy, Debug)]
+pub enum Path {
+    /// /sync's: from the newest event with `after < pos <= until` back.
+    Newest {
+        /// Everything after this position.
+        after: i64,
+        /// Everything up to this position.
+        until: i64,
+    },
+    /// /messages'.
+    History {
+        /// Where the page begins, and its limits.
+        range: Range,
+        /// Where it ends at the latest.
+        to: Option<PageToken>,
+    },
+}
+
+/// What is wanted of the events on the way.
+#[derive(Clone, Copy, Debug)]
+pub struct Wanted<'a> {
+    /// The client's filter.
+    pub filter: &'a EventFilter,
+    /// Users whose events, but for state, are not shown.
+    pub ignored: &'a HashSet<OwnedUserId>,
+    /// How many at most.
+    pub limit: usize,
+}
+
+/// What was found.
+#[derive(Clone, Debug, Default)]
+pub struct Found {
+    /// The events, in the order of the path.
+    pub events: Vec<Seen>,
+    /// Depth and position of the last event that was looked at.
+    pub last: Option<(i64, i64)>,
+    /// Whether the path ended there.
+    pub complete: bool,
+}
+
+impl Reader {
+    /// Follows a path until `limit` events are found, the path ends, or too many were looked at.
+    ///
+    /// # Errors
+    ///
+    /// When the database fails.
+    pub async fn scan(&mut self, mut path: Path, wanted: Wanted<'_>) -> Result<Found, Internal> {
+        let mut found = Found::default();
+        let mut scanned = 0;
+        while found.events.len() < wanted.limit && scanned < MAX_SCANNED {
+            let missing = wanted.limit - found.events.len();
+            let size = missing.max(SMALLEST_CHUNK).min(MAX_SCANNED - scanned);
+            let chunk = self.chunk(path, size).await?;
+            scanned += chunk.len();
+            let ended = chunk.len() < size;
+            for (row, entry) in chunk {
+                if !path.holds(&entry) {
+                    found.complete = true;
+                    return Ok(found);
+                }
+                if found.events.len() == wanted.limit {
+                    return Ok(found);
+                }
+                found.last = Some((entry.depth, entry.pos));
+                found.events.extend(self.judge(row, &entry, wanted).await?);
+            }
+            if ended {
+                found.complete = true;
+                return Ok(found);
+            }
+            path = path.continued(found.last);
+        }
+        Ok(found)
+    }
+
+    async fn chunk(&self, path: Path, size: usize) -> Result<Vec<(EventRow, Entry)>, Internal> {
+        let limit = i64::try_from(size).unwrap_or(i64::MAX);
+        let room_id = self.room_id.as_str();
+        let mut conn = self.engine.storage.read().await?;
+        Ok(match path {
+            Path::Newest { after, until } => {
+                timeline::newest(&mut conn, room_id, after, until, limit).await?
+            }
+            Path::History { range, .. } => timeline::page(&mut conn, room_id, range, limit).await?,
+        })
+    }
+
+    /// The event, if the user may and wants to see it.
+    async fn judge(
+        &mut self,
+        row: EventRow,
+        entry: &Entry,
+        wanted: Wanted<'_>,
+    ) -> Result<Option<Seen>, Internal> {
+        let event = store::remember(&self.engine, row, self.rules())?;
+        let pdu = &event.pdu;
+        let ignored = pdu.state_key.is_none() && wanted.ignored.contains(&pdu.sender);
+        if ignored || !wanted.filter.wants(pdu) {
+            return Ok(None);
+        }
+        let membership = self.sees(&event, entry.pos).await?;
+        Ok(membership.map(|membership| Seen { event, pos: entry.pos, membership }))
+    }
+}
+
+impl Path {
+    /// Whether an event is on the path; where one is not, the path has ended.
+    fn holds(&self, entry: &Entry) -> bool {
+        let Self::History { range, to: Some(to) } = self else { return true };
+        let before = to.is_after(entry.depth, entry.pos);
+        match (to, range.direction) {
+            // The limit is one of positions: such events are left out, and the path goes on.
+            (PageToken::Position(_), _) => true,
+            (_, Direction::Backward) => !before,
+            (_, Direction::Forward) => before,
+        }
+    }
+
+    /// The rest of the path.
+    fn continued(self, last: Option<(i64, i64)>) -> Self {
+        let Some((depth, pos)) = last else { return self };
+        match self {
+            Self::Newest { after, .. } => Self::Newest { after, until: pos.saturating_sub(1) },
+            Self::History { range, to } => {
+                Self::History { range: Range { from: (depth, pos), ..range }, to }
+            }
+        }
+    }
+}

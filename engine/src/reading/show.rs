@@ -1,0 +1,167 @@
+//! Events as a client asked to see them: shape, fields, and what the server says beside them.
+
+use std::{collections::HashMap, sync::Arc};
+
+use ruma::{OwnedEventId, events::room::member::MembershipState};
+use serde_json::value::RawValue;
+use starling_storage::events::transaction_ids;
+
+use super::{
+    fields::Fields,
+    filter::{EventFormat, Filter},
+    reader::Reader,
+};
+use crate::{
+    Internal,
+    events::{
+        StoredEvent,
+        client::{self, Shape, Unsigned},
+        store,
+    },
+};
+
+/// In which form a client wants events.
+#[derive(Clone, Debug)]
+pub struct Form {
+    shape: Shape,
+    fields: Option<Fields>,
+}
+
+impl Form {
+    /// Whole events for clients that name their room.
+    #[must_use]
+    pub fn whole() -> Self {
+        Self { shape: Shape::Client { room_id: true }, fields: None }
+    }
+
+    /// What a filter of /sync says; the room stands around the events there.
+    #[must_use]
+    pub fn of(filter: &Filter) -> Self {
+        let shape = match filter.event_format {
+            EventFormat::Client => Shape::Client { room_id: false },
+            EventFormat::Federation => Shape::Federation,
+        };
+        Self { shape, fields: filter.event_fields.as_deref().map(Fields::new) }
+    }
+}
+
+/// An event of the timeline that somebody may see.
+#[derive(Clone, Debug)]
+pub struct Seen {
+    /// The event.
+    pub event: Arc<StoredEvent>,
+    /// Its place in the timeline.
+    pub pos: i64,
+    /// What the reader was in the room when it happened.
+    pub membership: MembershipState,
+}
+
+impl Reader {
+    /// Shows events of the timeline.
+    ///
+    /// # Errors
+    ///
+    /// When the database fails.
+    pub async fn show(&self, events: &[Seen], form: &Form) -> Result<Vec<Box<RawValue>>, Internal> {
+        let transactions = self.transactions(events).await?;
+        let mut shown = Vec::with_capacity(events.len());
+        for Seen { event, membership, .. } in events {
+            let mut unsigned = self.unsigned(event, form).await?;
+            unsigned.membership = Some(membership.to_string());
+            unsigned.transaction_id = transactions.get(&event.pdu.event_id).cloned();
+            self.add_replaced(event, &mut unsigned).await?;
+            shown.push(self.form(event, &unsigned, form)?);
+        }
+        Ok(shown)
+    }
+
+    /// Shows events of the room's state.
+    ///
+    /// # Errors
+    ///
+    /// When the database fails.
+    pub async fn show_state(
+        &self,
+        events: &[Arc<StoredEvent>],
+        form: &Form,
+    ) -> Result<Vec<Box<RawValue>>, Internal> {
+        let mut shown = Vec::with_capacity(events.len());
+        for event in events {
+            let unsigned = self.unsigned(event, form).await?;
+            shown.push(self.form(event, &unsigned, form)?);
+        }
+        Ok(shown)
+    }
+
+    fn form(
+        &self,
+        event: &StoredEvent,
+        unsigned: &Unsigned,
+        form: &Form,
+    ) -> Result<Box<RawValue>, Internal> {
+        let whole = client::to_client(&event.pdu, unsigned, form.shape, self.rules())?;
+        match &form.fields {
+            Some(fields) => Ok(fields.pick(&whole)?),
+            None => Ok(whole),
+        }
+    }
+
+    async fn unsigned(&self, event: &StoredEvent, form: &Form) -> Result<Unsigned, Internal> {
+        let sent = i64::from(event.pdu.origin_server_ts.get());
+        let age = self.engine.clock.now_ms().saturating_sub(sent).max(0);
+        let mut unsigned = Unsigned { age: Some(age), ..Unsigned::default() };
+        if let Some(redaction) = &event.redacted_by {
+            unsigned.redacted_because = self.redaction(redaction, form).await?;
+        }
+        Ok(unsigned)
+    }
+
+    async fn redaction(
+        &self,
+        event_id: &OwnedEventId,
+        form: &Form,
+    ) -> Result<Option<Box<RawValue>>, Internal> {
+        let Some(event) = store::get(&self.engine, &self.room_id, event_id).await? else {
+            return Ok(None);
+        };
+        let shape = match form.shape {
+            Shape::Federation => Shape::Client { room_id: true },
+            shape @ Shape::Client { .. } => shape,
+        };
+        let unsigned = Unsigned::default();
+        Ok(Some(client::to_client(&event.pdu, &unsigned, shape, self.rules())?))
+    }
+
+    /// What a state event replaced.
+    async fn add_replaced(
+        &self,
+        event: &StoredEvent,
+        unsigned: &mut Unsigned,
+    ) -> Result<(), Internal> {
+        let (Some((kind, state_key)), Some(root)) = (event.pdu.key(), event.state_before) else {
+            return Ok(());
+        };
+        let Some(replaced) = self.state_event(root, kind, &state_key).await? else { return Ok(()) };
+        unsigned.prev_content = Some(replaced.pdu.content.clone());
+        unsigned.replaces_state = Some(replaced.pdu.event_id.clone());
+        Ok(())
+    }
+
+    /// The transaction IDs by which the reading device sent some of the events.
+    async fn transactions(
+        &self,
+        events: &[Seen],
+    ) -> Result<HashMap<OwnedEventId, String>, Internal> {
+        let Some(device_id) = &self.device_id else { return Ok(HashMap::new()) };
+        let own = events.iter().filter(|seen| seen.event.pdu.sender == self.user_id);
+        let own: Vec<String> = own.map(|seen| seen.event.pdu.event_id.to_string()).collect();
+        if own.is_empty() {
+            return Ok(HashMap::new());
+        }
+        let mut conn = self.engine.storage.read().await?;
+        let (user_id, device_id) = (self.user_id.as_str(), device_id.as_str());
+        let rows = transaction_ids(&mut conn, user_id, device_id, &own).await?;
+        let row = |(event_id, txn_id): (String, String)| Ok((event_id.try_into()?, txn_id));
+        rows.into_iter().map(row).collect()
+    }
+}
