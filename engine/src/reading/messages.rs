@@ -74,11 +74,8 @@ pub async fn page(
     let wanted = Wanted { filter, ignored: &ignored, limit: limit.clamp(1, LARGEST_LIMIT) };
     let found = reader.scan(Path::History { range, to: request.to }, wanted).await?;
     let form = Form::whole();
-    let members = if filter.lazy_load_members {
-        reader.members_for(&found.events).await?
-    } else {
-        vec![]
-    };
+    let members =
+        if filter.lazy_load_members { reader.members_for(&found.events).await? } else { vec![] };
     Ok(Page {
         chunk: reader.show(&found.events, &form).await?,
         start: from.to_string(),

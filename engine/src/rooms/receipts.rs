@@ -246,9 +246,8 @@ async fn advances(
     event: Option<&Entry>,
 ) -> Result<bool, Internal> {
     let all = receipts::of_user(conn, &row.room_id, &row.user_id).await?;
-    let same = |old: &&ReceiptRow| {
-        old.receipt_type == row.receipt_type && old.thread_id == row.thread_id
-    };
+    let same =
+        |old: &&ReceiptRow| old.receipt_type == row.receipt_type && old.thread_id == row.thread_id;
     let Some(old) = all.iter().find(same) else { return Ok(true) };
     if old.event_id == row.event_id {
         return Ok(false);
