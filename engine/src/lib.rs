@@ -12,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 pub mod clock;
 pub mod config;
 pub mod remote;
+pub mod ask;
 pub mod rng;
 
 pub mod internal;
@@ -65,6 +66,8 @@ pub struct Inner {
     pub state_nodes: state::store::NodeCache,
     /// Events that were used last.
     pub events: events::store::EventCache,
+    /// The transactions of other servers that are in work.
+    pub transactions: rooms::receive::transaction::InWork,
     /// The queues towards other servers.
     pub outbound: outbound::Outbound,
     /// What this process remembers about accounts.
@@ -113,6 +116,7 @@ impl Engine {
             trie_secret,
             state_nodes: state::store::NodeCache::new(cache_bytes / 2),
             events: events::store::EventCache::new(cache_bytes / 2),
+            transactions: rooms::receive::transaction::InWork::default(),
             outbound: outbound::Outbound::default(),
             accounts: accounts::Memory::default(),
             rooms: rooms::room::Rooms::default(),

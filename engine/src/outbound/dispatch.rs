@@ -6,19 +6,19 @@ use std::{
     time::Duration,
 };
 
-use crate::Engine;
-use ruma::{OwnedServerName, ServerName, UserId};
-use starling_storage::{DbError, Fact, Listener, Positioned, federation, receipts, rooms};
+use ruma::{OwnedServerName, RoomId, ServerName};
+use starling_storage::{DbError, Fact, Listener, Positioned, federation, rooms};
 use tokio::{
-    sync::{Semaphore, mpsc},
+    sync::{Semaphore, broadcast::error::RecvError, mpsc},
     task::JoinSet,
 };
 
 use super::{
-    Edu, Paused,
+    Paused,
     destination::{self, End},
-    edus::EduQueue,
+    edus::{EduQueue, Message},
 };
+use crate::{Engine, ephemeral::Edu};
 
 /// How many servers are sent to at a time.
 const SENDING: usize = 64;
@@ -32,8 +32,6 @@ pub(super) enum Command {
     Retry(OwnedServerName),
     /// The pause with this number is over.
     PauseOver(OwnedServerName, u64),
-    /// Something for the server's queue in memory.
-    Ephemeral(OwnedServerName, Edu),
 }
 
 /// What is known of a server that is sent to, paused, or has something in memory.
@@ -89,6 +87,7 @@ impl Dispatcher {
         let shutdown = self.engine.shutdown.clone();
         // What is committed from here on is heard; what was committed before is looked up.
         let mut facts = self.engine.storage.feed().listen();
+        let mut ephemeral = self.engine.ephemeral.listen();
         if let Err(error) = self.look_for_those_behind().await {
             tracing::error!(%error, "The servers that are behind could not be read");
         }
@@ -98,6 +97,12 @@ impl Dispatcher {
                 heard = next(&self.engine, &mut facts) => match heard {
                     Some(facts) => self.hear(&facts).await,
                     None => break,
+                },
+                edu = ephemeral.recv() => match edu {
+                    Ok(edu) => self.hear_ephemeral(&edu).await,
+                    // What was missed is not missed by anybody.
+                    Err(RecvError::Lagged(_)) => {}
+                    Err(RecvError::Closed) => break,
                 },
                 Some(command) = self.commands.recv() => self.obey(command),
                 Some(ended) = self.sending.join_next() => self.ended(ended),
@@ -134,15 +139,9 @@ impl Dispatcher {
     async fn try_to_hear(&mut self, facts: &[Positioned]) -> Result<(), DbError> {
         let mut servers = BTreeSet::new();
         for Positioned { pos, fact } in facts {
-            match fact {
-                Fact::Event { room_id, local: true, .. } => {
-                    let mut conn = self.engine.storage.read().await?;
-                    servers.extend(rooms::servers_owed(&mut conn, room_id, *pos).await?);
-                }
-                Fact::Receipt { room_id, user_id, private: false } if self.is_local(user_id) => {
-                    self.hear_receipt(room_id, user_id, *pos).await?;
-                }
-                _ => {}
+            if let Fact::Event { room_id, local: true, .. } = fact {
+                let mut conn = self.engine.storage.read().await?;
+                servers.extend(rooms::servers_owed(&mut conn, room_id, *pos).await?);
             }
         }
         for server in servers {
@@ -153,31 +152,32 @@ impl Dispatcher {
         Ok(())
     }
 
-    fn is_local(&self, user_id: &str) -> bool {
-        <&UserId>::try_from(user_id)
-            .is_ok_and(|user| user.server_name() == self.engine.config.server_name)
-    }
-
-    async fn hear_receipt(
-        &mut self,
-        room_id: &str,
-        user_id: &str,
-        pos: i64,
-    ) -> Result<(), DbError> {
-        let mut conn = self.engine.storage.read().await?;
-        let receipts = receipts::of_user(&mut conn, room_id, user_id).await?;
-        let servers = rooms::servers_in(&mut conn, room_id).await?;
-        drop(conn);
-        let public = |kind: &str| kind == "m.read";
-        for receipt in receipts.iter().filter(|r| r.pos == pos && public(&r.receipt_type)) {
-            let Ok(edu) = Edu::receipt(receipt, self.engine.clock.now_ms()) else { continue };
-            for server in &servers {
-                if let Ok(server) = OwnedServerName::try_from(server.as_str()) {
-                    self.obey(Command::Ephemeral(server, edu.clone()));
+    async fn hear_ephemeral(&mut self, edu: &Edu) {
+        let (Edu::Typing { room_id, .. } | Edu::Receipt { room_id, .. }) = edu;
+        match self.servers_in(room_id).await {
+            Ok(servers) => {
+                let Ok(message) = Message::new(edu, self.engine.clock.now_ms()) else { return };
+                for server in servers {
+                    self.queue(server, message.clone());
                 }
             }
+            Err(error) => tracing::warn!(%error, "An ephemeral message is lost"),
         }
-        Ok(())
+    }
+
+    async fn servers_in(&self, room_id: &RoomId) -> Result<Vec<OwnedServerName>, DbError> {
+        let mut conn = self.engine.storage.read().await?;
+        let servers = rooms::servers_in(&mut conn, room_id.as_str()).await?;
+        Ok(servers.into_iter().filter_map(|server| server.try_into().ok()).collect())
+    }
+
+    fn queue(&mut self, server: OwnedServerName, message: Message) {
+        if server == self.engine.config.server_name {
+            return;
+        }
+        let destination = self.destinations.entry(server.clone()).or_default();
+        destination.edus.lock().unwrap_or_else(PoisonError::into_inner).push(message);
+        self.wake(server);
     }
 
     fn obey(&mut self, command: Command) {
@@ -188,14 +188,6 @@ impl Dispatcher {
                 if matches!(state, Some(State::Paused(current)) if *current == number) {
                     self.resume(server);
                 }
-            }
-            Command::Ephemeral(server, edu) => {
-                if server == self.engine.config.server_name {
-                    return;
-                }
-                let destination = self.destinations.entry(server.clone()).or_default();
-                destination.edus.lock().unwrap_or_else(PoisonError::into_inner).push(edu);
-                self.wake(server);
             }
         }
     }

@@ -4,71 +4,68 @@
 
 use std::collections::VecDeque;
 
-use serde_json::{json, value::RawValue};
-use starling_storage::receipts::ReceiptRow;
+use serde_json::{Value, json, value::RawValue};
+
+use crate::ephemeral::Edu;
 
 /// How many a server may have waiting; the oldest make room.
 const MAX_WAITING: usize = 1000;
 /// After this many milliseconds nobody wants to know any more.
 const STALE_MS: i64 = 5 * 60 * 1000;
 
-/// An ephemeral message, replaced by a newer one about the same.
+/// An ephemeral message as it is sent, which a newer one about the same replaces.
 #[derive(Clone, Debug)]
-pub struct Edu {
+pub(super) struct Message {
     subject: String,
     json: Box<RawValue>,
     queued_ms: i64,
 }
 
-impl Edu {
-    /// A user types in a room, or no longer does.
+impl Message {
+    /// Puts an EDU into its JSON.
     ///
     /// # Errors
     ///
     /// None in practice: the JSON is made here.
-    pub fn typing(
-        room_id: &str,
-        user_id: &str,
-        typing: bool,
-        now_ms: i64,
-    ) -> Result<Self, serde_json::Error> {
-        let content = json!({ "room_id": room_id, "user_id": user_id, "typing": typing });
-        let json = json!({ "edu_type": "m.typing", "content": content });
-        Self::new(format!("typing {room_id} {user_id}"), &json, now_ms)
+    pub(super) fn new(edu: &Edu, queued_ms: i64) -> Result<Self, serde_json::Error> {
+        let json = serde_json::value::to_raw_value(&json(edu))?;
+        Ok(Self { subject: subject(edu), json, queued_ms })
     }
+}
 
-    /// A user has read up to an event.
-    ///
-    /// # Errors
-    ///
-    /// None in practice: the JSON is made here.
-    pub fn receipt(receipt: &ReceiptRow, now_ms: i64) -> Result<Self, serde_json::Error> {
-        let ReceiptRow { room_id, user_id, thread_id, event_id, ts, .. } = receipt;
-        let mut data = json!({ "ts": ts });
-        if !thread_id.is_empty() {
-            data["thread_id"] = json!(thread_id);
+fn subject(edu: &Edu) -> String {
+    match edu {
+        Edu::Typing { room_id, user_id, .. } => format!("typing {room_id} {user_id}"),
+        Edu::Receipt { room_id, user_id, thread_id, .. } => {
+            format!("receipt {room_id} {user_id} {}", thread_id.as_deref().unwrap_or_default())
         }
-        let of_user = json!({ "data": data, "event_ids": [event_id] });
-        let content = json!({ room_id: { "m.read": { user_id: of_user } } });
-        let json = json!({ "edu_type": "m.receipt", "content": content });
-        Self::new(format!("receipt {room_id} {user_id} {thread_id}"), &json, now_ms)
     }
+}
 
-    fn new(
-        subject: String,
-        json: &serde_json::Value,
-        queued_ms: i64,
-    ) -> Result<Self, serde_json::Error> {
-        Ok(Self { subject, json: serde_json::value::to_raw_value(json)?, queued_ms })
+fn json(edu: &Edu) -> Value {
+    match edu {
+        Edu::Typing { room_id, user_id, typing } => {
+            let content = json!({ "room_id": room_id, "user_id": user_id, "typing": typing });
+            json!({ "edu_type": "m.typing", "content": content })
+        }
+        Edu::Receipt { room_id, user_id, event_id, ts, thread_id } => {
+            let mut data = json!({ "ts": ts });
+            if let Some(thread_id) = thread_id {
+                data["thread_id"] = json!(thread_id);
+            }
+            let of_user = json!({ "data": data, "event_ids": [event_id] });
+            let content = json!({ room_id: { "m.read": { user_id: of_user } } });
+            json!({ "edu_type": "m.receipt", "content": content })
+        }
     }
 }
 
 /// What waits for a server.
 #[derive(Debug, Default)]
-pub(super) struct EduQueue(VecDeque<Edu>);
+pub(super) struct EduQueue(VecDeque<Message>);
 
 impl EduQueue {
-    pub(super) fn push(&mut self, edu: Edu) {
+    pub(super) fn push(&mut self, edu: Message) {
         self.0.retain(|waiting| waiting.subject != edu.subject);
         if self.0.len() >= MAX_WAITING {
             self.0.pop_front();
@@ -90,28 +87,35 @@ impl EduQueue {
 
 #[cfg(test)]
 mod tests {
+    use ruma::{room_id, user_id};
+
     use super::*;
 
-    fn receipt(event: &str, thread: &str) -> ReceiptRow {
-        ReceiptRow {
-            room_id: "!r:a".to_owned(),
-            user_id: "@u:a".to_owned(),
-            receipt_type: "m.read".to_owned(),
-            thread_id: thread.to_owned(),
-            event_id: event.to_owned(),
+    fn receipt(event: &str, thread: Option<&str>) -> Message {
+        let edu = Edu::Receipt {
+            room_id: room_id!("!r:a").to_owned(),
+            user_id: user_id!("@u:a").to_owned(),
+            event_id: event.try_into().unwrap(),
             ts: 7,
-            pos: 0,
-        }
+            thread_id: thread.map(ToOwned::to_owned),
+        };
+        Message::new(&edu, 0).unwrap()
+    }
+
+    fn typing(user: &str, typing: bool) -> Message {
+        let room_id = room_id!("!r:a").to_owned();
+        let edu = Edu::Typing { room_id, user_id: user.try_into().unwrap(), typing };
+        Message::new(&edu, 0).unwrap()
     }
 
     #[test]
     fn a_newer_one_replaces_an_older_one_about_the_same() {
         let mut queue = EduQueue::default();
-        queue.push(Edu::typing("!r:a", "@u:a", true, 0).unwrap());
-        queue.push(Edu::receipt(&receipt("$1", ""), 0).unwrap());
-        queue.push(Edu::receipt(&receipt("$1", "main"), 0).unwrap());
-        queue.push(Edu::receipt(&receipt("$2", ""), 0).unwrap());
-        queue.push(Edu::typing("!r:a", "@u:a", false, 0).unwrap());
+        queue.push(typing("@u:a", true));
+        queue.push(receipt("$1", None));
+        queue.push(receipt("$1", Some("main")));
+        queue.push(receipt("$2", None));
+        queue.push(typing("@u:a", false));
         let texts: Vec<_> = queue.take(10, 1).iter().map(|raw| raw.get().to_owned()).collect();
         assert_eq!(texts.len(), 3);
         assert!(texts[0].contains(r#""thread_id":"main""#));
@@ -124,7 +128,7 @@ mod tests {
     fn is_bounded_and_forgets() {
         let mut queue = EduQueue::default();
         for user in 0..MAX_WAITING + 5 {
-            queue.push(Edu::typing("!r:a", &format!("@{user}:a"), true, 0).unwrap());
+            queue.push(typing(&format!("@{user}:a"), true));
         }
         assert_eq!(queue.0.len(), MAX_WAITING);
         assert_eq!(queue.take(100, 1).len(), 100);

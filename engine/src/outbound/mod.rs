@@ -22,7 +22,6 @@ use tokio::{sync::mpsc, task::JoinHandle};
 
 use crate::Engine;
 use dispatch::{Command, Dispatcher};
-pub use edus::Edu;
 
 /// How many commands may wait for the dispatcher.
 const COMMANDS: usize = 4096;
@@ -76,10 +75,5 @@ impl Outbound {
             // If the line is full, its next request tells us again.
             let _ = self.commands.try_send(Command::Retry(server.to_owned()));
         }
-    }
-
-    /// Queues an ephemeral message for a server; it is lost when the server does not take it soon.
-    pub fn ephemeral(&self, server: &ServerName, edu: Edu) {
-        let _ = self.commands.try_send(Command::Ephemeral(server.to_owned(), edu));
     }
 }

@@ -29,6 +29,7 @@ pub mod append;
 pub mod serve;
 
 pub mod typing;
+pub mod receive;
 
 pub mod unread;
 

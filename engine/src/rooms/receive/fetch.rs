@@ -1,0 +1,233 @@
+//! Asking a server for events of a room. Every event that comes back is verified and of the room.
+
+use std::{collections::HashMap, sync::Arc, time::Duration};
+
+use http::Method;
+use ruma::{OwnedEventId, RoomId, ServerName, room_version_rules::RoomVersionRules};
+use serde::Deserialize;
+use serde_json::{json, value::RawValue};
+
+use super::{Budget, intake};
+use crate::{
+    Engine,
+    ask::{self, AskError},
+    events::Pdu,
+    internal::Internal,
+    remote::Limits,
+};
+
+/// For single events and lists of IDs.
+const SMALL: Limits = Limits { timeout: Duration::from_secs(20), max_body: 8 * 1024 * 1024 };
+/// For whole states and auth chains.
+const LARGE: Limits = Limits { timeout: Duration::from_secs(90), max_body: 128 * 1024 * 1024 };
+/// How many events one answer may hold.
+const MAX_EVENTS: usize = 100_000;
+
+/// Whom to ask about which room.
+#[derive(Clone, Copy, Debug)]
+pub struct Peer<'a> {
+    /// The engine.
+    pub engine: &'a Engine,
+    /// The server.
+    pub server: &'a ServerName,
+    /// The room.
+    pub room_id: &'a RoomId,
+    /// What holds in the room's version.
+    pub rules: &'a RoomVersionRules,
+}
+
+/// Verified events by their IDs.
+pub type Events = HashMap<OwnedEventId, Arc<Pdu>>;
+
+/// The state before an event as a server has it.
+#[derive(Debug, Deserialize)]
+pub struct StateIds {
+    /// The state events.
+    pub pdu_ids: Vec<OwnedEventId>,
+    /// What authorises them.
+    pub auth_chain_ids: Vec<OwnedEventId>,
+}
+
+impl Peer<'_> {
+    /// Events between those that are known and one that is not understood, oldest first as far as
+    /// the server says.
+    ///
+    /// # Errors
+    ///
+    /// When our own database fails. A server that does not answer gives nothing.
+    pub async fn missing_events(
+        &self,
+        budget: &mut Budget,
+        earliest: &[OwnedEventId],
+        latest: &[OwnedEventId],
+        limit: u32,
+    ) -> Result<Vec<Arc<Pdu>>, Internal> {
+        #[derive(Deserialize)]
+        struct Answer {
+            events: Vec<Box<RawValue>>,
+        }
+        if !budget.take() {
+            return Ok(Vec::new());
+        }
+        let body = json!({
+            "earliest_events": earliest, "latest_events": latest, "limit": limit, "min_depth": 0,
+        });
+        let path = ask::path("v1/get_missing_events", &[self.room_id.as_str()]);
+        let answer: Result<Answer, _> =
+            ask::send(self.engine, self.server, Method::POST, path, &body, SMALL).await;
+        let mut events = self.answered(answer).map(|it| it.events).unwrap_or_default();
+        events.truncate(usize::try_from(limit).unwrap_or(usize::MAX));
+        self.verified(events).await
+    }
+
+    /// One event.
+    ///
+    /// # Errors
+    ///
+    /// When our own database fails.
+    pub async fn event(
+        &self,
+        budget: &mut Budget,
+        event_id: &OwnedEventId,
+    ) -> Result<Option<Arc<Pdu>>, Internal> {
+        #[derive(Deserialize)]
+        struct Answer {
+            pdus: Vec<Box<RawValue>>,
+        }
+        if !budget.take() {
+            return Ok(None);
+        }
+        let path = ask::path("v1/event", &[event_id.as_str()]);
+        let answer: Result<Answer, _> = ask::get(self.engine, self.server, path, SMALL).await;
+        let mut pdus = self.answered(answer).map(|it| it.pdus).unwrap_or_default();
+        pdus.truncate(1);
+        let events = self.verified(pdus).await?;
+        // A server that answers with another event than was asked for answers nothing.
+        Ok(events.into_iter().find(|pdu| pdu.event_id == *event_id))
+    }
+
+    /// The IDs of the state before an event.
+    pub async fn state_ids(
+        &self,
+        budget: &mut Budget,
+        event_id: &OwnedEventId,
+    ) -> Option<StateIds> {
+        if !budget.take() {
+            return None;
+        }
+        let path = ask::path("v1/state_ids", &[self.room_id.as_str()]);
+        let path = ask::query(path, &[("event_id", event_id.as_str())]);
+        let answer = ask::get(self.engine, self.server, path, LARGE).await;
+        self.answered(answer)
+            .filter(|ids: &StateIds| ids.pdu_ids.len() + ids.auth_chain_ids.len() <= MAX_EVENTS)
+    }
+
+    /// The events of the state before an event, and of its auth chain.
+    ///
+    /// # Errors
+    ///
+    /// When our own database fails.
+    pub async fn state(
+        &self,
+        budget: &mut Budget,
+        event_id: &OwnedEventId,
+    ) -> Result<Events, Internal> {
+        #[derive(Deserialize)]
+        struct Answer {
+            pdus: Vec<Box<RawValue>>,
+            auth_chain: Vec<Box<RawValue>>,
+        }
+        if !budget.take() {
+            return Ok(Events::new());
+        }
+        let path = ask::path("v1/state", &[self.room_id.as_str()]);
+        let path = ask::query(path, &[("event_id", event_id.as_str())]);
+        let answer: Result<Answer, _> = ask::get(self.engine, self.server, path, LARGE).await;
+        let Some(Answer { mut pdus, auth_chain }) = self.answered(answer) else {
+            return Ok(Events::new());
+        };
+        pdus.extend(auth_chain);
+        self.by_id(pdus).await
+    }
+
+    /// The auth chain of an event.
+    ///
+    /// # Errors
+    ///
+    /// When our own database fails.
+    pub async fn auth_chain(
+        &self,
+        budget: &mut Budget,
+        event_id: &OwnedEventId,
+    ) -> Result<Events, Internal> {
+        #[derive(Deserialize)]
+        struct Answer {
+            auth_chain: Vec<Box<RawValue>>,
+        }
+        if !budget.take() {
+            return Ok(Events::new());
+        }
+        let path = ask::path("v1/event_auth", &[self.room_id.as_str(), event_id.as_str()]);
+        let answer: Result<Answer, _> = ask::get(self.engine, self.server, path, LARGE).await;
+        let chain = self.answered(answer).map(|it| it.auth_chain).unwrap_or_default();
+        self.by_id(chain).await
+    }
+
+    /// Events before and including some, newest first as far as the server says.
+    ///
+    /// # Errors
+    ///
+    /// When our own database fails.
+    pub async fn backfill(
+        &self,
+        budget: &mut Budget,
+        from: &[OwnedEventId],
+        limit: u32,
+    ) -> Result<Vec<Arc<Pdu>>, Internal> {
+        #[derive(Deserialize)]
+        struct Answer {
+            pdus: Vec<Box<RawValue>>,
+        }
+        if !budget.take() {
+            return Ok(Vec::new());
+        }
+        let count = limit.to_string();
+        let mut parameters = vec![("limit", count.as_str())];
+        parameters.extend(from.iter().map(|id| ("v", id.as_str())));
+        let path = ask::query(ask::path("v1/backfill", &[self.room_id.as_str()]), &parameters);
+        let answer: Result<Answer, _> = ask::get(self.engine, self.server, path, SMALL).await;
+        let mut pdus = self.answered(answer).map(|it| it.pdus).unwrap_or_default();
+        pdus.truncate(usize::try_from(limit).unwrap_or(usize::MAX));
+        self.verified(pdus).await
+    }
+
+    async fn by_id(&self, mut pdus: Vec<Box<RawValue>>) -> Result<Events, Internal> {
+        pdus.truncate(MAX_EVENTS);
+        let events = self.verified(pdus).await?;
+        Ok(events.into_iter().map(|pdu| (pdu.event_id.clone(), pdu)).collect())
+    }
+
+    async fn verified(&self, pdus: Vec<Box<RawValue>>) -> Result<Vec<Arc<Pdu>>, Internal> {
+        let taken = intake::take(self.engine, self.room_id, self.rules, &pdus).await?;
+        let mut events = Vec::with_capacity(taken.len());
+        for outcome in taken {
+            match outcome {
+                Ok(pdu) => events.push(pdu),
+                Err(refused) => tracing::info!(
+                    server.name = %self.server, event.id = ?refused.event_id,
+                    reason = refused.reason, "A fetched event is dropped"
+                ),
+            }
+        }
+        Ok(events)
+    }
+
+    fn answered<T>(&self, answer: Result<T, AskError>) -> Option<T> {
+        answer
+            .inspect_err(|error| {
+                tracing::info!(server.name = %self.server, room.id = %self.room_id, %error,
+                    "A question about a room was not answered");
+            })
+            .ok()
+    }
+}

@@ -1,0 +1,140 @@
+//! One event of a room in which we are: what is missing to judge it, or its fate.
+
+use std::{collections::HashMap, sync::Arc};
+
+use ruma::{
+    EventId, OwnedEventId,
+    events::StateEventType,
+};
+use starling_storage::events::flags;
+
+use crate::{
+    events::{Pdu, StoredEvent},
+    internal::Internal,
+    rooms::{
+        append::{Disposition, NewEvent},
+        authorize::{self, Denied},
+        batch::{Batch, State},
+        checks::{self, Verdict},
+        state_at,
+    },
+};
+
+/// What can be said of an event.
+#[derive(Debug)]
+pub enum Judged {
+    /// It is stored already, in its place.
+    Known,
+    /// It can be appended.
+    Ready(NewEvent),
+    /// Events that it follows are not known, or without their place.
+    MissingPrev(Vec<OwnedEventId>),
+    /// Events that are to authorise it are not known.
+    MissingAuth(Vec<OwnedEventId>),
+}
+
+/// Judges an event by all rules, in the specification's order.
+///
+/// `state_before` is given when others had to say what the state before it is; else it follows from
+/// the events before it.
+///
+/// # Errors
+///
+/// When the database fails.
+pub async fn judge(
+    batch: &mut Batch,
+    pdu: &Arc<Pdu>,
+    state_before: Option<i64>,
+    local: bool,
+) -> Result<Judged, Internal> {
+    if batch.event(&pdu.event_id).await?.is_some_and(|event| !event.has(flags::OUTLIER)) {
+        return Ok(Judged::Known);
+    }
+    let state_before = match state_before {
+        Some(root) => root,
+        None => {
+            let missing = missing_prev(batch, pdu).await?;
+            if !missing.is_empty() {
+                return Ok(Judged::MissingPrev(missing));
+            }
+            match state_at::before(batch, &pdu.prev_events).await? {
+                Some(root) => root,
+                None => return Ok(Judged::MissingPrev(pdu.prev_events.clone())),
+            }
+        }
+    };
+    let auth = auth_events(batch, pdu).await?;
+    let missing: Vec<_> =
+        named_auth(batch, pdu).into_iter().filter(|id| !auth.contains_key(id)).collect();
+    if !missing.is_empty() {
+        return Ok(Judged::MissingAuth(missing));
+    }
+    let disposition = match verdict(batch, pdu, state_before, &auth).await? {
+        Verdict::Accepted => Disposition::Accepted,
+        Verdict::SoftFailed(denied) => {
+            note(pdu, "soft-failed", &denied);
+            Disposition::SoftFailed
+        }
+        Verdict::Rejected(denied) => {
+            note(pdu, "rejected", &denied);
+            Disposition::Rejected
+        }
+        Verdict::Missing(event_id) => return Ok(Judged::MissingAuth(vec![event_id])),
+    };
+    let pdu = pdu.clone();
+    Ok(Judged::Ready(NewEvent { pdu, state_before: Some(state_before), disposition, local }))
+}
+
+fn note(pdu: &Pdu, fate: &str, denied: &Denied) {
+    tracing::info!(
+        event.id = %pdu.event_id, room.id = %pdu.room_id, sender = %pdu.sender, fate,
+        reason = %denied, "An event was not accepted"
+    );
+}
+
+/// The events that an event follows and that are not there, or not in their place.
+async fn missing_prev(batch: &Batch, pdu: &Pdu) -> Result<Vec<OwnedEventId>, Internal> {
+    let known = batch.events(&pdu.prev_events).await?;
+    let in_place = |id: &OwnedEventId| known.get(id).is_some_and(|e| e.state_before.is_some());
+    Ok(pdu.prev_events.iter().filter(|id| !in_place(id)).cloned().collect())
+}
+
+/// The IDs of the events that authorise an event, the one included that its room ID names.
+fn named_auth(batch: &Batch, pdu: &Pdu) -> Vec<OwnedEventId> {
+    let rules = &batch.room.rules().authorization;
+    let create = authorize::create_event_id(&pdu.room_id, rules);
+    let create = create.filter(|create| *create != pdu.event_id);
+    pdu.auth_events.iter().cloned().chain(create).collect()
+}
+
+async fn auth_events(
+    batch: &Batch,
+    pdu: &Pdu,
+) -> Result<HashMap<OwnedEventId, Arc<StoredEvent>>, Internal> {
+    batch.events(&named_auth(batch, pdu)).await
+}
+
+async fn verdict(
+    batch: &Batch,
+    pdu: &Pdu,
+    state_before: i64,
+    auth: &HashMap<OwnedEventId, Arc<StoredEvent>>,
+) -> Result<Verdict, Internal> {
+    let keys = match authorize::state_keys(pdu, batch.room.rules()) {
+        Ok(keys) => keys,
+        Err(denied) => return Ok(Verdict::Rejected(denied)),
+    };
+    let before = batch.state(state_before, &keys).await?;
+    let current = batch.state(batch.room.row.current_state, &keys).await?;
+    Ok(checks::check_authorisation(
+        pdu,
+        batch.room.rules(),
+        |id: &EventId| Some(auth.get(id)?.pdu.clone()),
+        |kind, state_key| at(&before, kind, state_key),
+        |kind, state_key| at(&current, kind, state_key),
+    ))
+}
+
+fn at(state: &State, kind: &StateEventType, state_key: &str) -> Option<Arc<Pdu>> {
+    state.get(&(kind.clone(), state_key.to_owned())).cloned()
+}

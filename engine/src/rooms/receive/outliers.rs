@@ -1,0 +1,80 @@
+//! Events that came without their place in the graph, to judge others by: state, and what authorises
+//! it.
+
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+};
+
+use ruma::{OwnedEventId, events::TimelineEventType};
+
+use crate::{
+    events::Pdu,
+    internal::Internal,
+    rooms::{
+        append::{self, Disposition, NewEvent},
+        authorize::{self, Denied},
+        batch::Batch,
+        checks,
+    },
+};
+
+/// Adds those of the events that are not known yet and that can be judged by their auth events. The
+/// others are left out, as if they had not come.
+///
+/// The events must have been verified and be of the batch's room.
+///
+/// # Errors
+///
+/// When the database fails.
+pub async fn add(
+    batch: &mut Batch,
+    events: &HashMap<OwnedEventId, Arc<Pdu>>,
+) -> Result<(), Internal> {
+    for pdu in in_order(events) {
+        if batch.event(&pdu.event_id).await?.is_some() {
+            continue;
+        }
+        let create = authorize::create_event_id(&pdu.room_id, &batch.room.rules().authorization);
+        let named: Vec<_> = pdu.auth_events.iter().cloned().chain(create).collect();
+        let auth = batch.events(&named).await?;
+        let fetch = |id: &ruma::EventId| Some(auth.get(id)?.pdu.clone());
+        let rejected = match checks::check_auth_events(&pdu, batch.room.rules(), fetch) {
+            Ok(()) => false,
+            Err(Denied::Missing(_)) => continue,
+            Err(denied) => {
+                tracing::info!(event.id = %pdu.event_id, reason = %denied, "An outlier is rejected");
+                true
+            }
+        };
+        let pdu = Arc::new(Pdu { rejected, ..Pdu::clone(&pdu) });
+        let disposition = Disposition::Outlier;
+        append::append(batch, NewEvent { pdu, state_before: None, disposition, local: false })
+            .await?;
+    }
+    Ok(())
+}
+
+/// Every event after those that authorise it; the create event, which since room version 12 none
+/// names, first. A cycle, which no hash allows, is cut somewhere.
+fn in_order(events: &HashMap<OwnedEventId, Arc<Pdu>>) -> Vec<Arc<Pdu>> {
+    let mut ids: Vec<&OwnedEventId> = events.keys().collect();
+    // The last is taken first.
+    ids.sort_by_key(|id| (events.get(*id).is_some_and(|pdu| is_create(pdu)), *id));
+    let (mut ordered, mut entered) = (Vec::with_capacity(ids.len()), HashSet::new());
+    let mut stack: Vec<(&OwnedEventId, bool)> = ids.into_iter().map(|id| (id, false)).collect();
+    while let Some((id, left)) = stack.pop() {
+        let Some(pdu) = events.get(id) else { continue };
+        if left {
+            ordered.push(pdu.clone());
+        } else if entered.insert(id) {
+            stack.push((id, true));
+            stack.extend(pdu.auth_events.iter().map(|id| (id, false)));
+        }
+    }
+    ordered
+}
+
+fn is_create(pdu: &Pdu) -> bool {
+    pdu.kind == TimelineEventType::RoomCreate
+}

@@ -1,0 +1,264 @@
+//! The events of one room that came in one transaction, in their order.
+//!
+//! What can be judged at once is written in one change. Where something is missing, the room is let
+//! go of while other servers are asked, and then taken up again.
+
+use std::{collections::VecDeque, sync::Arc};
+
+use ruma::{RoomId, ServerName};
+use serde_json::value::RawValue;
+
+use super::{
+    Budget, Results,
+    fetch::{Events, Peer},
+    gaps::{self, ClaimedState},
+    intake,
+    judge::{self, Judged},
+    outliers,
+};
+use crate::{
+    Engine,
+    events::{Pdu, store},
+    internal::Internal,
+    rooms::{
+        append::{self, Disposition},
+        batch::{Batch, BatchError, MAX_ATTEMPTS},
+        room,
+        serve::access,
+    },
+};
+
+/// How many times in a row the events before an event are asked for before its state is.
+const GAP_ROUNDS: u8 = 6;
+/// How many events may wait in line for one room, those included that filled gaps.
+const MAX_LINE: usize = 500;
+
+/// An event in line.
+#[derive(Debug)]
+struct Work {
+    pdu: Arc<Pdu>,
+    /// How often what comes before it may still be asked for.
+    rounds: u8,
+    /// What the server said about the state before it.
+    claimed: Option<ClaimedState>,
+    /// Events that authorise it, once they were asked for.
+    auth: Option<Events>,
+}
+
+/// What an event at the head of the line lacks.
+#[derive(Debug)]
+enum Need {
+    Before,
+    Auth,
+}
+
+/// Receives events that a server sent for a room, and says what became of each.
+///
+/// # Errors
+///
+/// When our own database fails; some of the events may be written then.
+pub async fn receive(
+    engine: &Engine,
+    origin: &ServerName,
+    room_id: &RoomId,
+    pdus: &[Box<RawValue>],
+) -> Result<Results, Internal> {
+    let Some(version) = store::room_version(engine, room_id).await? else {
+        return Ok(Results::new());
+    };
+    let taken = intake::take(engine, room_id, &version.1, pdus).await?;
+    let mut results = Results::new();
+    let mut line = VecDeque::new();
+    let refusal = refusal(engine, origin, room_id).await?;
+    for outcome in taken {
+        match (outcome, refusal) {
+            (Ok(pdu), None) => line.push_back(Work::new(pdu, GAP_ROUNDS)),
+            (Ok(pdu), Some(reason)) => {
+                results.insert(pdu.event_id.clone(), Err(reason.to_owned()));
+            }
+            (Err(refused), _) => {
+                if let Some(event_id) = refused.event_id {
+                    results.insert(event_id, Err(refused.reason));
+                }
+            }
+        }
+    }
+    let peer = Peer { engine, server: origin, room_id, rules: &version.1 };
+    drain(&peer, line, &mut results).await?;
+    Ok(results)
+}
+
+/// Why nothing is taken from this server for this room.
+async fn refusal(
+    engine: &Engine,
+    origin: &ServerName,
+    room_id: &RoomId,
+) -> Result<Option<&'static str>, Internal> {
+    if !access::acl_allows(engine, room_id, origin).await? {
+        return Ok(Some("The room's server ACL does not allow your server"));
+    }
+    if !access::is_in_room(engine, room_id, &engine.config.server_name).await? {
+        return Ok(Some("This server is not in the room"));
+    }
+    Ok(None)
+}
+
+impl Work {
+    fn new(pdu: Arc<Pdu>, rounds: u8) -> Self {
+        Self { pdu, rounds, claimed: None, auth: None }
+    }
+}
+
+async fn drain(
+    peer: &Peer<'_>,
+    mut line: VecDeque<Work>,
+    results: &mut Results,
+) -> Result<(), Internal> {
+    let mut budget = Budget::default();
+    while let Some(need) = advance(peer, &mut line, results).await? {
+        let Some(mut work) = line.pop_front() else { break };
+        let filled = match need {
+            Need::Before => fill(peer, &mut budget, &mut work, &mut line).await?,
+            Need::Auth => authorise(peer, &mut budget, &mut work).await?,
+        };
+        match filled {
+            Filled::Before(events) => {
+                let rounds = work.rounds;
+                line.push_front(work);
+                for pdu in events.into_iter().rev() {
+                    line.push_front(Work::new(pdu, rounds));
+                }
+            }
+            Filled::Work => line.push_front(work),
+            Filled::Nothing(reason) => {
+                tracing::info!(event.id = %work.pdu.event_id, reason, "An event is dropped");
+                results.insert(work.pdu.event_id.clone(), Err(reason.to_owned()));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Writes what can be judged from the head of the line on, and says what the new head needs.
+async fn advance(
+    peer: &Peer<'_>,
+    line: &mut VecDeque<Work>,
+    results: &mut Results,
+) -> Result<Option<Need>, Internal> {
+    if line.is_empty() {
+        return Ok(None);
+    }
+    let Some(mut guard) = room::lock(peer.engine, peer.room_id).await? else { return Ok(None) };
+    for _ in 0..MAX_ATTEMPTS {
+        let mut batch = Batch::new(peer.engine, &guard);
+        let (mut fates, mut need) = (Vec::new(), None);
+        for work in line.iter() {
+            match judge_work(&mut batch, work).await? {
+                Judged::Known => fates.push((work.pdu.event_id.clone(), Ok(()))),
+                Judged::Ready(new) => {
+                    fates.push((work.pdu.event_id.clone(), fate(new.disposition)));
+                    append::append(&mut batch, new).await?;
+                }
+                Judged::MissingPrev(_) => need = Some(Need::Before),
+                Judged::MissingAuth(_) => need = Some(Need::Auth),
+            }
+            if need.is_some() {
+                break;
+            }
+        }
+        if !fates.is_empty() {
+            match batch.commit(&mut guard).await {
+                Ok(_) => {}
+                Err(BatchError::Conflict) => continue,
+                Err(BatchError::Internal(error)) => return Err(error),
+                Err(error) => return Err(Internal::Damaged(error.to_string())),
+            }
+        }
+        line.drain(..fates.len());
+        results.extend(fates);
+        return Ok(need);
+    }
+    Err(Internal::Damaged(format!("{} changes too fast", peer.room_id)))
+}
+
+fn fate(disposition: Disposition) -> Result<(), String> {
+    match disposition {
+        Disposition::Rejected => Err("The event is not allowed by the room's rules".to_owned()),
+        _ => Ok(()),
+    }
+}
+
+async fn judge_work(batch: &mut Batch, work: &Work) -> Result<Judged, Internal> {
+    if let Some(auth) = &work.auth {
+        outliers::add(batch, auth).await?;
+    }
+    let state_before = match &work.claimed {
+        Some(claimed) => gaps::state_before(batch, &work.pdu, claimed).await?,
+        None => None,
+    };
+    judge::judge(batch, &work.pdu, state_before, false).await
+}
+
+/// What was found for an event that lacked something.
+enum Filled {
+    /// Events to be judged before it.
+    Before(Vec<Arc<Pdu>>),
+    /// It knows more now.
+    Work,
+    /// It cannot be judged.
+    Nothing(&'static str),
+}
+
+/// Asks for what comes before an event; when that leads nowhere, for the state before it.
+async fn fill(
+    peer: &Peer<'_>,
+    budget: &mut Budget,
+    work: &mut Work,
+    line: &mut VecDeque<Work>,
+) -> Result<Filled, Internal> {
+    if work.claimed.is_some() {
+        return Ok(Filled::Nothing("The state before the event is not known"));
+    }
+    if work.rounds > 0 && line.len() < MAX_LINE {
+        work.rounds -= 1;
+        let room = room::load(peer.engine, peer.room_id).await?;
+        let known: Vec<_> = room.into_iter().flat_map(|room| room.extremities).collect();
+        let mut events = gaps::events_before(peer, budget, &work.pdu, &known).await?;
+        events.retain(|event| line.iter().all(|it| it.pdu.event_id != event.event_id));
+        let stored = store_known(peer, &events).await?;
+        events.retain(|event| !stored.contains(&event.event_id));
+        if !events.is_empty() {
+            return Ok(Filled::Before(events));
+        }
+    }
+    work.rounds = 0;
+    work.claimed = gaps::claimed_state(peer, budget, &work.pdu).await?;
+    Ok(match work.claimed {
+        Some(_) => Filled::Work,
+        None => Filled::Nothing("The events before the event are not known"),
+    })
+}
+
+/// Those of the events that are stored in their place already.
+async fn store_known(
+    peer: &Peer<'_>,
+    events: &[Arc<Pdu>],
+) -> Result<std::collections::HashSet<ruma::OwnedEventId>, Internal> {
+    let ids: Vec<_> = events.iter().map(|event| event.event_id.clone()).collect();
+    let stored = store::get_many(peer.engine, peer.room_id, &ids).await?;
+    let in_place = stored.into_iter().filter(|(_, event)| event.state_before.is_some());
+    Ok(in_place.map(|(event_id, _)| event_id).collect())
+}
+
+/// Asks for the events that authorise an event.
+async fn authorise(
+    peer: &Peer<'_>,
+    budget: &mut Budget,
+    work: &mut Work,
+) -> Result<Filled, Internal> {
+    if work.auth.is_some() {
+        return Ok(Filled::Nothing("The events that authorise the event are not known"));
+    }
+    work.auth = Some(peer.auth_chain(budget, &work.pdu.event_id).await?);
+    Ok(Filled::Work)
+}
