@@ -12,7 +12,6 @@ use tokio_util::sync::CancellationToken;
 pub mod clock;
 pub mod config;
 pub mod remote;
-pub mod ask;
 pub mod rng;
 
 pub mod internal;
@@ -26,6 +25,8 @@ pub mod state;
 
 pub mod ephemeral;
 pub mod notifier;
+
+pub mod ask;
 
 pub mod rooms;
 

@@ -29,11 +29,13 @@ pub mod append;
 pub mod serve;
 
 pub mod typing;
+
 pub mod receive;
 
 pub mod unread;
 
 pub mod receipts;
+pub mod backfill;
 
 #[cfg(test)]
 pub(crate) mod testing;

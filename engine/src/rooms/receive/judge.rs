@@ -33,7 +33,7 @@ pub enum Judged {
     MissingAuth(Vec<OwnedEventId>),
 }
 
-/// Judges an event by all rules, in the specification's order.
+/// Judges an event by all rules, in the specification's order. It is not of our making.
 ///
 /// `state_before` is given when others had to say what the state before it is; else it follows from
 /// the events before it.
@@ -45,7 +45,6 @@ pub async fn judge(
     batch: &mut Batch,
     pdu: &Arc<Pdu>,
     state_before: Option<i64>,
-    local: bool,
 ) -> Result<Judged, Internal> {
     if batch.event(&pdu.event_id).await?.is_some_and(|event| !event.has(flags::OUTLIER)) {
         return Ok(Judged::Known);
@@ -82,7 +81,8 @@ pub async fn judge(
         Verdict::Missing(event_id) => return Ok(Judged::MissingAuth(vec![event_id])),
     };
     let pdu = pdu.clone();
-    Ok(Judged::Ready(NewEvent { pdu, state_before: Some(state_before), disposition, local }))
+    let state_before = Some(state_before);
+    Ok(Judged::Ready(NewEvent { pdu, state_before, disposition, local: false }))
 }
 
 fn note(pdu: &Pdu, fate: &str, denied: &Denied) {

@@ -196,7 +196,7 @@ async fn judge_work(batch: &mut Batch, work: &Work) -> Result<Judged, Internal> 
         Some(claimed) => gaps::state_before(batch, &work.pdu, claimed).await?,
         None => None,
     };
-    judge::judge(batch, &work.pdu, state_before, false).await
+    judge::judge(batch, &work.pdu, state_before).await
 }
 
 /// What was found for an event that lacked something.
