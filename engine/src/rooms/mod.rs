@@ -35,6 +35,7 @@ pub mod receive;
 pub mod unread;
 
 pub mod receipts;
+
 pub mod backfill;
 
 #[cfg(test)]
