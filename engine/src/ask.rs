@@ -90,7 +90,8 @@ pub async fn send<T: DeserializeOwned>(
     body: &impl Serialize,
     limits: Limits,
 ) -> Result<T, AskError> {
-    let body = serde_json::to_vec(body).map_err(|error| AskError::Unreachable(error.to_string()))?;
+    let body =
+        serde_json::to_vec(body).map_err(|error| AskError::Unreachable(error.to_string()))?;
     ask(engine, server, method, path, body.into(), limits).await
 }
 
@@ -108,8 +109,11 @@ async fn ask<T: DeserializeOwned>(
         .uri(path)
         .body(body)
         .map_err(|error| unreachable(&error))?;
-    let response =
-        engine.transport.send(server, request, limits).await.map_err(|error| unreachable(&error))?;
+    let response = engine
+        .transport
+        .send(server, request, limits)
+        .await
+        .map_err(|error| unreachable(&error))?;
     let status = response.status();
     if !status.is_success() {
         let body = response.into_body();

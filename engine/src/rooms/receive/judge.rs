@@ -2,10 +2,7 @@
 
 use std::{collections::HashMap, sync::Arc};
 
-use ruma::{
-    EventId, OwnedEventId,
-    events::StateEventType,
-};
+use ruma::{EventId, OwnedEventId, events::StateEventType};
 use starling_storage::events::flags;
 
 use crate::{
