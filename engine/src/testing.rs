@@ -147,10 +147,9 @@ impl TestEngine {
     /// When the database cannot be opened again.
     pub async fn restarted(self) -> Result<Self, Internal> {
         let Self { engine, clock, database } = self;
+        engine.shutdown.cancel();
         engine.storage.close().await;
         let (config, transport) = (engine.config.clone(), engine.transport.clone());
-        // With the last clone of the storage goes the lock on its file.
-        drop(engine);
         Self::connected(database, config, clock, |_| transport).await
     }
 

@@ -51,7 +51,7 @@ pub struct Storage {
     submit: mpsc::WeakSender<Pending>,
     tasks: Arc<Mutex<Vec<JoinHandle<()>>>>,
     writer: Arc<Mutex<Option<JoinHandle<()>>>>,
-    _lock: Option<Arc<File>>,
+    lock: Option<Arc<File>>,
 }
 
 impl Storage {
@@ -81,7 +81,7 @@ impl Storage {
             queue: Arc::new(Mutex::new(Some(queue))),
             tasks: Arc::new(Mutex::new(vec![background])),
             writer: Arc::new(Mutex::new(Some(writer))),
-            _lock: lock,
+            lock,
         })
     }
 
@@ -150,7 +150,8 @@ impl Storage {
         Ok(stored)
     }
 
-    /// Applies what is queued, stops the writer and closes the database.
+    /// Applies what is queued, stops the writer and closes the database; another process, or this
+    /// one, may open it then.
     pub async fn close(&self) {
         drop(self.queue.lock().await.take());
         if let Some(writer) = self.writer.lock().await.take() {
@@ -161,6 +162,9 @@ impl Storage {
             let _ = task.await;
         }
         self.db.close().await;
+        if let Some(Err(error)) = self.lock.as_ref().map(|file| file.unlock()) {
+            tracing::warn!(%error, "the lock on the database file could not be given up");
+        }
     }
 }
 

@@ -31,7 +31,6 @@ pub(crate) async fn setup(prepare: impl AsyncFnOnce(&Storage)) -> (TestEngine, A
     let storage = database.open().await.unwrap();
     prepare(&storage).await;
     storage.close().await;
-    drop(storage);
     let servers = Arc::<Servers>::default();
     let config = config(server_name!("us.example"));
     (TestEngine::on(database, config, servers.clone()).await.unwrap(), servers)
