@@ -6,14 +6,14 @@ use anyhow::Context as _;
 use axum::Router;
 use axum_server::tls_rustls::RustlsConfig;
 use rustix::process::{Resource, getrlimit, setrlimit};
-use starling_storage::Storage;
-use tokio_util::sync::CancellationToken;
+use starling_engine::Engine;
 
 use crate::{
     cli::{self, Source},
     config::Config,
-    database,
-    http::{Listener, Readiness, Server, health},
+    database, engine,
+    http::health,
+    listeners::{Doors, Listeners},
     log::{self, LogLevel},
     signals::{Request, Signals},
     tls::Certificate,
@@ -37,25 +37,37 @@ pub(crate) fn run(source: Source) -> anyhow::Result<()> {
 
 async fn serve(source: Source, config: Config, level: LogLevel) -> anyhow::Result<()> {
     let mut signals = Signals::new()?;
-    let shutdown = CancellationToken::new();
     make_data_directory(&config.data_dir)?;
     let storage = database::open(&config).await?;
+    let engine = engine::start(&config, storage).await?;
     let tls = federation_tls(&config).await?;
     let listeners = Listeners::bind(&config)?;
     let addresses = listeners.describe(&config);
-    let server = listeners.answer(&config, tls.as_ref(), &shutdown, &storage)?;
-    cli::print(&addresses)?;
+    let server = listeners.answer(doors(&engine, &config), &config, tls.as_ref())?;
+    cli::print(&format!("Starling {VERSION} for {}\n{addresses}", config.server_name))?;
 
     while signals.next().await == Request::Reload {
         reload(&source, &level, tls.as_ref()).await;
     }
 
     tracing::info!("stopping");
-    shutdown.cancel();
+    engine.shutdown.cancel();
     server.drain(DRAIN_LIMIT).await;
-    storage.close().await;
+    engine.storage.close().await;
     tracing::info!("stopped");
     Ok(())
+}
+
+fn doors(engine: &Engine, config: &Config) -> Doors {
+    let client = starling_client_api::Settings {
+        rate_limits: config.rate_limits.enabled,
+        ..starling_client_api::Settings::default()
+    };
+    Doors {
+        health: health(engine.clone()),
+        client: starling_client_api::router(engine.clone(), client),
+        federation: Router::new(),
+    }
 }
 
 /// Every connection is a file, and the usual limit of 1024 is there for programs that use select(2).
@@ -81,59 +93,6 @@ async fn federation_tls(config: &Config) -> anyhow::Result<Option<RustlsConfig>>
         return Ok(None);
     }
     Ok(Some(Certificate::find(config)?.load().await?))
-}
-
-/// All bound addresses, by the API that they are for.
-struct Listeners {
-    client: Vec<Listener>,
-    federation: Vec<Listener>,
-}
-
-impl Listeners {
-    fn bind(config: &Config) -> anyhow::Result<Self> {
-        let federation = &config.federation;
-        let federation_addresses =
-            if federation.enabled { federation.listen.as_slice() } else { &[] };
-        Ok(Self {
-            client: config.client.listen.iter().map(Listener::bind).collect::<Result<_, _>>()?,
-            federation: federation_addresses
-                .iter()
-                .map(Listener::bind)
-                .collect::<Result<_, _>>()?,
-        })
-    }
-
-    fn answer(
-        self,
-        config: &Config,
-        tls: Option<&RustlsConfig>,
-        shutdown: &CancellationToken,
-        storage: &Storage,
-    ) -> anyhow::Result<Server> {
-        let mut server = Server::new(&config.limits, &config.client.trusted_proxies);
-        let readiness = Readiness { shutdown: shutdown.clone(), storage: storage.clone() };
-        let client = Router::new().merge(health(readiness));
-        for listener in self.client {
-            server.answer(listener, None, client.clone())?;
-        }
-        for listener in self.federation {
-            server.answer(listener, tls, Router::new())?;
-        }
-        Ok(server)
-    }
-
-    /// What a person who starts the server wants to know.
-    fn describe(&self, config: &Config) -> String {
-        let mut text = format!("Starling {VERSION} for {}\n", config.server_name);
-        for listener in &self.client {
-            text.push_str(&format!("  client API      {}\n", listener.url(false)));
-        }
-        for listener in &self.federation {
-            let url = listener.url(config.federation.tls.enabled);
-            text.push_str(&format!("  federation API  {url}\n"));
-        }
-        text
-    }
 }
 
 /// Applies what can change while the server runs. A configuration that is wrong changes nothing.

@@ -13,14 +13,15 @@ mod validate;
 use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf};
 
 use ipnet::IpNet;
-use ruma::OwnedServerName;
+use ruma::{OwnedServerName, RoomVersionId};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use starling_engine::rooms::versions;
 
 pub(crate) use self::{
     example::example,
     load::{ConfigError, load, process_environment},
-    types::{ListenAddress, LogFormat, RegistrationMode, Secret},
+    types::{ListenAddress, LogFormat, Memory, RegistrationMode, Secret},
 };
 
 /// All settings.
@@ -40,6 +41,12 @@ pub(crate) struct Config {
     /// owner only. `--data` overrides it. Relative paths start at the working directory.
     pub(crate) data_dir: PathBuf,
 
+    /// Memory for events and state that were used last, such as `512 MiB` or `2 GiB`.
+    ///
+    /// The whole process needs more: this bounds what it keeps because it has room.
+    #[schemars(with = "String")]
+    pub(crate) memory_budget: Memory,
+
     /// Where clients connect.
     pub(crate) client: Client,
 
@@ -54,6 +61,9 @@ pub(crate) struct Config {
 
     /// Accounts and their passwords.
     pub(crate) accounts: Accounts,
+
+    /// New rooms.
+    pub(crate) rooms: Rooms,
 
     /// Protection against floods of requests.
     pub(crate) rate_limits: RateLimits,
@@ -196,6 +206,15 @@ pub(crate) struct PasswordHashing {
     pub(crate) iterations: u32,
 }
 
+/// The `rooms` section.
+#[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Rooms {
+    /// The version of new rooms for which the client names none, `1` to `12`.
+    #[schemars(with = "String")]
+    pub(crate) default_version: RoomVersionId,
+}
+
 /// The `rate_limits` section.
 #[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]
 #[serde(default, deny_unknown_fields)]
@@ -234,11 +253,13 @@ impl Default for Config {
         Self {
             server_name: types::default_server_name(),
             data_dir: "data".into(),
+            memory_budget: Memory::mib(256),
             client: Client::default(),
             federation: Federation::default(),
             database: Database::default(),
             registration: Registration::default(),
             accounts: Accounts::default(),
+            rooms: Rooms::default(),
             rate_limits: RateLimits::default(),
             limits: Limits::default(),
             log: Log::default(),
@@ -291,6 +312,12 @@ impl Default for Registration {
 impl Default for PasswordHashing {
     fn default() -> Self {
         Self { memory_kib: 19_456, iterations: 2 }
+    }
+}
+
+impl Default for Rooms {
+    fn default() -> Self {
+        Self { default_version: versions::DEFAULT }
     }
 }
 

@@ -53,6 +53,45 @@ impl From<ListenAddress> for String {
     }
 }
 
+/// An amount of memory, written with its unit.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(try_from = "String", into = "String")]
+pub(crate) struct Memory {
+    mib: u32,
+}
+
+impl Memory {
+    /// So many times 2^20 bytes.
+    pub(crate) const fn mib(mib: u32) -> Self {
+        Self { mib }
+    }
+
+    /// The amount in bytes.
+    pub(crate) fn bytes(self) -> u64 {
+        u64::from(self.mib) << 20
+    }
+}
+
+impl TryFrom<String> for Memory {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        let wrong = || format!("`{text}` is not a number of MiB or GiB, such as `512 MiB`");
+        let (number, factor) = match text.strip_suffix("MiB") {
+            Some(number) => (number, 1),
+            None => (text.strip_suffix("GiB").ok_or_else(wrong)?, 1024),
+        };
+        let number: u32 = number.trim().parse().map_err(|_| wrong())?;
+        number.checked_mul(factor).map(Self::mib).ok_or_else(wrong)
+    }
+}
+
+impl From<Memory> for String {
+    fn from(memory: Memory) -> Self {
+        format!("{} MiB", memory.mib)
+    }
+}
+
 /// A text that never appears in logs. An empty one is no secret at all.
 #[derive(Clone, Default, Deserialize, JsonSchema, Serialize)]
 #[serde(transparent)]
@@ -164,6 +203,16 @@ mod tests {
         for text in ["", "8008", "localhost:8008", "127.0.0.1", "127.0.0.1:65536", "unix:socket"] {
             let error = text.parse::<ListenAddress>().unwrap_err();
             assert!(error.contains('`'), "{text}: {error}");
+        }
+    }
+
+    #[test]
+    fn memory_has_a_unit() {
+        let memory = |text: &str| Memory::try_from(text.to_owned());
+        assert_eq!(memory("256 MiB"), Ok(Memory::mib(256)));
+        assert_eq!(memory("2GiB").map(Memory::bytes), Ok(2 << 30));
+        for text in ["256", "-1 MiB", "1.5 GiB", "MiB", "4194304 GiB", "1 TiB"] {
+            assert!(memory(text).is_err(), "{text}");
         }
     }
 

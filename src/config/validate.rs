@@ -1,5 +1,6 @@
 //! What the types of the settings cannot say: values that make no sense alone or together.
 
+use starling_engine::rooms::versions;
 use tracing_subscriber::EnvFilter;
 
 use super::{Config, Federation, Tls};
@@ -13,6 +14,7 @@ pub(super) fn validate(config: &Config) -> Result<(), String> {
     federation(&config.federation)?;
     database(config)?;
     password_hashing(config)?;
+    rooms(config)?;
     if config.limits.connections == 0 {
         return Err("`limits.connections` must be at least 1".to_owned());
     }
@@ -66,6 +68,14 @@ fn database(config: &Config) -> Result<(), String> {
     }
 }
 
+fn rooms(config: &Config) -> Result<(), String> {
+    let version = &config.rooms.default_version;
+    if !versions::SUPPORTED.contains(version) {
+        return Err(format!("`rooms.default_version` = \"{version}\" is not supported"));
+    }
+    Ok(())
+}
+
 fn password_hashing(config: &Config) -> Result<(), String> {
     let hashing = &config.accounts.password_hashing;
     if !PASSWORD_MEMORY_KIB.contains(&hashing.memory_kib) {
@@ -108,6 +118,7 @@ mod tests {
             ("accounts.password_hashing.iterations = 0", "iterations"),
             ("limits.connections = 0", "limits.connections"),
             ("limits.header_seconds = 0", "limits.header_seconds"),
+            ("rooms.default_version = '13'", "rooms.default_version"),
             ("log.level = 'starling=loud'", "log.level"),
         ] {
             let error = refused(text);

@@ -2,32 +2,22 @@
 
 use axum::{Router, extract::State, routing::get};
 use http::StatusCode;
-use starling_storage::Storage;
-use tokio_util::sync::CancellationToken;
+use starling_engine::Engine;
 
 use crate::database;
 
-/// What `/health/ready` looks at.
-#[derive(Clone)]
-pub(crate) struct Readiness {
-    /// Cancelled when the server begins to stop.
-    pub(crate) shutdown: CancellationToken,
-    /// Without an answer of the database, no request can be served.
-    pub(crate) storage: Storage,
-}
-
 /// The two routes. `live` says that the process runs, `ready` that it should get requests.
-pub(crate) fn health(readiness: Readiness) -> Router {
+pub(crate) fn health(engine: Engine) -> Router {
     Router::new()
-        .route("/health/live", get(|| async { "live" }))
+        .route("/health/live", get(async || "live"))
         .route("/health/ready", get(ready))
-        .with_state(readiness)
+        .with_state(engine)
 }
 
-async fn ready(State(readiness): State<Readiness>) -> (StatusCode, &'static str) {
-    if readiness.shutdown.is_cancelled() {
+async fn ready(State(engine): State<Engine>) -> (StatusCode, &'static str) {
+    if engine.shutdown.is_cancelled() {
         (StatusCode::SERVICE_UNAVAILABLE, "stopping")
-    } else if database::answers(&readiness.storage).await {
+    } else if database::answers(&engine.storage).await {
         (StatusCode::OK, "ready")
     } else {
         (StatusCode::SERVICE_UNAVAILABLE, "the database does not answer")

@@ -20,15 +20,10 @@ use axum_server::{
     accept::NoDelayAcceptor,
     tls_rustls::{RustlsAcceptor, RustlsConfig},
 };
-use ipnet::IpNet;
 use tokio::sync::Semaphore;
 use tower::{Layer as _, Service, service_fn};
 
-use super::{
-    client_ip::find_client_ip,
-    connection::{Connection, NoPlace, Peer},
-    observe::observe,
-};
+use super::connection::{Connection, NoPlace, Peer};
 use crate::config::{Limits, ListenAddress};
 
 /// A bound address that does not answer yet.
@@ -87,18 +82,16 @@ fn bind_unix(path: &Path) -> anyhow::Result<Listener> {
 pub(crate) struct Server {
     control: Control,
     limits: Limits,
-    trusted_proxies: Arc<[IpNet]>,
     running: tokio::task::JoinSet<io::Result<()>>,
     sockets: Vec<PathBuf>,
 }
 
 impl Server {
     /// A server without listeners.
-    pub(crate) fn new(limits: &Limits, trusted_proxies: &[IpNet]) -> Self {
+    pub(crate) fn new(limits: &Limits) -> Self {
         Self {
             control: Control::new(),
             limits: limits.clone(),
-            trusted_proxies: trusted_proxies.into(),
             running: tokio::task::JoinSet::new(),
             sockets: Vec::new(),
         }
@@ -115,7 +108,6 @@ impl Server {
         tls: Option<&RustlsConfig>,
         router: Router,
     ) -> anyhow::Result<()> {
-        let router = self.wrap(router);
         let limit = self.limits.connections;
         match (listener, tls) {
             (Listener::Tcp(listener), None) => {
@@ -148,13 +140,6 @@ impl Server {
                 tracing::warn!(path = %path.display(), %error, "cannot remove the socket");
             }
         }
-    }
-
-    /// The outermost layers, which every request passes.
-    fn wrap(&self, router: Router) -> Router {
-        router
-            .layer(middleware::from_fn_with_state(self.trusted_proxies.clone(), find_client_ip))
-            .layer(middleware::from_fn(observe))
     }
 
     fn prepare<A: Address>(&self, server: AxumServer<A>) -> AxumServer<A> {

@@ -6,7 +6,18 @@ mod health;
 mod listen;
 mod observe;
 
+use axum::{Router, middleware};
+use ipnet::IpNet;
+
 pub(crate) use self::{
-    health::{Readiness, health},
+    health::health,
     listen::{Listener, Server},
 };
+
+/// Puts around a door's router what every request passes. It has to be the door's own router, not
+/// one that hands requests on to it, for only that knows the route.
+pub(crate) fn wrap(router: Router, trusted_proxies: &[IpNet]) -> Router {
+    router
+        .layer(middleware::from_fn_with_state(trusted_proxies.into(), client_ip::find_client_ip))
+        .layer(middleware::from_fn(observe::observe))
+}

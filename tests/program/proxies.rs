@@ -36,10 +36,22 @@ async fn the_server_api_can_leave_tls_to_a_proxy() {
 }
 
 #[tokio::test]
+async fn clients_get_the_errors_of_the_specification() {
+    let server = Server::start(&[]).await;
+    let nowhere = http().get(format!("{}/_matrix/client/v3/nowhere", server.client));
+    let response = nowhere.send().await.unwrap();
+    assert_eq!(response.status(), 404);
+    let error: serde_json::Value = response.json().await.unwrap();
+    assert_eq!(error["errcode"], "M_UNRECOGNIZED");
+    let versions = http().get(format!("{}/_matrix/client/versions", server.client));
+    assert_eq!(versions.send().await.unwrap().status(), 200);
+}
+
+#[tokio::test]
 async fn requests_are_logged_with_their_id_and_without_their_secrets() {
     let server = Server::start(&[("STARLING__LOG__FORMAT", "json")]).await;
     let response = http()
-        .get(format!("{}/nowhere/secret1?access_token=secret2", server.client))
+        .get(format!("{}/_matrix/client/versions?access_token=secret2", server.client))
         .header("authorization", "Bearer secret3")
         .header("x-request-id", "forged")
         .send()
@@ -50,7 +62,8 @@ async fn requests_are_logged_with_their_id_and_without_their_secrets() {
     let log = server.log();
     let line = log.lines().find(|line| line.contains(id)).unwrap();
     let line: serde_json::Value = serde_json::from_str(line).unwrap();
-    assert_eq!(line["status"], 404);
+    assert_eq!(line["status"], 200);
+    assert_eq!(line["span"]["path"], "/_matrix/client/versions");
     assert_eq!(line["span"]["method"], "GET");
     assert!(!log.contains("secret") && !log.contains("forged"), "{log}");
 }

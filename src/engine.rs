@@ -1,0 +1,88 @@
+//! The engine, made from the configuration and the database.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use ruma::ServerName;
+use starling_engine::{
+    Config as EngineConfig, Engine, Parts,
+    clock::{Clock, SystemClock},
+    config::{PasswordHashing, Registration, RegistrationMode as EngineRegistrationMode},
+    keys::SigningKeys,
+    remote::{Limits, Transport, TransportError},
+    state::store::Secret,
+};
+use starling_federation::{config::FederationConfig, transport::HttpTransport};
+use starling_storage::Storage;
+
+use crate::config::{Config, RegistrationMode};
+
+/// Makes the engine. A deployment that starts for the first time gets its keys here.
+///
+/// # Errors
+///
+/// When the keys cannot be read or made, or the way to other servers cannot be set up.
+pub(crate) async fn start(config: &Config, storage: Storage) -> anyhow::Result<Engine> {
+    let clock = Arc::new(SystemClock);
+    let signing_keys = Arc::new(SigningKeys::load_or_create(&storage, &*clock).await?);
+    let trie_secret = Secret::load(&storage).await?;
+    let transport = transport(config, signing_keys.clone(), clock.clone())?;
+    let config = engine_config(config);
+    Ok(Engine::new(Parts { config, storage, clock, transport, signing_keys, trie_secret }))
+}
+
+fn engine_config(config: &Config) -> EngineConfig {
+    let hashing = &config.accounts.password_hashing;
+    EngineConfig {
+        server_name: config.server_name.clone(),
+        public_url: config.client.public_url.clone(),
+        default_room_version: config.rooms.default_version.clone(),
+        registration: Registration {
+            mode: match config.registration.mode {
+                RegistrationMode::Closed => EngineRegistrationMode::Closed,
+                RegistrationMode::Token => EngineRegistrationMode::Token,
+                RegistrationMode::Open => EngineRegistrationMode::Open,
+            },
+            shared_secret: config.registration.shared_secret.get().map(str::to_owned),
+        },
+        password_hashing: PasswordHashing {
+            memory_kib: hashing.memory_kib,
+            iterations: hashing.iterations,
+        },
+        cache_bytes: config.memory_budget.bytes(),
+    }
+}
+
+fn transport(
+    config: &Config,
+    signing_keys: Arc<SigningKeys>,
+    clock: Arc<dyn Clock>,
+) -> anyhow::Result<Arc<dyn Transport>> {
+    if !config.federation.enabled {
+        return Ok(Arc::new(NoFederation));
+    }
+    let settings = FederationConfig {
+        trusted_ca_files: config.federation.trusted_ca_files.clone(),
+        allow_private_addresses: config.federation.allow_private_addresses,
+        resolve_overrides: config.federation.resolve_overrides.clone(),
+        ..FederationConfig::new(config.server_name.clone())
+    };
+    Ok(Arc::new(HttpTransport::new(&settings, signing_keys, clock)?))
+}
+
+/// The way to other servers when `federation.enabled` is off: there is none.
+struct NoFederation;
+
+#[async_trait]
+impl Transport for NoFederation {
+    async fn send(
+        &self,
+        destination: &ServerName,
+        _: http::Request<Bytes>,
+        _: Limits,
+    ) -> Result<http::Response<Bytes>, TransportError> {
+        let reason = "federation is switched off".to_owned();
+        Err(TransportError::Discovery { server: destination.to_string(), reason })
+    }
+}
