@@ -1,1 +1,81 @@
-//! /sync.
+//! /sync: what happened to a user's rooms and account since a token.
+//!
+//! [`sync`] reads one [`moment`], lets each of the [`streams`] say what is new, and waits for news when
+//! there is none.
+
+pub mod answer;
+
+mod moment;
+
+mod streams;
+
+
+use std::time::Duration;
+
+pub use answer::Answer;
+use moment::Moment;
+
+use crate::{
+    Engine, Internal,
+    reading::{access::Asking, filter::Filter, show::Form, token::SyncToken},
+};
+
+/// How long a /sync waits at most.
+pub const LONGEST_WAIT: Duration = Duration::from_secs(120);
+
+/// What a client asks of /sync.
+#[derive(Clone, Debug, Default)]
+pub struct Request {
+    /// Where the last /sync ended.
+    pub since: Option<SyncToken>,
+    /// What is wanted.
+    pub filter: Filter,
+    /// Whether the whole state of all rooms is wanted.
+    pub full_state: bool,
+    /// Whether state is wanted as of the end of the timeline instead of its start.
+    pub use_state_after: bool,
+    /// How long to wait for news.
+    pub timeout: Duration,
+}
+
+/// A /sync answer that is being put together.
+struct Sync<'a> {
+    engine: &'a Engine,
+    asking: Asking<'a>,
+    request: &'a Request,
+    form: Form,
+    moment: Moment,
+}
+
+/// Answers with what is new, when something is, and at the latest after the time that the client
+/// waits.
+///
+/// # Errors
+///
+/// When the database fails.
+pub async fn sync(
+    engine: &Engine,
+    asking: Asking<'_>,
+    mut request: Request,
+) -> Result<Answer, Internal> {
+    let until = tokio::time::Instant::now() + request.timeout.min(LONGEST_WAIT);
+    let waits = request.since.is_some() && !request.full_state;
+    loop {
+        let registration = engine.notifier.register(asking.user_id);
+        let moment = Moment::read(engine, asking.user_id, &request).await?;
+        let (head, token) = (moment.head, moment.token.clone());
+        let joined = moment.rooms_of(|row| row.membership == "join");
+        let answer = streams::all(engine, asking, &request, moment).await?;
+        if !waits || !answer.is_empty() || engine.shutdown.is_cancelled() {
+            return Ok(answer);
+        }
+        registration.begin(joined, head);
+        tokio::select! {
+            () = registration.woken() => {}
+            () = tokio::time::sleep_until(until) => return Ok(answer),
+            () = engine.shutdown.cancelled() => return Ok(answer),
+        }
+        // There was nothing up to here.
+        request.since = Some(token);
+    }
+}

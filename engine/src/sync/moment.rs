@@ -1,0 +1,169 @@
+//! One moment: everything a /sync answer is made of that can change, read in one snapshot.
+//!
+//! The rest (events up to a position, states by their roots) never changes and is read afterwards, so
+//! that no connection is held while the answer is put together.
+
+use std::collections::{HashMap, HashSet};
+
+use ruma::{OwnedUserId, UserId};
+use starling_storage::{
+    Conn, account_data, epochs, facts,
+    memberships::{self, MembershipRow},
+    receipts::{self, ReceiptRow},
+    rooms::{self, RoomRow},
+    state, timeline,
+};
+
+use super::Request;
+use crate::{
+    Engine, Internal,
+    reading::{access::ignored_users, token::SyncToken},
+    rooms::unread::{self, Unread},
+};
+
+/// What was true at one position.
+#[derive(Debug, Default)]
+pub(super) struct Moment {
+    /// The position.
+    pub(super) head: i64,
+    /// The position to continue from; `None` for a first /sync.
+    pub(super) since: Option<i64>,
+    /// The token that says: everything up to here.
+    pub(super) token: SyncToken,
+    /// How much of the list of typing users was seen by the client.
+    pub(super) typing_since: u64,
+    /// What the user is in all rooms.
+    pub(super) memberships: Vec<MembershipRow>,
+    /// Rooms in which something may be new: the joined ones of them.
+    pub(super) rooms: HashMap<String, RoomRow>,
+    /// Rooms whose timeline or state is new.
+    pub(super) moved: HashSet<String>,
+    /// The root of each room's state at `since`.
+    pub(super) roots: HashMap<String, i64>,
+    /// New receipts, by room.
+    pub(super) receipts: HashMap<String, Vec<ReceiptRow>>,
+    /// New account data as type and content, by room; `""` is global.
+    pub(super) account_data: HashMap<String, Vec<(String, String)>>,
+    /// Users whose messages are not shown.
+    pub(super) ignored: HashSet<OwnedUserId>,
+    /// Whether the user wants no invites.
+    pub(super) blocks_invites: bool,
+    /// What is unread.
+    pub(super) unread: HashMap<String, Unread>,
+}
+
+impl Moment {
+    /// Reads the present.
+    pub(super) async fn read(
+        engine: &Engine,
+        user_id: &UserId,
+        request: &Request,
+    ) -> Result<Self, Internal> {
+        // What is typed after this is seen the next time.
+        let typing = engine.typing.serial();
+        let mut conn = engine.storage.snapshot().await?;
+        let mut moment = Self { head: facts::head(&mut conn).await?, ..Self::default() };
+        let epochs = epochs::all(&mut conn).await?;
+        moment.token = SyncToken {
+            pos: moment.head,
+            epoch: epochs.last().map_or(0, |epoch| epoch.epoch),
+            typing,
+            instance: engine.typing.instance().to_owned(),
+        };
+        if let Some(token) = &request.since {
+            moment.since = Some(token.clamped(&epochs, moment.head));
+            let is_ours = token.instance == engine.typing.instance();
+            moment.typing_since = if is_ours { token.typing } else { 0 };
+        }
+        moment.memberships = memberships::of_user(&mut conn, user_id.as_str()).await?;
+        moment.read_account(&mut conn, user_id).await?;
+        moment.read_rooms(engine, &mut conn, user_id, request).await?;
+        Ok(moment)
+    }
+
+    async fn read_account(&mut self, conn: &mut Conn, user_id: &UserId) -> Result<(), Internal> {
+        let after = self.since.unwrap_or(0);
+        for (room_id, kind, content) in
+            account_data::between(conn, user_id.as_str(), after, self.head).await?
+        {
+            self.account_data.entry(room_id).or_default().push((kind, content));
+        }
+        self.ignored = ignored_users(conn, user_id).await?;
+        let permission = "m.invite_permission_config";
+        let content = account_data::get(conn, user_id.as_str(), "", permission).await?;
+        self.blocks_invites = content.is_some_and(|content| blocks_invites(&content));
+        Ok(())
+    }
+
+    async fn read_rooms(
+        &mut self,
+        engine: &Engine,
+        conn: &mut Conn,
+        user_id: &UserId,
+        request: &Request,
+    ) -> Result<(), Internal> {
+        let joined = self.rooms_of(|row| {
+            row.membership == "join" && request.filter.room.wants_room(&row.room_id)
+        });
+        let since = self.since.unwrap_or(0);
+        self.moved = timeline::active(conn, &joined, since, self.head).await?.into_iter().collect();
+        self.moved.extend(state::changed(conn, &joined, since, self.head).await?);
+        self.read_receipts(conn, &joined, since).await?;
+
+        let all = self.since.is_none() || request.full_state;
+        let fresh: HashSet<String> = self.rooms_of(|row| row.pos > since).into_iter().collect();
+        let is_candidate = |room_id: &&String| {
+            let typing = || ruma::RoomId::parse(room_id.as_str()).ok();
+            all || fresh.contains(*room_id)
+                || self.moved.contains(*room_id)
+                || self.receipts.contains_key(*room_id)
+                || self.account_data.contains_key(*room_id)
+                || typing().is_some_and(|id| engine.typing.changed(&id, self.typing_since).is_some())
+        };
+        let candidates: Vec<String> = joined.iter().filter(is_candidate).cloned().collect();
+        let rows = rooms::get_many(conn, &candidates).await?;
+        let numbers: Vec<_> =
+            rows.iter().map(|row| (row.room_id.clone(), row.notify_count)).collect();
+        self.unread = unread::count(conn, user_id, &numbers).await?;
+        self.rooms = rows.into_iter().map(|row| (row.room_id.clone(), row)).collect();
+
+        let mut known: Vec<String> = candidates;
+        known.extend(self.rooms_of(|row| row.pos > since && row.membership != "join"));
+        self.roots = match self.since {
+            Some(since) => state::roots_at(conn, &known, since).await?.into_iter().collect(),
+            None => HashMap::new(),
+        };
+        Ok(())
+    }
+
+    /// New receipts; of rooms that may have been joined since, all.
+    async fn read_receipts(
+        &mut self,
+        conn: &mut Conn,
+        joined: &[String],
+        since: i64,
+    ) -> Result<(), Internal> {
+        let fresh = self.rooms_of(|row| row.membership == "join" && row.pos > since);
+        let mut rows = receipts::between(conn, joined, since, self.head).await?;
+        rows.extend(receipts::between(conn, &fresh, 0, since).await?);
+        for row in rows {
+            self.receipts.entry(row.room_id.clone()).or_default().push(row);
+        }
+        Ok(())
+    }
+
+    /// The rooms in which the user is something.
+    pub(super) fn rooms_of(&self, is: impl Fn(&MembershipRow) -> bool) -> Vec<String> {
+        let rows = self.memberships.iter().filter(|row| is(row));
+        rows.map(|row| row.room_id.clone()).collect()
+    }
+}
+
+/// Whether account data of type `m.invite_permission_config` says that invites are not wanted.
+fn blocks_invites(content: &str) -> bool {
+    #[derive(serde::Deserialize)]
+    struct Content {
+        default_action: String,
+    }
+    serde_json::from_str::<Content>(content).is_ok_and(|content| content.default_action == "block")
+}

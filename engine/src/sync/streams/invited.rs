@@ -1,0 +1,87 @@
+//! Rooms at whose door the user is: invites and knocks, with the stripped state that comes with them.
+//!
+//! <https://spec.matrix.org/v1.19/client-server-api/#stripped-state>
+
+use std::collections::BTreeMap;
+
+use ruma::{OwnedEventId, OwnedRoomId, OwnedUserId, events::StateEventType};
+use serde_json::value::RawValue;
+use starling_storage::{memberships::MembershipRow, state::roots_at};
+
+use super::joined::reader;
+use crate::{
+    Internal,
+    events::{client, store},
+    sync::{
+        Sync,
+        answer::{Events, InvitedRoom, KnockedRoom},
+    },
+};
+
+/// New invites.
+pub(super) async fn invites(sync: &Sync<'_>) -> Result<BTreeMap<String, InvitedRoom>, Internal> {
+    let mut rooms = BTreeMap::new();
+    if sync.moment.blocks_invites {
+        return Ok(rooms);
+    }
+    for row in due(sync, "invite") {
+        let sender = OwnedUserId::try_from(&*row.sender);
+        if !sender.is_ok_and(|sender| sync.moment.ignored.contains(&sender)) {
+            let invite_state = stripped(sync, row).await?;
+            rooms.insert(row.room_id.clone(), InvitedRoom { invite_state });
+        }
+    }
+    Ok(rooms)
+}
+
+/// New knocks.
+pub(super) async fn knocks(sync: &Sync<'_>) -> Result<BTreeMap<String, KnockedRoom>, Internal> {
+    let mut rooms = BTreeMap::new();
+    for row in due(sync, "knock") {
+        let knock_state = stripped(sync, row).await?;
+        rooms.insert(row.room_id.clone(), KnockedRoom { knock_state });
+    }
+    Ok(rooms)
+}
+
+fn due<'s>(sync: &'s Sync<'_>, membership: &'static str) -> impl Iterator<Item = &'s MembershipRow> {
+    let since = sync.moment.since.filter(|_| !sync.request.full_state).unwrap_or(i64::MIN);
+    let filter = &sync.request.filter.room;
+    sync.moment.memberships.iter().filter(move |row| {
+        row.membership == membership && row.pos > since && filter.wants_room(&row.room_id)
+    })
+}
+
+/// What came with the invite or knock; of a room that this server is in, what it would send.
+async fn stripped(sync: &Sync<'_>, row: &MembershipRow) -> Result<Events, Internal> {
+    let received = row.stripped_state.as_deref();
+    if let Some(events) = received.and_then(|json| serde_json::from_str(json).ok()) {
+        return Ok(Events { events });
+    }
+    let room_id = OwnedRoomId::try_from(&*row.room_id)?;
+    let Some(reader) = reader(sync, &room_id, row).await? else { return Ok(Events::default()) };
+    let mut conn = sync.engine.storage.read().await?;
+    let roots = roots_at(&mut conn, &[row.room_id.clone()], row.pos).await?;
+    drop(conn);
+    let Some((_, root)) = roots.first() else { return Ok(Events::default()) };
+    let single = [
+        StateEventType::RoomCreate,
+        StateEventType::RoomName,
+        StateEventType::RoomAvatar,
+        StateEventType::RoomTopic,
+        StateEventType::RoomJoinRules,
+        StateEventType::RoomCanonicalAlias,
+        StateEventType::RoomEncryption,
+    ];
+    let mut keys: Vec<_> = single.into_iter().map(|kind| (kind, String::new())).collect();
+    for user_id in [&row.sender, &row.user_id] {
+        keys.push((StateEventType::RoomMember, user_id.clone()));
+    }
+    keys.dedup();
+    let ids: Vec<OwnedEventId> =
+        reader.snapshots.get_many(*root, &keys).await?.into_iter().flatten().collect();
+    let found = store::get_many(sync.engine, &room_id, &ids).await?;
+    let strip = |id: &OwnedEventId| found.get(id).map(|event| client::to_stripped(&event.pdu));
+    let events: Vec<Box<RawValue>> = ids.iter().filter_map(strip).collect::<Result<_, _>>()?;
+    Ok(Events { events })
+}

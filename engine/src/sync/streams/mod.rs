@@ -1,0 +1,38 @@
+//! What /sync is made of, one file for each kind of news.
+
+mod account_data;
+
+mod ephemeral;
+
+mod timeline;
+
+mod state;
+
+mod summary;
+
+mod joined;
+
+mod left;
+
+mod invited;
+
+use super::{Answer, Request, Sync, moment::Moment};
+use crate::{Engine, Internal, reading::access::Asking, reading::show::Form};
+
+/// Lets each stream say what is new.
+pub(super) async fn all(
+    engine: &Engine,
+    asking: Asking<'_>,
+    request: &Request,
+    moment: Moment,
+) -> Result<Answer, Internal> {
+    let form = Form::of(&request.filter);
+    let sync = Sync { engine, asking, request, form, moment };
+    let mut answer = Answer { next_batch: sync.moment.token.to_string(), ..Answer::default() };
+    answer.account_data = account_data::global(&sync)?;
+    answer.rooms.join = joined::rooms(&sync).await?;
+    answer.rooms.leave = left::rooms(&sync).await?;
+    answer.rooms.invite = invited::invites(&sync).await?;
+    answer.rooms.knock = invited::knocks(&sync).await?;
+    Ok(answer)
+}
