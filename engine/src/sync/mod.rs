@@ -9,7 +9,6 @@ mod moment;
 
 mod streams;
 
-
 use std::time::Duration;
 
 pub use answer::Answer;

@@ -118,7 +118,8 @@ impl Moment {
                 || self.moved.contains(*room_id)
                 || self.receipts.contains_key(*room_id)
                 || self.account_data.contains_key(*room_id)
-                || typing().is_some_and(|id| engine.typing.changed(&id, self.typing_since).is_some())
+                || typing()
+                    .is_some_and(|id| engine.typing.changed(&id, self.typing_since).is_some())
         };
         let candidates: Vec<String> = joined.iter().filter(is_candidate).cloned().collect();
         let rows = rooms::get_many(conn, &candidates).await?;

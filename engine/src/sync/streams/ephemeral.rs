@@ -12,11 +12,7 @@ use crate::{
 };
 
 /// New typing and receipts of a joined room; of one that is new to the client (`fresh`), all.
-pub(super) fn of_room(
-    sync: &Sync<'_>,
-    room_id: &RoomId,
-    fresh: bool,
-) -> Result<Events, Internal> {
+pub(super) fn of_room(sync: &Sync<'_>, room_id: &RoomId, fresh: bool) -> Result<Events, Internal> {
     let filter = &sync.request.filter.room.ephemeral;
     let mut events = Vec::new();
     if filter.wants_room(room_id.as_str()) && filter.wants_type("m.typing") {

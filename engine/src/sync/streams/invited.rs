@@ -44,7 +44,10 @@ pub(super) async fn knocks(sync: &Sync<'_>) -> Result<BTreeMap<String, KnockedRo
     Ok(rooms)
 }
 
-fn due<'s>(sync: &'s Sync<'_>, membership: &'static str) -> impl Iterator<Item = &'s MembershipRow> {
+fn due<'s>(
+    sync: &'s Sync<'_>,
+    membership: &'static str,
+) -> impl Iterator<Item = &'s MembershipRow> {
     let since = sync.moment.since.filter(|_| !sync.request.full_state).unwrap_or(i64::MIN);
     let filter = &sync.request.filter.room;
     sync.moment.memberships.iter().filter(move |row| {

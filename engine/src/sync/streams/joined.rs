@@ -139,4 +139,3 @@ fn count(sync: &Sync<'_>, unread: Unread, joined: &mut JoinedRoom) {
         joined.unread_notifications = counts(unread.total());
     }
 }
-

@@ -6,11 +6,7 @@ use ruma::{OwnedUserId, events::StateEventType};
 use starling_storage::{memberships, rooms::RoomRow};
 
 use super::state::Span;
-use crate::{
-    Internal,
-    reading::reader::Reader,
-    sync::answer::Summary,
-};
+use crate::{Internal, reading::reader::Reader, sync::answer::Summary};
 
 /// How many members a room without a name is named by.
 const HEROES: i64 = 5;
@@ -67,4 +63,3 @@ pub(super) fn summary(room: &RoomRow, heroes: Option<&BTreeSet<OwnedUserId>>) ->
         invited: Some(room.invited_members),
     }
 }
-
