@@ -16,6 +16,8 @@ pub mod rng;
 
 pub mod internal;
 
+pub mod ask;
+
 pub mod events;
 
 pub mod outbound;

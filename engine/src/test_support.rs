@@ -11,17 +11,30 @@ use std::{
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use ruma::{OwnedServerName, OwnedUserId, ServerName, UserId};
+use ruma::{
+    OwnedEventId, OwnedServerName, OwnedUserId, RoomId, ServerName, UserId,
+    events::TimelineEventType,
+};
+use serde_json::{
+    Map, Value, json,
+    value::{RawValue, to_raw_value},
+};
 use starling_storage::Storage;
 
 use crate::{
     Config, Engine, Parts,
     clock::Clock,
     config::{PasswordHashing, Registration, RegistrationMode},
+    events::store,
     keys::SigningKeys,
     remote::{Limits, Transport, TransportError},
-    rooms::versions,
-    state::store::Secret,
+    rooms::{
+        create::{CreateRoom, Preset},
+        room,
+        send::Message,
+        versions,
+    },
+    state::store::{Secret, Snapshots},
 };
 
 /// A clock that moves by one millisecond at each look.
@@ -105,4 +118,68 @@ pub(crate) async fn on_each_database<F: Future<Output = ()>>(test: impl Fn(Engin
 /// A user of the server of an engine.
 pub(crate) fn user(engine: &Engine, localpart: &str) -> OwnedUserId {
     UserId::parse(format!("@{localpart}:{}", engine.config.server_name)).unwrap()
+}
+
+/// A room to be created, of which nothing special is wanted.
+pub(crate) fn wanted_room(creator: &UserId, preset: Preset) -> CreateRoom {
+    CreateRoom {
+        creator: creator.to_owned(),
+        version: None,
+        preset,
+        published: false,
+        alias: None,
+        name: None,
+        topic: None,
+        invite: vec![],
+        is_direct: false,
+        creation_content: Map::new(),
+        initial_state: vec![],
+        power_level_content_override: Map::new(),
+    }
+}
+
+/// JSON as it is handed to the engine.
+pub(crate) fn raw(value: Value) -> Box<RawValue> {
+    to_raw_value(&value).unwrap()
+}
+
+/// A text message of a user.
+pub(crate) fn text(room_id: &RoomId, sender: &UserId, body: &str) -> Message {
+    Message {
+        room_id: room_id.to_owned(),
+        sender: sender.to_owned(),
+        kind: TimelineEventType::RoomMessage,
+        content: raw(json!({ "msgtype": "m.text", "body": body })),
+        ts: None,
+        transaction: None,
+    }
+}
+
+/// The current state of a room, as `(type, state key, content)`, sorted.
+pub(crate) async fn current_state(
+    engine: &Engine,
+    room_id: &RoomId,
+) -> Vec<(String, String, Value)> {
+    let mut conn = engine.storage.read().await.unwrap();
+    let all = starling_storage::state::all_current(&mut conn, room_id.as_str()).await.unwrap();
+    let room = room::load(engine, room_id).await.unwrap().unwrap();
+    let snapshot = Snapshots::of(engine, room_id).entries(room.row.current_state).await.unwrap();
+    assert_eq!(all.len(), snapshot.len(), "the table and the snapshot agree");
+    let mut state = Vec::new();
+    for (kind, state_key, event_id) in all {
+        let event_id = OwnedEventId::try_from(event_id).unwrap();
+        let event = store::get(engine, room_id, &event_id).await.unwrap().unwrap();
+        let content = serde_json::from_str(event.pdu.content.get()).unwrap();
+        state.push((kind, state_key, content));
+    }
+    state.sort_by_key(|(kind, state_key, _)| (kind.clone(), state_key.clone()));
+    state
+}
+
+/// The types of the events in a room's timeline, oldest first.
+pub(crate) async fn timeline(engine: &Engine, room_id: &RoomId) -> Vec<String> {
+    let mut conn = engine.storage.read().await.unwrap();
+    let newest =
+        starling_storage::timeline::newest(&mut conn, room_id.as_str(), i64::MIN, i64::MAX, 1000);
+    newest.await.unwrap().into_iter().rev().map(|(event, _)| event.kind).collect()
 }

@@ -26,6 +26,20 @@ pub mod state_at;
 
 pub mod append;
 
+pub mod build;
+
+pub mod aliases;
+
+pub mod canonical_alias;
+
+pub mod send;
+
+pub mod naming;
+
+pub mod create;
+
+pub mod membership;
+
 pub mod serve;
 
 pub mod typing;

@@ -14,7 +14,7 @@ use super::{
 use crate::{
     events::{Pdu, StoredEvent},
     internal::Internal,
-    state::StateKey,
+    state::{EMPTY_ROOT, StateKey},
 };
 
 /// The state before an event that follows these: that after each of them, merged where they differ.
@@ -66,7 +66,10 @@ pub async fn after(batch: &mut Batch, event: &StoredEvent) -> Result<Option<i64>
 pub async fn merge(batch: &mut Batch, mut roots: Vec<i64>) -> Result<i64, Internal> {
     roots.sort_unstable();
     roots.dedup();
-    let Some(first) = roots.first().copied() else { return Ok(0) };
+    let Some(first) = roots.first().copied() else { return Ok(EMPTY_ROOT) };
+    if roots.len() == 1 {
+        return Ok(first);
+    }
     let trie = batch.snapshots.trie();
     let sets = resolve::disagreements(trie, &batch.snapshots, &roots).await?;
     let source = Source { batch, root: first, sets: &sets };

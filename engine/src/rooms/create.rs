@@ -1,0 +1,289 @@
+//! Creating rooms: all events of the new room are one change.
+//!
+//! <https://spec.matrix.org/v1.19/client-server-api/#post_matrixclientv3createroom>
+
+pub mod initial;
+
+pub mod power_levels;
+
+use std::sync::Arc;
+
+use ruma::{
+    OwnedRoomAliasId, OwnedRoomId, OwnedUserId, RoomAliasId, RoomId, RoomVersionId, UserId,
+    events::{StateEventType, TimelineEventType},
+    room_version_rules::RoomVersionRules,
+};
+use serde_json::{
+    Map, Value, json,
+    value::{RawValue, to_raw_value},
+};
+use starling_storage::rooms as rows;
+
+use super::{
+    aliases,
+    append::{self, Disposition, NewEvent},
+    authorize::Denied,
+    batch::{Batch, BatchError},
+    build::{self, BuildError, Draft},
+    membership::content::Member,
+    naming::{self, AliasError},
+    room::{self, Room},
+    versions,
+};
+use crate::{Engine, events::Pdu, internal::Internal, rng};
+
+/// How many users a room can be created with.
+const MAX_INVITES: usize = 100;
+
+/// How many state events a room can be created with.
+const MAX_INITIAL_STATE: usize = 200;
+
+/// What kind of room is wanted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Preset {
+    /// By invite.
+    PrivateChat,
+    /// By invite, and who is invited has the power of the creator.
+    TrustedPrivateChat,
+    /// Open to all.
+    PublicChat,
+}
+
+/// A state event to begin with.
+#[derive(Clone, Debug)]
+pub struct InitialState {
+    /// The event type.
+    pub kind: StateEventType,
+    /// The state key.
+    pub state_key: String,
+    /// The content, a JSON object.
+    pub content: Box<RawValue>,
+}
+
+/// A room that is wanted.
+#[derive(Clone, Debug)]
+pub struct CreateRoom {
+    /// Who creates it.
+    pub creator: OwnedUserId,
+    /// Its version, if not the default one.
+    pub version: Option<RoomVersionId>,
+    /// What kind of room.
+    pub preset: Preset,
+    /// Whether the directory lists it.
+    pub published: bool,
+    /// The local part of its alias.
+    pub alias: Option<String>,
+    /// Its name.
+    pub name: Option<String>,
+    /// Its topic.
+    pub topic: Option<String>,
+    /// Who is invited.
+    pub invite: Vec<OwnedUserId>,
+    /// Whether the invites are to a conversation of two.
+    pub is_direct: bool,
+    /// More content for the create event.
+    pub creation_content: Map<String, Value>,
+    /// State to begin with.
+    pub initial_state: Vec<InitialState>,
+    /// What is to be different about the power levels.
+    pub power_level_content_override: Map<String, Value>,
+}
+
+/// Why a room was not created.
+#[derive(Debug, thiserror::Error)]
+pub enum CreateError {
+    /// The room version is not supported.
+    #[error("the room version is not supported")]
+    UnsupportedVersion,
+    /// The alias cannot be made here.
+    #[error("{0}")]
+    BadAlias(String),
+    /// The alias names another room.
+    #[error("the alias is taken")]
+    AliasTaken,
+    /// Too much is wanted at once.
+    #[error("{0}")]
+    TooMuch(String),
+    /// An event cannot be as it is wanted.
+    #[error("{0}")]
+    BadContent(String),
+    /// The room would not be allowed to become what is wanted.
+    #[error("{0}")]
+    InvalidState(String),
+    /// This server failed.
+    #[error(transparent)]
+    Internal(#[from] Internal),
+}
+
+impl From<BuildError> for CreateError {
+    fn from(error: BuildError) -> Self {
+        match error {
+            BuildError::BadContent(reason) => Self::BadContent(reason),
+            BuildError::TooLarge => Self::TooMuch("an event is too large".to_owned()),
+            BuildError::Denied(Denied::Event(reason)) => Self::BadContent(reason),
+            BuildError::Denied(denied) => Self::InvalidState(denied.to_string()),
+            BuildError::Internal(error) => Self::Internal(error),
+        }
+    }
+}
+
+/// A room that was created.
+#[derive(Clone, Debug)]
+pub struct Created {
+    /// The room.
+    pub room_id: OwnedRoomId,
+    /// Users of other servers who are still to be invited.
+    pub to_invite: Vec<OwnedUserId>,
+}
+
+/// Creates a room, with the invites of our users. Those of other servers' users are left to the
+/// caller, as each has to ask its server.
+///
+/// # Errors
+///
+/// See [`CreateError`].
+pub async fn create(engine: &Engine, wanted: &CreateRoom) -> Result<Created, CreateError> {
+    let version =
+        wanted.version.clone().unwrap_or_else(|| engine.config.default_room_version.clone());
+    let rules = versions::rules(&version).ok_or(CreateError::UnsupportedVersion)?;
+    check_amounts(wanted)?;
+    let alias = alias(engine, wanted).await?;
+    let (room_id, create) = create_event(engine, wanted, &version, &rules)?;
+    let room = Room::new(room_id.clone(), version, rules);
+    let mut batch = Batch::first(engine, &room);
+    let new = NewEvent {
+        pdu: create,
+        state_before: Some(0),
+        disposition: Disposition::Accepted,
+        local: true,
+    };
+    append::append(&mut batch, new).await?;
+
+    for draft in initial::drafts(engine, wanted, alias.as_deref(), batch.room.rules()).await? {
+        build::author(&mut batch, &draft).await?;
+    }
+    let to_invite = invite_ours(&mut batch, wanted).await?;
+    if wanted.published {
+        let room_id = room_id.to_string();
+        batch.change.write(rows::Write::Published { room_id, published: true });
+    }
+    if let Some(alias) = &alias {
+        let claim = aliases::claim(engine, &wanted.creator, alias, &room_id);
+        batch.change.claim(claim);
+    }
+    let place = room::place(engine, &room_id).await;
+    match batch.commit(&mut place.put(room)).await {
+        Ok(_) => Ok(Created { room_id, to_invite }),
+        // A room's ID is drawn at random, or the hash of an event that nobody else made.
+        Err(BatchError::NameTaken) => Err(CreateError::AliasTaken),
+        Err(BatchError::Internal(error)) => Err(error.into()),
+        Err(error) => Err(Internal::Damaged(error.to_string()).into()),
+    }
+}
+
+fn check_amounts(wanted: &CreateRoom) -> Result<(), CreateError> {
+    if wanted.invite.len() > MAX_INVITES {
+        return Err(CreateError::TooMuch(format!("more than {MAX_INVITES} invites")));
+    }
+    if wanted.initial_state.len() > MAX_INITIAL_STATE {
+        return Err(CreateError::TooMuch(format!("more than {MAX_INITIAL_STATE} state events")));
+    }
+    Ok(())
+}
+
+async fn alias(
+    engine: &Engine,
+    wanted: &CreateRoom,
+) -> Result<Option<OwnedRoomAliasId>, CreateError> {
+    let Some(localpart) = &wanted.alias else { return Ok(None) };
+    let alias = RoomAliasId::parse(format!("#{localpart}:{}", engine.config.server_name))
+        .map_err(|error| CreateError::BadAlias(error.to_string()))?;
+    match naming::check_new(engine, &alias) {
+        Ok(()) => {}
+        Err(AliasError::Internal(error)) => return Err(error.into()),
+        Err(error) => return Err(CreateError::BadAlias(error.to_string())),
+    }
+    match aliases::resolve_local(engine, &alias).await? {
+        Some(_) => Err(CreateError::AliasTaken),
+        None => Ok(Some(alias)),
+    }
+}
+
+/// The create event, which since version 12 gives the room its ID.
+fn create_event(
+    engine: &Engine,
+    wanted: &CreateRoom,
+    version: &RoomVersionId,
+    rules: &RoomVersionRules,
+) -> Result<(OwnedRoomId, Arc<Pdu>), CreateError> {
+    let mut content = wanted.creation_content.clone();
+    content.insert("room_version".to_owned(), version.as_str().into());
+    content.remove("creator");
+    if !rules.authorization.use_room_create_sender {
+        content.insert("creator".to_owned(), wanted.creator.as_str().into());
+    }
+    if rules.authorization.additional_room_creators {
+        add_creators(wanted, &mut content)?;
+    }
+    let content = to_raw_value(&content).map_err(Internal::from)?;
+    let draft = Draft::state(wanted.creator.clone(), TimelineEventType::RoomCreate, "", content);
+    let room_id = rules
+        .event_format
+        .require_room_create_room_id
+        .then(|| RoomId::parse(format!("!{}:{}", rng::token::<18>(), engine.config.server_name)));
+    let room_id = room_id.transpose().map_err(Internal::from)?;
+    let pdu = build::create_event(engine, room_id.as_deref(), &draft, rules)?;
+    Ok((pdu.room_id.clone(), pdu))
+}
+
+/// Who is invited to a trusted private chat shares the power of the creator, which since version 12
+/// only creators have.
+fn add_creators(wanted: &CreateRoom, content: &mut Map<String, Value>) -> Result<(), CreateError> {
+    if wanted.preset != Preset::TrustedPrivateChat || wanted.invite.is_empty() {
+        return Ok(());
+    }
+    let creators = content.entry("additional_creators").or_insert_with(|| json!([]));
+    let Value::Array(creators) = creators else {
+        return Err(CreateError::BadContent("`additional_creators` is not a list".to_owned()));
+    };
+    for user_id in &wanted.invite {
+        let user_id = Value::from(user_id.as_str());
+        if !creators.contains(&user_id) {
+            creators.push(user_id);
+        }
+    }
+    Ok(())
+}
+
+/// Invites the users of this server, and gives back the others.
+async fn invite_ours(
+    batch: &mut Batch,
+    wanted: &CreateRoom,
+) -> Result<Vec<OwnedUserId>, CreateError> {
+    let mut others = Vec::new();
+    for user_id in &wanted.invite {
+        let is_ours = user_id.server_name() == batch.engine.config.server_name;
+        if *user_id == wanted.creator {
+            continue;
+        }
+        match is_ours {
+            true => drop(build::author(batch, &invite(batch, wanted, user_id).await?).await?),
+            false => others.push(user_id.clone()),
+        }
+    }
+    Ok(others)
+}
+
+async fn invite(
+    batch: &Batch,
+    wanted: &CreateRoom,
+    user_id: &UserId,
+) -> Result<Draft, CreateError> {
+    let member = Member { is_direct: wanted.is_direct, ..Member::default() };
+    let content = member.content(&batch.engine, user_id, "invite").await?;
+    let kind = TimelineEventType::RoomMember;
+    Ok(Draft::state(wanted.creator.clone(), kind, user_id.as_str(), content))
+}
+
+#[cfg(test)]
+mod tests;

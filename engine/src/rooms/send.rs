@@ -1,0 +1,312 @@
+//! Saying something in a room: messages, state, redactions.
+
+use ruma::{
+    EventId, OwnedDeviceId, OwnedEventId, OwnedRoomId, OwnedUserId, RoomId, UserId,
+    events::{StateEventType, TimelineEventType},
+};
+use serde_json::value::{RawValue, to_raw_value};
+use starling_storage::events::{self as rows, ClientTransaction};
+
+use super::{
+    authorize::Denied,
+    batch::{Batch, BatchError, MAX_ATTEMPTS},
+    build::{self, BuildError, Draft},
+    canonical_alias::{self, AliasProblem},
+    power::{self, Action, Powers},
+    room::{self, RoomGuard},
+};
+use crate::{
+    Engine,
+    events::{Canonical, Pdu, store},
+    internal::Internal,
+};
+
+/// Why something was not said.
+#[derive(Debug, thiserror::Error)]
+pub enum SendError {
+    /// There is no such room, or not for this user.
+    #[error("you are not in this room")]
+    NotInRoom,
+    /// The rules of the room do not allow it.
+    #[error("{0}")]
+    Forbidden(String),
+    /// The content is not what the event type or the room version takes.
+    #[error("{0}")]
+    BadContent(String),
+    /// The event is too large.
+    #[error("the event is too large")]
+    TooLarge,
+    /// The event to be redacted is not in this room.
+    #[error("no such event")]
+    NoSuchEvent,
+    /// An alias is not an alias of this room.
+    #[error("{0} does not name this room")]
+    BadAlias(String),
+    /// A name that was to be taken is taken.
+    #[error("the name is taken")]
+    NameTaken,
+    /// This server failed.
+    #[error(transparent)]
+    Internal(#[from] Internal),
+}
+
+impl From<BuildError> for SendError {
+    fn from(error: BuildError) -> Self {
+        match error {
+            BuildError::BadContent(reason) => Self::BadContent(reason),
+            BuildError::TooLarge => Self::TooLarge,
+            BuildError::Denied(Denied::Missing(id)) => {
+                Self::Internal(Internal::Damaged(format!("auth event {id} is missing")))
+            }
+            BuildError::Denied(Denied::Event(reason) | Denied::State(reason)) => {
+                Self::Forbidden(reason)
+            }
+            BuildError::Internal(error) => Self::Internal(error),
+        }
+    }
+}
+
+impl From<AliasProblem> for SendError {
+    fn from(problem: AliasProblem) -> Self {
+        match problem {
+            AliasProblem::Malformed(reason) => Self::BadContent(reason),
+            AliasProblem::NotThisRoom(alias) => Self::BadAlias(alias),
+            AliasProblem::Internal(error) => Self::Internal(error),
+        }
+    }
+}
+
+/// A request that has the same effect however often a device makes it.
+#[derive(Clone, Debug)]
+pub struct Transaction {
+    /// The device that asks.
+    pub device_id: OwnedDeviceId,
+    /// The path of the endpoint, without the transaction's ID.
+    pub path: String,
+    /// The client's ID for the request.
+    pub txn_id: String,
+}
+
+/// Something to be said.
+#[derive(Clone, Debug)]
+pub struct Message {
+    /// In which room.
+    pub room_id: OwnedRoomId,
+    /// By whom.
+    pub sender: OwnedUserId,
+    /// The event type.
+    pub kind: TimelineEventType,
+    /// The content, a JSON object.
+    pub content: Box<RawValue>,
+    /// The time of the event instead of the present, for application services.
+    pub ts: Option<i64>,
+    /// Under which transaction.
+    pub transaction: Option<Transaction>,
+}
+
+/// Sends a message event. A redaction (`m.room.redaction` with `redacts` in its content) may be sent
+/// this way in every room version.
+///
+/// # Errors
+///
+/// See [`SendError`].
+pub async fn message(engine: &Engine, message: Message) -> Result<OwnedEventId, SendError> {
+    let Message { room_id, sender, kind, content, ts, transaction } = message;
+    if kind == TimelineEventType::RoomRedaction {
+        let redacts = build::content_field(&content, "redacts");
+        let target = redacts.and_then(|id| OwnedEventId::try_from(id).ok());
+        let target = target.ok_or_else(|| SendError::BadContent("`redacts` is missing".into()))?;
+        return redact(engine, Redaction { room_id, sender, target, content, ts, transaction })
+            .await;
+    }
+    let draft = Draft { sender, kind, state_key: None, content, redacts: None, ts };
+    one(engine, &room_id, &draft, transaction.as_ref()).await
+}
+
+/// A state event to be set.
+#[derive(Clone, Debug)]
+pub struct SetState {
+    /// In which room.
+    pub room_id: OwnedRoomId,
+    /// By whom.
+    pub sender: OwnedUserId,
+    /// The event type.
+    pub kind: StateEventType,
+    /// The state key.
+    pub state_key: String,
+    /// The content, a JSON object.
+    pub content: Box<RawValue>,
+    /// The time of the event instead of the present, for application services.
+    pub ts: Option<i64>,
+}
+
+/// Sets state. What is so already stays, and is answered with the event that made it so.
+///
+/// Invites of users of other servers are not for this function: see [`super::membership`].
+///
+/// # Errors
+///
+/// See [`SendError`].
+pub async fn state(engine: &Engine, state: SetState) -> Result<OwnedEventId, SendError> {
+    let SetState { room_id, sender, kind, state_key, content, ts } = state;
+    if kind == StateEventType::RoomCreate {
+        return Err(SendError::Forbidden("a room is created once".to_owned()));
+    }
+    if kind == StateEventType::RoomCanonicalAlias && state_key.is_empty() {
+        canonical_alias::check(engine, &room_id, &content).await?;
+    }
+    let kind = TimelineEventType::from(kind);
+    let draft = Draft { sender, kind, state_key: Some(state_key), content, redacts: None, ts };
+    one(engine, &room_id, &draft, None).await
+}
+
+/// An event to be redacted.
+#[derive(Clone, Debug)]
+pub struct Redaction {
+    /// In which room.
+    pub room_id: OwnedRoomId,
+    /// By whom.
+    pub sender: OwnedUserId,
+    /// The event.
+    pub target: OwnedEventId,
+    /// The content of the redaction, a JSON object; `redacts` in it is ignored.
+    pub content: Box<RawValue>,
+    /// The time of the event instead of the present, for application services.
+    pub ts: Option<i64>,
+    /// Under which transaction.
+    pub transaction: Option<Transaction>,
+}
+
+/// Redacts an event: one's own, or with the power for it anybody's.
+///
+/// # Errors
+///
+/// See [`SendError`].
+pub async fn redact(engine: &Engine, redaction: Redaction) -> Result<OwnedEventId, SendError> {
+    let Redaction { room_id, sender, target, content, ts, transaction } = redaction;
+    if let Some(done) = done_before(engine, &sender, transaction.as_ref()).await? {
+        return Ok(done);
+    }
+    check_redaction(engine, &room_id, &sender, &target).await?;
+    let content = without(&content, "redacts")?;
+    let kind = TimelineEventType::RoomRedaction;
+    let draft = Draft { sender, kind, state_key: None, content, redacts: Some(target), ts };
+    one(engine, &room_id, &draft, transaction.as_ref()).await
+}
+
+/// What the rules of newer room versions leave to the server of who redacts.
+async fn check_redaction(
+    engine: &Engine,
+    room_id: &RoomId,
+    sender: &UserId,
+    target: &EventId,
+) -> Result<(), SendError> {
+    let room = room::load(engine, room_id).await?.ok_or(SendError::NotInRoom)?;
+    let target = store::get(engine, room_id, target).await?.ok_or(SendError::NoSuchEvent)?;
+    if target.pdu.sender == sender {
+        return Ok(());
+    }
+    if target.pdu.kind == TimelineEventType::RoomCreate {
+        return Err(SendError::Forbidden("a room cannot be uncreated".to_owned()));
+    }
+    let batch = Batch::new(engine, &room);
+    let state = batch.state(room.row.current_state, &power::state_keys()).await?;
+    match Powers::new(&state, &room.rules().authorization).allow(sender, Action::Redact) {
+        true => Ok(()),
+        false => Err(SendError::Forbidden("you may redact your own events only".to_owned())),
+    }
+}
+
+fn without(content: &RawValue, field: &str) -> Result<Box<RawValue>, SendError> {
+    let bad = |error: serde_json::Error| SendError::BadContent(error.to_string());
+    let mut content: std::collections::BTreeMap<String, &RawValue> =
+        serde_json::from_str(content.get()).map_err(bad)?;
+    content.remove(field);
+    to_raw_value(&content).map_err(bad)
+}
+
+/// What came of a transaction when it was made before.
+async fn done_before(
+    engine: &Engine,
+    user_id: &UserId,
+    transaction: Option<&Transaction>,
+) -> Result<Option<OwnedEventId>, Internal> {
+    let Some(Transaction { device_id, path, txn_id }) = transaction else { return Ok(None) };
+    let mut conn = engine.storage.read().await?;
+    let done =
+        rows::transaction(&mut conn, user_id.as_str(), device_id.as_str(), path, txn_id).await?;
+    Ok(done.map(|done| done.event_id.try_into()).transpose()?)
+}
+
+/// Makes one event and commits it.
+pub(super) async fn one(
+    engine: &Engine,
+    room_id: &RoomId,
+    draft: &Draft,
+    transaction: Option<&Transaction>,
+) -> Result<OwnedEventId, SendError> {
+    let mut guard = room::lock(engine, room_id).await?.ok_or(SendError::NotInRoom)?;
+    if let Some(done) = done_before(engine, &draft.sender, transaction).await? {
+        return Ok(done);
+    }
+    for _ in 0..MAX_ATTEMPTS {
+        match attempt(engine, &mut guard, draft, transaction).await? {
+            Some(event_id) => return Ok(event_id),
+            None => continue,
+        }
+    }
+    Err(SendError::Internal(Internal::Damaged(format!("{room_id} changes too fast"))))
+}
+
+/// `None` when another process was faster.
+async fn attempt(
+    engine: &Engine,
+    guard: &mut RoomGuard,
+    draft: &Draft,
+    transaction: Option<&Transaction>,
+) -> Result<Option<OwnedEventId>, SendError> {
+    let mut batch = Batch::new(engine, guard);
+    let before = current(&batch, draft).await?;
+    let pdu = build::author(&mut batch, draft).await?;
+    if let Some(same) = before.filter(|before| says_the_same(before, &pdu, guard)) {
+        return Ok(Some(same.event_id.clone()));
+    }
+    if let Some(transaction) = transaction {
+        batch.claim_transaction(claim(engine, &pdu, transaction));
+    }
+    match batch.commit(guard).await {
+        Ok(_) => Ok(Some(pdu.event_id.clone())),
+        Err(BatchError::TransactionTaken(event_id)) => Ok(Some(event_id)),
+        Err(BatchError::Conflict) => Ok(None),
+        Err(BatchError::NameTaken) => Err(SendError::NameTaken),
+        Err(BatchError::Internal(error)) => Err(error.into()),
+    }
+}
+
+/// The state event that a draft would replace.
+async fn current(batch: &Batch, draft: &Draft) -> Result<Option<std::sync::Arc<Pdu>>, Internal> {
+    let Some(state_key) = draft.state_key.clone() else { return Ok(None) };
+    let key = (StateEventType::from(draft.kind.to_string()), state_key);
+    let mut state = batch.state(batch.room.row.current_state, std::slice::from_ref(&key)).await?;
+    Ok(state.remove(&key))
+}
+
+fn says_the_same(before: &Pdu, new: &Pdu, room: &room::Room) -> bool {
+    let content = |pdu: &Pdu| Canonical::parse(pdu.content.get(), room.rules()).ok();
+    before.sender == new.sender && content(before) == content(new)
+}
+
+fn claim(engine: &Engine, pdu: &Pdu, transaction: &Transaction) -> ClientTransaction {
+    ClientTransaction {
+        user_id: pdu.sender.to_string(),
+        device_id: transaction.device_id.to_string(),
+        path: transaction.path.clone(),
+        txn_id: transaction.txn_id.clone(),
+        room_id: pdu.room_id.to_string(),
+        event_id: pdu.event_id.to_string(),
+        created_ts: engine.clock.now_ms(),
+    }
+}
+
+#[cfg(test)]
+mod tests;
