@@ -16,8 +16,6 @@ pub mod rng;
 
 pub mod internal;
 
-pub mod ask;
-
 pub mod events;
 
 pub mod outbound;
