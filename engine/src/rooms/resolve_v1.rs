@@ -82,7 +82,7 @@ fn split(sets: &[StateMap], events: &Events) -> (BTreeMap<StateKey, Arc<Pdu>>, C
 }
 
 /// "Add the first event in the list to R. For each subsequent event in the list, check that the
-/// event would be allowed […] in state R. If [so], update R with the event and continue […]. If it
+/// event would be allowed […] in state R. If \[so\], update R with the event and continue […]. If it
 /// would not be allowed, stop."
 fn last_allowed(
     candidates: &[Arc<Pdu>],
