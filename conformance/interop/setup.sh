@@ -2,7 +2,8 @@
 # Installs the real peers of the tests: Synapse and matrix-nio in a Python environment, matrix-js-sdk
 # with a Node.js that it supports. Run it as often as you like: what is there already is kept.
 #
-#   conformance/interop/setup.sh
+#   conformance/interop/setup.sh             install
+#   conformance/interop/setup.sh --missing   name the system packages that are missing
 #
 # Afterwards conformance/.venv/bin/python and conformance/interop/js/node_modules/node-*/bin/node
 # exist; the harness finds them there.
@@ -95,6 +96,10 @@ install_node_peers() {
     cp package-lock.json node_modules/.installed
 }
 
+if [ "${1:-}" = --missing ]; then
+    missing_system_packages
+    exit
+fi
 install_system_packages
 install_python_peers
 (install_node_peers)
