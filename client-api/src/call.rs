@@ -110,6 +110,17 @@ impl Call {
         self.path_args.get(index).map_or("", String::as_str)
     }
 
+    /// The query as a type of our own.
+    pub(crate) fn query_as<T: DeserializeOwned>(&self) -> Result<T, Error> {
+        serde_html_form::from_str(self.query()).map_err(|error| Error::parameter(error.to_string()))
+    }
+
+    /// The path's parameter number `index` (from 0) as an identifier.
+    pub(crate) fn path_id<T: for<'a> TryFrom<&'a str>>(&self, index: usize) -> Result<T, Error> {
+        T::try_from(self.path_arg(index))
+            .map_err(|_| Error::invalid_param("The path has a malformed identifier"))
+    }
+
     /// The query string as it was sent.
     pub(crate) fn query(&self) -> &str {
         self.parts.uri.query().unwrap_or_default()

@@ -12,6 +12,7 @@ use starling_engine::Internal;
 
 mod accounts;
 mod parse;
+mod reading;
 
 /// A refusal: HTTP status, errcode, a sentence for people, and what some errcodes carry besides.
 #[derive(Debug)]

@@ -26,7 +26,7 @@ pub use client_ip::ClientIp;
 pub use settings::{Contact, Policy, Settings, Support};
 
 use error::Error;
-use route::{Route, get};
+use route::{Route, get, post, put};
 
 /// The client-server API over an engine.
 ///
@@ -48,6 +48,15 @@ fn table() -> Vec<Route> {
         get("/_matrix/client/versions", routes::versions::get),
         get("/_matrix/client/v3/account/whoami", routes::account::whoami::get),
         get("/_matrix/client/v3/capabilities", routes::capabilities::get),
+        get("/_matrix/client/v3/rooms/{roomId}/context/{eventId}", routes::rooms::context::get),
+        get("/_matrix/client/v3/rooms/{roomId}/event/{eventId}", routes::rooms::event::get),
+        get("/_matrix/client/v3/rooms/{roomId}/messages", routes::rooms::messages::get),
+        post("/_matrix/client/v3/rooms/{roomId}/read_markers", routes::rooms::read_markers::post),
+        post("/_matrix/client/v3/rooms/{roomId}/receipt/{receiptType}/{eventId}", routes::rooms::receipt::post),
+        put("/_matrix/client/v3/rooms/{roomId}/typing/{userId}", routes::rooms::typing::put),
+        get("/_matrix/client/v3/sync", routes::sync::get),
+        post("/_matrix/client/v3/user/{userId}/filter", routes::user::filter::post),
+        get("/_matrix/client/v3/user/{userId}/filter/{filterId}", routes::user::filter::get),
     ]
 }
 

@@ -17,7 +17,7 @@ impl From<FromHttpRequestError> for Error {
 fn deserialization(error: &DeserializationError) -> Error {
     match error {
         DeserializationError::Json(error) => json(error),
-        DeserializationError::Query(error) => parameter(error.to_string()),
+        DeserializationError::Query(error) => Error::parameter(error.to_string()),
         DeserializationError::Utf8(_) => Error::not_json("The body is not UTF-8"),
         other => Error::invalid_param(other.to_string()),
     }
@@ -40,10 +40,13 @@ fn json(error: &serde_json::Error) -> Error {
     }
 }
 
-fn parameter(message: String) -> Error {
-    if message.starts_with("missing field") {
-        Error::missing_param(message)
-    } else {
-        Error::invalid_param(message)
+impl Error {
+    /// A query that is not what the endpoint takes.
+    pub(crate) fn parameter(message: String) -> Self {
+        if message.starts_with("missing field") {
+            Self::missing_param(message)
+        } else {
+            Self::invalid_param(message)
+        }
     }
 }

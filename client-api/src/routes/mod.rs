@@ -5,5 +5,8 @@
 
 pub(crate) mod account;
 pub(crate) mod capabilities;
+pub(crate) mod rooms;
+pub(crate) mod sync;
+pub(crate) mod user;
 pub(crate) mod versions;
 pub(crate) mod well_known;

@@ -5,7 +5,10 @@
 use ruma::{RoomId, api::Direction};
 use serde::Serialize;
 use serde_json::value::RawValue;
-use starling_storage::timeline::{self, Range};
+use starling_storage::{
+    rooms,
+    timeline::{self, Range},
+};
 
 use super::{
     access::{Asking, ReadError, ignored_users},
@@ -15,13 +18,22 @@ use super::{
     show::Form,
     token::PageToken,
 };
-use crate::Engine;
+use crate::{Engine, Internal, rooms::backfill};
 
 /// How many events a page has when the client does not say.
 pub const DEFAULT_LIMIT: usize = 10;
 
 /// How many events a page has at most.
 pub const LARGEST_LIMIT: usize = 1000;
+
+/// How often one page asks other servers for history.
+const MAX_BACKFILLS: usize = 3;
+
+/// How many events other servers are asked for at a time.
+const BACKFILL: u32 = 100;
+
+/// How many places are looked at where history is missing.
+const EDGES: i64 = 50;
 
 /// Which page is wanted.
 #[derive(Clone, Debug)]
@@ -72,14 +84,23 @@ pub async fn page(
     let limit = request.limit.map(|limit| usize::try_from(limit).unwrap_or(usize::MAX));
     let limit = limit.unwrap_or_else(|| filter.limit(DEFAULT_LIMIT, LARGEST_LIMIT));
     let wanted = Wanted { filter, ignored: &ignored, limit: limit.clamp(1, LARGEST_LIMIT) };
-    let found = reader.scan(Path::History { range, to: request.to }, wanted).await?;
+    let path = Path::History { range, to: request.to };
+    let mut found = reader.scan(path, wanted).await?;
+    let mut edge = is_at_edge(&reader, range, &found).await?;
+    for _ in 0..MAX_BACKFILLS {
+        if !edge || backfill::backfill(engine, room_id, BACKFILL).await? == 0 {
+            break;
+        }
+        found = reader.scan(path, wanted).await?;
+        edge = is_at_edge(&reader, range, &found).await?;
+    }
     let form = Form::whole();
     let members =
         if filter.lazy_load_members { reader.members_for(&found.events).await? } else { vec![] };
     Ok(Page {
         chunk: reader.show(&found.events, &form).await?,
         start: from.to_string(),
-        end: end(range, &found).map(|end| end.to_string()),
+        end: end(range, &found, edge).map(|end| end.to_string()),
         state: reader.show_state(&members, &form).await?,
     })
 }
@@ -109,7 +130,21 @@ fn range(from: PageToken, to: Option<PageToken>, direction: Direction) -> Range 
     range
 }
 
-fn end(range: Range, found: &Found) -> Option<PageToken> {
-    let last = found.last.filter(|_| !found.complete)?;
+/// Whether other servers have history that belongs into a page.
+async fn is_at_edge(reader: &Reader, range: Range, found: &Found) -> Result<bool, Internal> {
+    if range.direction == timeline::Direction::Forward {
+        return Ok(false);
+    }
+    let mut conn = reader.engine.storage.read().await?;
+    let edges = rooms::backward_extremities(&mut conn, reader.room_id.as_str(), EDGES).await?;
+    let lowest = found.last.filter(|_| !found.complete).map_or(i64::MIN, |(depth, _)| depth);
+    Ok(edges.iter().any(|(_, depth)| (lowest..=range.from.0).contains(depth)))
+}
+
+/// The end of a page. Where history ends for want of an answer of other servers (`edge`), the client
+/// can try again, but not for ever.
+fn end(range: Range, found: &Found, edge: bool) -> Option<PageToken> {
+    let more = !found.complete || (edge && !found.events.is_empty());
+    let last = found.last.filter(|_| more)?;
     Some(PageToken::end_of(range, last))
 }

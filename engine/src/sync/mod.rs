@@ -5,6 +5,8 @@
 
 pub mod answer;
 
+pub mod filters;
+
 mod moment;
 
 mod streams;

@@ -1,0 +1,61 @@
+//! What the engine refuses to readers, and of what they say they have read or type.
+
+use starling_engine::{
+    reading::{access::ReadError, filter::BadFilter, token::BadToken},
+    rooms::{receipts::ReceiptError, typing::TypingError},
+    sync::filters::StoreFilterError,
+};
+
+use super::Error;
+
+impl From<ReadError> for Error {
+    fn from(error: ReadError) -> Self {
+        match error {
+            ReadError::Forbidden => Self::forbidden("You are not in this room"),
+            ReadError::NoSuchEvent => Self::not_found("There is no such event"),
+            ReadError::Internal(cause) => cause.into(),
+        }
+    }
+}
+
+impl From<BadToken> for Error {
+    fn from(error: BadToken) -> Self {
+        Self::invalid_param(error.to_string())
+    }
+}
+
+impl From<BadFilter> for Error {
+    fn from(error: BadFilter) -> Self {
+        Self::bad_json(error.to_string())
+    }
+}
+
+impl From<StoreFilterError> for Error {
+    fn from(error: StoreFilterError) -> Self {
+        match error {
+            StoreFilterError::Bad(error) => error.into(),
+            StoreFilterError::TooMany => Self::forbidden(error.to_string()),
+            StoreFilterError::Internal(cause) => cause.into(),
+        }
+    }
+}
+
+impl From<ReceiptError> for Error {
+    fn from(error: ReceiptError) -> Self {
+        match error {
+            ReceiptError::NotJoined => Self::forbidden("You are not in this room"),
+            ReceiptError::UnknownEvent => Self::not_found("The room has no such event"),
+            ReceiptError::BadThread(_) => Self::invalid_param(error.to_string()),
+            ReceiptError::Internal(cause) => cause.into(),
+        }
+    }
+}
+
+impl From<TypingError> for Error {
+    fn from(error: TypingError) -> Self {
+        match error {
+            TypingError::NotJoined => Self::forbidden("You are not in this room"),
+            TypingError::Internal(cause) => cause.into(),
+        }
+    }
+}

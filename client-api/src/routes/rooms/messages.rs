@@ -1,0 +1,47 @@
+//! GET /_matrix/client/v3/rooms/{roomId}/messages
+
+use ruma::{OwnedRoomId, api::Direction};
+use serde::Deserialize;
+use starling_engine::reading::{
+    access::Asking,
+    filter::EventFilter,
+    messages::{self, PageRequest},
+    token::PageToken,
+};
+
+use crate::{
+    answer::{Answer, json},
+    call::Call,
+    error::Error,
+};
+
+#[derive(Deserialize)]
+struct Query {
+    dir: Direction,
+    from: Option<String>,
+    to: Option<String>,
+    limit: Option<u64>,
+    filter: Option<String>,
+}
+
+pub(crate) async fn get(call: Call) -> Answer {
+    let session = call.authenticated().await?;
+    let room_id: OwnedRoomId = call.path_id(0)?;
+    let query: Query = call.query_as()?;
+    let request = PageRequest {
+        direction: query.dir,
+        from: query.from.as_deref().map(PageToken::parse).transpose()?,
+        to: query.to.as_deref().map(PageToken::parse).transpose()?,
+        limit: query.limit,
+        filter: filter(query.filter.as_deref())?,
+    };
+    let asking = Asking { user_id: &session.user_id, device_id: Some(&session.device_id) };
+    json(&messages::page(&call.engine, asking, &room_id, request).await?)
+}
+
+/// A `RoomEventFilter` in the query.
+pub(super) fn filter(json: Option<&str>) -> Result<EventFilter, Error> {
+    let filter = json.map(EventFilter::parse).transpose();
+    let filter = filter.map_err(|error| Error::invalid_param(error.to_string()))?;
+    Ok(filter.unwrap_or_default())
+}

@@ -1,0 +1,70 @@
+//! GET /_matrix/client/v3/sync
+
+use std::time::Duration;
+
+use serde::Deserialize;
+use starling_engine::{
+    Engine,
+    accounts::Session,
+    reading::{access::Asking, filter::Filter, token::SyncToken},
+    sync::{self, Request, filters},
+};
+
+use crate::{
+    answer::{Answer, json},
+    call::Call,
+    error::Error,
+};
+
+#[derive(Deserialize)]
+struct Query {
+    filter: Option<String>,
+    since: Option<String>,
+    #[serde(default)]
+    full_state: bool,
+    #[serde(default)]
+    use_state_after: bool,
+    #[serde(default)]
+    timeout: u64,
+    /// There is no presence yet: any of its values is accepted and has no effect.
+    #[serde(rename = "set_presence")]
+    _set_presence: Option<Presence>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum Presence {
+    Offline,
+    Online,
+    Unavailable,
+}
+
+pub(crate) async fn get(call: Call) -> Answer {
+    let session = call.authenticated().await?;
+    let query: Query = call.query_as()?;
+    let request = Request {
+        since: query.since.as_deref().map(SyncToken::parse).transpose()?,
+        filter: filter(&call.engine, &session, query.filter).await?,
+        full_state: query.full_state,
+        use_state_after: query.use_state_after,
+        timeout: Duration::from_millis(query.timeout),
+    };
+    let asking = Asking { user_id: &session.user_id, device_id: Some(&session.device_id) };
+    json(&sync::sync(&call.engine, asking, request).await?)
+}
+
+/// The filter itself, or the ID of one that is stored.
+async fn filter(
+    engine: &Engine,
+    session: &Session,
+    given: Option<String>,
+) -> Result<Filter, Error> {
+    let json = match given {
+        None => return Ok(Filter::default()),
+        Some(json) if json.starts_with('{') => json,
+        Some(id) => filters::get(engine, &session.user_id, &id)
+            .await?
+            .ok_or_else(|| Error::invalid_param("There is no such filter"))?,
+    };
+    Ok(Filter::parse(&json).map_err(|error| Error::invalid_param(error.to_string()))?)
+}

@@ -1,0 +1,3 @@
+//! `/user`: what a user keeps here for their clients.
+
+pub(crate) mod filter;
