@@ -40,6 +40,8 @@ pub mod create;
 
 pub mod membership;
 
+pub mod restricted;
+
 pub mod serve;
 
 pub mod typing;

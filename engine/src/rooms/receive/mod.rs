@@ -19,6 +19,8 @@ pub mod fetch;
 
 pub mod outliers;
 
+pub mod outside;
+
 pub mod ephemeral;
 
 use std::collections::BTreeMap;

@@ -14,7 +14,7 @@ use super::{
     gaps::{self, ClaimedState},
     intake,
     judge::{self, Judged},
-    outliers,
+    outliers, outside,
 };
 use crate::{
     Engine,
@@ -63,13 +63,18 @@ pub async fn receive(
     room_id: &RoomId,
     pdus: &[Box<RawValue>],
 ) -> Result<Results, Internal> {
-    let Some(version) = store::room_version(engine, room_id).await? else {
-        return Ok(Results::new());
+    let version = store::room_version(engine, room_id).await?;
+    let inside = access::is_in_room(engine, room_id, &engine.config.server_name).await?;
+    let Some(version) = version.filter(|_| inside) else {
+        return outside::receive(engine, origin, room_id, pdus).await;
     };
     let taken = intake::take(engine, room_id, &version.1, pdus).await?;
     let mut results = Results::new();
     let mut line = VecDeque::new();
-    let refusal = refusal(engine, origin, room_id).await?;
+    let refusal = match access::acl_allows(engine, room_id, origin).await? {
+        true => None,
+        false => Some("The room's server ACL does not allow your server"),
+    };
     for outcome in taken {
         match (outcome, refusal) {
             (Ok(pdu), None) => line.push_back(Work::new(pdu, GAP_ROUNDS)),
@@ -86,21 +91,6 @@ pub async fn receive(
     let peer = Peer { engine, server: origin, room_id, rules: &version.1 };
     drain(&peer, line, &mut results).await?;
     Ok(results)
-}
-
-/// Why nothing is taken from this server for this room.
-async fn refusal(
-    engine: &Engine,
-    origin: &ServerName,
-    room_id: &RoomId,
-) -> Result<Option<&'static str>, Internal> {
-    if !access::acl_allows(engine, room_id, origin).await? {
-        return Ok(Some("The room's server ACL does not allow your server"));
-    }
-    if !access::is_in_room(engine, room_id, &engine.config.server_name).await? {
-        return Ok(Some("This server is not in the room"));
-    }
-    Ok(None)
 }
 
 impl Work {

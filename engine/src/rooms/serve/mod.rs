@@ -4,7 +4,8 @@
 //! event: a server that is in one room learns nothing of another.
 //!
 //! Reading order: [`access`] (may this server ask about this room at all), [`visible`] (which events
-//! it may see), [`state`] and [`history`] (reading).
+//! it may see), [`state`] and [`history`] (reading), [`template`] and [`submit`] (their users' coming
+//! and going), [`stripped`] and [`invite`] (ours).
 
 pub mod access;
 
@@ -15,6 +16,14 @@ pub mod chain;
 pub mod state;
 
 pub mod history;
+
+pub mod template;
+
+pub mod stripped;
+
+pub mod submit;
+
+pub mod invite;
 
 use crate::internal::Internal;
 
