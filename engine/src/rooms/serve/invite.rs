@@ -185,8 +185,7 @@ async fn store(
     let (user_id, room_id) = (user_id.to_string(), pdu.room_id.to_string());
     let mut change = Change::new();
     change.write(rows::Write::Put(Box::new(outlier(engine, pdu))));
-    let at = change
-        .fact(Fact::Membership { user_id: user_id.clone(), room_id: room_id.clone() });
+    let at = change.fact(Fact::Membership { user_id: user_id.clone(), room_id: room_id.clone() });
     let row = MembershipRow {
         user_id,
         room_id,

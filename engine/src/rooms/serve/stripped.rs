@@ -140,8 +140,7 @@ async fn check(
     event: &RawValue,
 ) -> Result<Option<Pdu>, StrippedError> {
     let invalid = |reason: String| StrippedError::Invalid(reason);
-    let pdu =
-        intake::parse(room_id, rules, event).map_err(|refused| invalid(refused.reason))?;
+    let pdu = intake::parse(room_id, rules, event).map_err(|refused| invalid(refused.reason))?;
     let keys = match keys_for_event(engine, &pdu, rules).await {
         Ok(keys) => keys,
         Err(RemoteKeysError::Malformed(error)) => return Err(invalid(error.to_string())),

@@ -15,8 +15,9 @@ use super::{
 use crate::{
     Engine,
     events::{
-        Canonical, Pdu, store,
+        Canonical, Pdu,
         sign::{Expectation, Role, sign_event},
+        store,
     },
     internal::Internal,
     rooms::{

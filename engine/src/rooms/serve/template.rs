@@ -116,8 +116,7 @@ pub async fn template(
         content["join_authorised_via_users_server"] = json!(authoriser);
     }
     let content = to_raw_value(&content).map_err(Internal::from)?;
-    let draft =
-        Draft::state(user_id.to_owned(), TimelineEventType::RoomMember, user_id, content);
+    let draft = Draft::state(user_id.to_owned(), TimelineEventType::RoomMember, user_id, content);
     let outline = build::outline(&mut batch, &draft).await.map_err(|error| match error {
         BuildError::Internal(error) => TemplateError::Internal(error),
         error => TemplateError::Forbidden(error.to_string()),
@@ -143,11 +142,7 @@ async fn authoriser(
 }
 
 /// Checks the event as if it were finished.
-async fn check(
-    batch: &Batch,
-    outline: &Canonical,
-    state_before: i64,
-) -> Result<(), TemplateError> {
+async fn check(batch: &Batch, outline: &Canonical, state_before: i64) -> Result<(), TemplateError> {
     let rules = batch.room.rules();
     let forbidden = |reason: &dyn std::fmt::Display| TemplateError::Forbidden(reason.to_string());
     let mut event = outline.clone();
