@@ -3,7 +3,6 @@
 use std::{fs::DirBuilder, os::unix::fs::DirBuilderExt as _, path::Path, time::Duration};
 
 use anyhow::Context as _;
-use axum::Router;
 use axum_server::tls_rustls::RustlsConfig;
 use rustix::process::{Resource, getrlimit, setrlimit};
 use starling_engine::Engine;
@@ -66,7 +65,12 @@ fn doors(engine: &Engine, config: &Config) -> Doors {
     Doors {
         health: health(engine.clone()),
         client: starling_client_api::router(engine.clone(), client),
-        federation: Router::new(),
+        federation: starling_federation::router(starling_federation::Door::new(
+            engine.clone(),
+            starling_federation::Options {
+                allow_public_rooms: config.federation.allow_public_rooms,
+            },
+        )),
     }
 }
 

@@ -25,6 +25,8 @@ pub mod submit;
 
 pub mod invite;
 
+pub mod profile;
+
 use crate::internal::Internal;
 
 /// Why a server is not given what it asks for.

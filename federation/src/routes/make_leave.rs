@@ -1,0 +1,17 @@
+//! GET /_matrix/federation/v1/make_leave/{roomId}/{userId}
+
+use axum::extract::State;
+use ruma::api::federation::membership::prepare_leave_event::v1::{Request, Response};
+use starling_engine::rooms::serve::template::{self, Wish};
+
+use crate::door::{Answer, Door, Outcome, Signed};
+
+pub(crate) async fn get(
+    State(door): State<Door>,
+    Signed { origin, request, .. }: Signed<Request>,
+) -> Outcome<Response> {
+    let Request { room_id, user_id, .. } = request;
+    let template =
+        template::template(&door.engine, &origin, &room_id, &user_id, Wish::Leave, None).await?;
+    Ok(Answer(Response::new(Some(template.room_version), template.event)))
+}

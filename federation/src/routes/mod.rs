@@ -1,0 +1,19 @@
+//! One file per address, found by its path: see `table` in the crate's root.
+
+pub(crate) mod backfill;
+pub(crate) mod event;
+pub(crate) mod event_auth;
+pub(crate) mod get_missing_events;
+pub(crate) mod invite;
+pub(crate) mod make_join;
+pub(crate) mod make_knock;
+pub(crate) mod make_leave;
+pub(crate) mod query;
+pub(crate) mod send;
+pub(crate) mod send_join;
+pub(crate) mod send_knock;
+pub(crate) mod send_leave;
+pub(crate) mod server;
+pub(crate) mod state;
+pub(crate) mod state_ids;
+pub(crate) mod version;

@@ -1,0 +1,21 @@
+//! GET /_matrix/federation/v1/query/directory
+
+use axum::extract::State;
+use ruma::api::federation::query::get_room_information::v1::{Request, Response};
+use starling_engine::rooms::aliases;
+
+use crate::{
+    door::{Answer, Door, Outcome, Signed},
+    error::{Error, Kind},
+};
+
+pub(crate) async fn get(
+    State(door): State<Door>,
+    Signed { request, .. }: Signed<Request>,
+) -> Outcome<Response> {
+    let named = aliases::resolve_local(&door.engine, &request.room_alias).await;
+    match named.map_err(Error::internal)? {
+        Some(named) => Ok(Answer(Response::new(named.room_id, named.servers))),
+        None => Err(Error::new(Kind::NotFound, "There is no such room alias")),
+    }
+}

@@ -1,0 +1,4 @@
+//! Questions about this server's names and users.
+
+pub(crate) mod directory;
+pub(crate) mod profile;
