@@ -5,7 +5,7 @@ use std::{fs::DirBuilder, os::unix::fs::DirBuilderExt as _, path::Path, time::Du
 use anyhow::Context as _;
 use axum_server::tls_rustls::RustlsConfig;
 use rustix::process::{Resource, getrlimit, setrlimit};
-use starling_engine::Engine;
+use starling_engine::{Engine, outbound};
 
 use crate::{
     cli::{self, Source},
@@ -43,6 +43,7 @@ async fn serve(source: Source, config: Config, level: LogLevel) -> anyhow::Resul
     let listeners = Listeners::bind(&config)?;
     let addresses = listeners.describe(&config);
     let server = listeners.answer(doors(&engine, &config), &config, tls.as_ref())?;
+    let outbound = config.federation.enabled.then(|| outbound::start(&engine)).flatten();
     cli::print(&format!("Starling {VERSION} for {}\n{addresses}", config.server_name))?;
 
     while signals.next().await == Request::Reload {
@@ -52,6 +53,9 @@ async fn serve(source: Source, config: Config, level: LogLevel) -> anyhow::Resul
     tracing::info!("stopping");
     engine.shutdown.cancel();
     server.drain(DRAIN_LIMIT).await;
+    if let Some(outbound) = outbound {
+        outbound.await?;
+    }
     engine.storage.close().await;
     tracing::info!("stopped");
     Ok(())
@@ -67,9 +71,7 @@ fn doors(engine: &Engine, config: &Config) -> Doors {
         client: starling_client_api::router(engine.clone(), client),
         federation: starling_federation::router(starling_federation::Door::new(
             engine.clone(),
-            starling_federation::Options {
-                allow_public_rooms: config.federation.allow_public_rooms,
-            },
+            starling_federation::Options::default(),
         )),
     }
 }

@@ -162,8 +162,7 @@ async fn collect(
 async fn read_path(parts: &mut http::request::Parts) -> Result<Vec<String>, Error> {
     use axum::extract::FromRequestParts as _;
     let params = RawPathParams::from_request_parts(parts, &()).await;
-    let params =
-        params.map_err(|error| Error::new(Kind::InvalidParam, error.body_text()))?;
+    let params = params.map_err(|error| Error::new(Kind::InvalidParam, error.body_text()))?;
     Ok(params.iter().map(|(_, value)| value.to_owned()).collect())
 }
 

@@ -70,9 +70,7 @@ impl Kind {
             Self::IncompatibleRoomVersion => {
                 (StatusCode::BAD_REQUEST, "M_INCOMPATIBLE_ROOM_VERSION")
             }
-            Self::UnableToAuthoriseJoin => {
-                (StatusCode::BAD_REQUEST, "M_UNABLE_TO_AUTHORISE_JOIN")
-            }
+            Self::UnableToAuthoriseJoin => (StatusCode::BAD_REQUEST, "M_UNABLE_TO_AUTHORISE_JOIN"),
             Self::UnableToGrantJoin => (StatusCode::BAD_REQUEST, "M_UNABLE_TO_GRANT_JOIN"),
             Self::LimitExceeded => (StatusCode::TOO_MANY_REQUESTS, "M_LIMIT_EXCEEDED"),
             Self::Unknown => (StatusCode::INTERNAL_SERVER_ERROR, "M_UNKNOWN"),

@@ -61,7 +61,9 @@ pub fn routes(door: Door) -> Router {
     table()
         .into_iter()
         .fold(Router::new(), |router, Route { path, handler }| router.route(path, handler))
-        .method_not_allowed_fallback(async || Error::new(Kind::UnknownMethod, "Unrecognized method"))
+        .method_not_allowed_fallback(async || {
+            Error::new(Kind::UnknownMethod, "Unrecognized method")
+        })
         .layer(DefaultBodyLimit::max(MAX_BODY))
         .layer(CatchPanicLayer::custom(panicked))
         .with_state(door)

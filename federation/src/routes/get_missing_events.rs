@@ -16,7 +16,6 @@ pub(crate) async fn post(
         limit: usize::try_from(request.limit).unwrap_or(usize::MAX),
         min_depth: request.min_depth.into(),
     };
-    let events =
-        history::missing_events(&door.engine, &origin, &request.room_id, &query).await?;
+    let events = history::missing_events(&door.engine, &origin, &request.room_id, &query).await?;
     Ok(Answer(Response::new(texts(&events))))
 }

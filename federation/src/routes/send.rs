@@ -14,7 +14,10 @@ pub(crate) async fn put(
     Signed { origin, request, .. }: Signed<Request>,
 ) -> Outcome<Response> {
     if request.origin != origin {
-        return Err(Error::new(Kind::Forbidden, "The transaction is not of the server that sends it"));
+        return Err(Error::new(
+            Kind::Forbidden,
+            "The transaction is not of the server that sends it",
+        ));
     }
     let transaction = Transaction {
         txn_id: request.transaction_id.to_string(),

@@ -21,7 +21,6 @@ pub(crate) async fn put(
     Signed { origin, request, .. }: Signed<Request>,
 ) -> Result<Json<Response>, Error> {
     let Request { room_id, event_id, pdu, .. } = &request;
-    let state =
-        submit::knock(&door.engine, &origin, Submission { room_id, event_id, pdu }).await?;
+    let state = submit::knock(&door.engine, &origin, Submission { room_id, event_id, pdu }).await?;
     Ok(Json(Response { knock_room_state: texts(&state) }))
 }
