@@ -266,7 +266,6 @@ CREATE TABLE uia_sessions (
     session_id TEXT PRIMARY KEY,
     action TEXT NOT NULL,
     user_id TEXT,
-    body_hash BLOB NOT NULL,
     body TEXT NOT NULL,
     completed TEXT NOT NULL,
     registration_token TEXT,

@@ -9,7 +9,14 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use http::{Request, Response};
 use ruma::{OwnedUserId, RoomVersionId, ServerName, UserId, server_name};
-use starling_storage::{Change, Claim, accounts, test_support::TempDatabase};
+use starling_storage::{
+    Change, Claim,
+    accounts::{
+        self,
+        devices::{DeviceRow, Write},
+    },
+    test_support::TempDatabase,
+};
 
 use crate::{
     Config, Engine, Internal, Parts,
@@ -168,12 +175,12 @@ impl TestEngine {
             created_ts: engine.clock.now_ms(),
             ..accounts::UserRow::default()
         }));
-        change.write(accounts::Write::Device(accounts::DeviceRow {
+        change.write(accounts::Write::Device(Write::Add(DeviceRow {
             user_id: user.to_string(),
             device_id: "DEVICE".to_owned(),
             created_ts: engine.clock.now_ms(),
-            ..accounts::DeviceRow::default()
-        }));
+            ..DeviceRow::default()
+        })));
         let issued = tokens::issue(engine, &mut change, &user, "DEVICE".into(), false);
         engine.storage.commit(change).await?;
         Ok((user, issued))

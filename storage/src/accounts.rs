@@ -1,8 +1,12 @@
-//! Users and devices; their tokens in [`tokens`].
+//! Accounts, their devices, tokens, user-interactive sessions; what limits guessing.
 
 use crate::db::{Conn, Result, Row, sql};
 
+pub mod attempts;
+pub mod devices;
+pub mod registration_tokens;
 pub mod tokens;
+pub mod uia;
 
 /// Bits of [`UserRow::flags`].
 pub mod flags {
@@ -35,23 +39,6 @@ pub struct UserRow {
     pub deactivated_ts: Option<i64>,
 }
 
-/// A device of an account.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct DeviceRow {
-    /// The user.
-    pub user_id: String,
-    /// The device.
-    pub device_id: String,
-    /// Its name, which the user may change.
-    pub display_name: Option<String>,
-    /// When it was made.
-    pub created_ts: i64,
-    /// When it last made a request.
-    pub last_seen_ts: Option<i64>,
-    /// From which address.
-    pub last_seen_ip: Option<String>,
-}
-
 /// A row that can be used once.
 #[derive(Clone, Debug)]
 pub enum Once {
@@ -78,24 +65,34 @@ pub enum Write {
         /// See [`flags`].
         flags: i16,
     },
-    /// Marks a user as deactivated.
+    /// Marks a user as deactivated, and takes the password.
     Deactivate {
         /// The user.
         user_id: String,
         /// When.
         ts: i64,
     },
-    /// Adds a device, or renames it.
-    Device(DeviceRow),
-    /// Removes a device with its tokens.
-    RemoveDevice {
-        /// The user.
-        user_id: String,
-        /// The device.
-        device_id: String,
-    },
-    /// Adds and removes access and refresh tokens.
+    /// Devices.
+    Device(devices::Write),
+    /// Access and refresh tokens.
     Token(tokens::Write),
+    /// User-interactive sessions.
+    Uia(uia::Write),
+    /// Adds a registration token.
+    RegistrationToken(registration_tokens::RegistrationTokenRow),
+    /// Forgets a key's attempts.
+    ResetAttempts {
+        /// What is counted.
+        bucket: &'static str,
+        /// Whose.
+        key: String,
+    },
+    /// Removes what has expired: user-interactive sessions made before, attempts counted before,
+    /// log-in tokens valid until this time.
+    Expire {
+        /// A time.
+        before: i64,
+    },
 }
 
 /// Writes the rows of a batch in their order.
@@ -107,7 +104,7 @@ pub(crate) async fn apply(conn: &mut Conn, rows: Vec<Write>) -> Result<()> {
 }
 
 async fn apply_one(conn: &mut Conn, row: Write) -> Result<()> {
-    match row {
+    let statement = match row {
         Write::Password { user_id, hash } => {
             sql("UPDATE users SET password_hash = $2 WHERE user_id = $1").bind(user_id).bind(hash)
         }
@@ -119,25 +116,21 @@ async fn apply_one(conn: &mut Conn, row: Write) -> Result<()> {
                 .bind(user_id)
                 .bind(ts)
         }
-        Write::Device(d) => sql("INSERT INTO devices (user_id, device_id, display_name, \
-             created_ts, last_seen_ts, last_seen_ip) VALUES ($1, $2, $3, $4, $5, $6) \
-             ON CONFLICT (user_id, device_id) DO UPDATE SET display_name = excluded.display_name")
-        .bind(d.user_id)
-        .bind(d.device_id)
-        .bind(d.display_name)
-        .bind(d.created_ts)
-        .bind(d.last_seen_ts)
-        .bind(d.last_seen_ip),
-        Write::RemoveDevice { user_id, device_id } => {
-            tokens::remove_of_device(conn, &user_id, &device_id).await?;
-            sql("DELETE FROM devices WHERE user_id = $1 AND device_id = $2")
-                .bind(user_id)
-                .bind(device_id)
-        }
+        Write::Device(write) => return devices::apply(conn, write).await,
         Write::Token(write) => return tokens::apply(conn, write).await,
-    }
-    .execute(conn)
-    .await?;
+        Write::Uia(write) => return uia::apply(conn, write).await,
+        Write::RegistrationToken(row) => return registration_tokens::put(conn, row).await,
+        Write::ResetAttempts { bucket, key } => return attempts::reset(conn, bucket, key).await,
+        Write::Expire { before } => return expire(conn, before).await,
+    };
+    statement.execute(conn).await?;
+    Ok(())
+}
+
+async fn expire(conn: &mut Conn, before: i64) -> Result<()> {
+    uia::forget(conn, before).await?;
+    attempts::forget(conn, before).await?;
+    sql("DELETE FROM login_tokens WHERE expires_ts < $1").bind(before).execute(conn).await?;
     Ok(())
 }
 
@@ -150,22 +143,6 @@ pub(crate) async fn claim_user(conn: &mut Conn, user: &UserRow) -> Result<bool> 
     .bind(user.flags)
     .bind(user.appservice_id.clone())
     .bind(user.created_ts)
-    .execute(conn)
-    .await?;
-    Ok(changed == 1)
-}
-
-/// Counts a use of a registration token; `false` when it has none left.
-pub(crate) async fn claim_registration_token(
-    conn: &mut Conn,
-    token: &str,
-    now_ts: i64,
-) -> Result<bool> {
-    let changed = sql("UPDATE registration_tokens SET completed = completed + 1 \
-         WHERE token = $1 AND (uses_allowed IS NULL OR completed < uses_allowed) \
-         AND (expires_ts IS NULL OR expires_ts > $2)")
-    .bind(token)
-    .bind(now_ts)
     .execute(conn)
     .await?;
     Ok(changed == 1)
@@ -207,4 +184,13 @@ pub async fn user(conn: &mut Conn, user_id: &str) -> Result<Option<UserRow>> {
     .optional(conn)
     .await?;
     row.as_ref().map(user_row).transpose()
+}
+
+/// Whether there is no account at all.
+///
+/// # Errors
+///
+/// When the database fails.
+pub async fn nobody(conn: &mut Conn) -> Result<bool> {
+    Ok(sql("SELECT user_id FROM users LIMIT 1").optional(conn).await?.is_none())
 }

@@ -49,7 +49,8 @@ pub enum CommitError {
     /// The user id, alias or room id is taken.
     #[error("the name is taken")]
     NameTaken,
-    /// The registration token, log-in token, session or refresh token cannot be used (any more).
+    /// The registration token, log-in token, session, refresh token or attempt cannot be used (any
+    /// more).
     #[error("it can be used no more")]
     UsedUp,
     /// The database failed.
@@ -226,6 +227,7 @@ fn claim_key(claim: &Claim) -> String {
         Claim::NewRoom(room) => format!("r\0{}", room.room_id),
         Claim::RegistrationToken { token, .. } => format!("g\0{token}"),
         Claim::Once(once) => format!("o\0{once:?}"),
+        Claim::Attempt(attempt) => format!("c\0{}\0{}", attempt.bucket, attempt.key),
         Claim::Rotate(rotation) => format!("f\0{:?}", rotation.token_hash),
     }
 }
@@ -252,10 +254,13 @@ async fn claim(conn: &mut Conn, change: &Change) -> Result<Option<CommitError>> 
             }
             Claim::NewRoom(room) => (rooms::claim_new(conn, room).await?, CommitError::NameTaken),
             Claim::RegistrationToken { token, now_ts } => (
-                accounts::claim_registration_token(conn, token, *now_ts).await?,
+                accounts::registration_tokens::claim(conn, token, *now_ts).await?,
                 CommitError::UsedUp,
             ),
             Claim::Once(once) => (accounts::claim_once(conn, once).await?, CommitError::UsedUp),
+            Claim::Attempt(attempt) => {
+                (accounts::attempts::claim(conn, attempt).await?, CommitError::UsedUp)
+            }
             Claim::Rotate(rotation) => {
                 (accounts::tokens::claim_rotation(conn, rotation).await?, CommitError::UsedUp)
             }

@@ -1,4 +1,4 @@
-//! The devices of an account.
+//! The devices of an account: how they come, are named, are seen, and go.
 
 use std::{
     collections::HashMap,
@@ -6,19 +6,247 @@ use std::{
     sync::{Mutex, PoisonError},
 };
 
-use ruma::{OwnedDeviceId, OwnedUserId};
+use ruma::{DeviceId, OwnedDeviceId, OwnedUserId, UserId};
+use starling_storage::{
+    Change, Fact,
+    accounts::{
+        self,
+        devices::{self as rows, DeviceRow, Write},
+    },
+};
 
-use super::Session;
-use crate::Engine;
+use super::{
+    Session,
+    tokens::{self, Issued},
+    uia::Proof,
+};
+use crate::{Engine, Internal, rng};
+
+/// How long a device id or a device's name may be, in bytes.
+const LONGEST: usize = 255;
+
+/// How a client wants to be logged in.
+#[derive(Clone, Debug, Default)]
+pub struct NewDevice {
+    /// Its device, if it has one already.
+    pub device_id: Option<OwnedDeviceId>,
+    /// What to call a device that is new.
+    pub display_name: Option<String>,
+    /// Whether the client can refresh tokens.
+    pub refreshable: bool,
+}
+
+impl NewDevice {
+    /// Whether id and name are of a length that they may have.
+    #[must_use]
+    pub fn is_acceptable(&self) -> bool {
+        let id = self.device_id.as_ref().map_or("?", |id| id.as_str());
+        !id.is_empty() && id.len() <= LONGEST && is_name(self.display_name.as_deref())
+    }
+}
+
+fn is_name(name: Option<&str>) -> bool {
+    name.is_none_or(|name| name.len() <= LONGEST)
+}
+
+/// Adds to `change` that a client logs in: its device, and tokens in place of those it had.
+pub(crate) fn enter(
+    engine: &Engine,
+    change: &mut Change,
+    user: &UserId,
+    new: NewDevice,
+) -> (OwnedDeviceId, Issued) {
+    let device_id = new.device_id.unwrap_or_else(new_device_id);
+    let of_device = (user.to_string(), device_id.to_string());
+    change.write(accounts::Write::Device(Write::Add(DeviceRow {
+        user_id: of_device.0.clone(),
+        device_id: of_device.1.clone(),
+        display_name: new.display_name,
+        created_ts: engine.clock.now_ms(),
+        ..DeviceRow::default()
+    })));
+    let (user_id, device) = of_device;
+    let remove = accounts::tokens::Write::RemoveOfDevice { user_id, device_id: device };
+    change.write(accounts::Write::Token(remove));
+    let issued = tokens::issue(engine, change, user, &device_id, new.refreshable);
+    change.fact(Fact::Devices { user_id: user.to_string() });
+    (device_id, issued)
+}
+
+/// Ten capital letters.
+fn new_device_id() -> OwnedDeviceId {
+    let letter = |byte: u8| char::from(b'A' + byte % 26);
+    rng::bytes::<10>().into_iter().map(letter).collect::<String>().into()
+}
+
+/// The devices of a user.
+///
+/// # Errors
+///
+/// When the database fails.
+pub async fn list(engine: &Engine, user: &UserId) -> Result<Vec<DeviceRow>, Internal> {
+    let mut conn = engine.storage.read().await?;
+    let mut devices = rows::of_user(&mut conn, user.as_str()).await?;
+    for device in &mut devices {
+        engine.accounts.seen.add_to(user, device);
+    }
+    Ok(devices)
+}
+
+/// A device of a user.
+///
+/// # Errors
+///
+/// When the database fails.
+pub async fn get(
+    engine: &Engine,
+    user: &UserId,
+    device: &DeviceId,
+) -> Result<Option<DeviceRow>, Internal> {
+    let mut conn = engine.storage.read().await?;
+    let mut found = rows::get(&mut conn, user.as_str(), device.as_str()).await?;
+    if let Some(device) = &mut found {
+        engine.accounts.seen.add_to(user, device);
+    }
+    Ok(found)
+}
+
+/// Why a device is not renamed.
+#[derive(Debug, thiserror::Error)]
+pub enum RenameError {
+    /// The user has no such device.
+    #[error("there is no such device")]
+    NotFound,
+    /// The name is too long.
+    #[error("the name is too long")]
+    TooLong,
+    /// The server failed.
+    #[error(transparent)]
+    Internal(#[from] Internal),
+}
+
+/// Names a device.
+///
+/// # Errors
+///
+/// [`RenameError`].
+pub async fn rename(
+    engine: &Engine,
+    user: &UserId,
+    device: &DeviceId,
+    display_name: Option<String>,
+) -> Result<(), RenameError> {
+    if !is_name(display_name.as_deref()) {
+        return Err(RenameError::TooLong);
+    }
+    if get(engine, user, device).await?.is_none() {
+        return Err(RenameError::NotFound);
+    }
+    let mut change = Change::new();
+    let (user_id, device_id) = (user.to_string(), device.to_string());
+    change.write(accounts::Write::Device(Write::Rename { user_id, device_id, display_name }));
+    change.fact(Fact::Devices { user_id: user.to_string() });
+    engine.storage.commit(change).await.map_err(Internal::from)?;
+    Ok(())
+}
+
+/// Removes devices of a user with all that is theirs; those that do not exist are gone already.
+///
+/// # Errors
+///
+/// When the server fails, or the proof was used by another request meanwhile.
+pub async fn remove(
+    engine: &Engine,
+    user: &UserId,
+    devices: &[OwnedDeviceId],
+    proof: &Proof,
+) -> Result<(), Internal> {
+    let mut change = Change::new();
+    proof.claim(engine, &mut change);
+    for device in devices {
+        let (user_id, device_id) = (user.to_string(), device.to_string());
+        change.write(accounts::Write::Device(Write::Remove { user_id, device_id }));
+    }
+    change.fact(Fact::Devices { user_id: user.to_string() });
+    commit_removal(engine, change).await
+}
+
+/// Ends the session of a device: the device goes with its tokens.
+///
+/// # Errors
+///
+/// When the server fails.
+pub async fn log_out(engine: &Engine, session: &Session) -> Result<(), Internal> {
+    let mut change = Change::new();
+    let user_id = session.user_id.to_string();
+    let device_id = session.device_id.to_string();
+    change.write(accounts::Write::Device(Write::Remove { user_id, device_id }));
+    change.fact(Fact::Devices { user_id: session.user_id.to_string() });
+    commit_removal(engine, change).await
+}
+
+/// Ends all sessions of a user.
+///
+/// # Errors
+///
+/// When the server fails.
+pub async fn log_out_all(engine: &Engine, user: &UserId) -> Result<(), Internal> {
+    let mut change = Change::new();
+    remove_all(&mut change, user, None);
+    commit_removal(engine, change).await
+}
+
+/// Adds to `change` that all devices of a user go, but for one.
+pub(crate) fn remove_all(change: &mut Change, user: &UserId, except: Option<&DeviceId>) {
+    let except = except.map(ToString::to_string);
+    change.write(accounts::Write::Device(Write::RemoveAll { user_id: user.to_string(), except }));
+    change.fact(Fact::Devices { user_id: user.to_string() });
+}
+
+async fn commit_removal(engine: &Engine, change: Change) -> Result<(), Internal> {
+    engine.storage.commit(change).await?;
+    tokens::revoked(engine);
+    Ok(())
+}
 
 /// When devices were last seen, until that is written.
 #[derive(Debug, Default)]
 pub(crate) struct Seen(Mutex<HashMap<(OwnedUserId, OwnedDeviceId), (i64, IpAddr)>>);
 
-/// Notes that a device made a request. Nothing is written before the next
-/// [`write_seen`].
+impl Seen {
+    /// Corrects a stored row by what is not written yet.
+    fn add_to(&self, user: &UserId, row: &mut DeviceRow) {
+        let device = (user.to_owned(), OwnedDeviceId::from(row.device_id.as_str()));
+        let seen = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((ts, address)) = seen.get(&device) {
+            row.last_seen_ts = Some(*ts);
+            row.last_seen_ip = Some(address.to_string());
+        }
+    }
+}
+
+/// Notes that a device made a request. Nothing is written before the next [`write_seen`].
 pub fn note_seen(engine: &Engine, session: &Session, address: IpAddr) {
     let device = (session.user_id.clone(), session.device_id.clone());
     let mut seen = engine.accounts.seen.0.lock().unwrap_or_else(PoisonError::into_inner);
     seen.insert(device, (engine.clock.now_ms(), address));
+}
+
+/// Writes when devices were last seen, all in one change.
+pub(crate) async fn write_seen(engine: &Engine) -> Result<(), Internal> {
+    let seen = {
+        let mut seen = engine.accounts.seen.0.lock().unwrap_or_else(PoisonError::into_inner);
+        std::mem::take(&mut *seen)
+    };
+    if seen.is_empty() {
+        return Ok(());
+    }
+    let mut change = Change::new();
+    for ((user, device), (ts, address)) in seen {
+        let (user_id, device_id) = (user.to_string(), device.to_string());
+        let address = address.to_string();
+        change.write(accounts::Write::Device(Write::Seen { user_id, device_id, ts, address }));
+    }
+    engine.storage.commit(change).await?;
+    Ok(())
 }

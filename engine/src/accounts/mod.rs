@@ -1,14 +1,31 @@
 //! Accounts: who may use this server, from which devices, and how they prove it.
 //!
-//! Modules call upwards in this list only.
+//! In reading order: what a session is ([`tokens`]), how one proves to be somebody ([`passwords`],
+//! [`attempts`], [`names`], [`uia`]), how one comes ([`register`], [`login`]), what one has
+//! ([`devices`]), how one goes ([`password`], [`deactivate`]), what administrators do
+//! ([`admin`]), and what is done in the background ([`upkeep`]).
 
 use std::fmt;
 
 use ruma::{OwnedDeviceId, OwnedUserId};
 use starling_storage::accounts::flags;
 
-pub mod devices;
 pub mod tokens;
+
+pub mod attempts;
+pub mod names;
+pub mod passwords;
+pub mod uia;
+
+pub mod devices;
+pub mod login;
+pub mod register;
+
+pub mod deactivate;
+pub mod password;
+
+pub mod admin;
+pub mod upkeep;
 
 /// Who makes a request: what an access token stands for.
 #[derive(Clone, PartialEq, Eq)]
@@ -52,5 +69,6 @@ impl fmt::Debug for Session {
 #[derive(Debug, Default)]
 pub struct Memory {
     pub(crate) sessions: tokens::Cache,
+    pub(crate) passwords: passwords::Pool,
     pub(crate) seen: devices::Seen,
 }

@@ -1,0 +1,56 @@
+//! Closing an account.
+
+use ruma::UserId;
+use starling_storage::{
+    Change, CommitError,
+    accounts::{self, flags},
+};
+
+use super::{devices, names, tokens, uia::Proof};
+use crate::{Engine, Internal};
+
+/// Why an account is not closed.
+#[derive(Debug, thiserror::Error)]
+pub enum DeactivateError {
+    /// There is no such account, or it is closed already.
+    #[error("there is no such account")]
+    NotFound,
+    /// The session was used by another request meanwhile.
+    #[error("the session has been used")]
+    UsedUp,
+    /// The server failed.
+    #[error(transparent)]
+    Internal(#[from] Internal),
+}
+
+/// Closes an account for good: nobody can log in to it, and nobody else gets its name.
+///
+/// # Errors
+///
+/// [`DeactivateError`].
+pub async fn deactivate(
+    engine: &Engine,
+    user: &UserId,
+    erase: bool,
+    proof: &Proof,
+) -> Result<(), DeactivateError> {
+    let account = names::account(engine, user).await?;
+    let account = account.filter(|account| account.deactivated_ts.is_none());
+    let account = account.ok_or(DeactivateError::NotFound)?;
+    let mut change = Change::new();
+    proof.claim(engine, &mut change);
+    let user_id = user.to_string();
+    let erased = if erase { flags::ERASED } else { 0 };
+    let flags = account.flags & !flags::ADMIN | erased;
+    change.write(accounts::Write::Flags { user_id: user_id.clone(), flags });
+    change.write(accounts::Write::Deactivate { user_id, ts: engine.clock.now_ms() });
+    devices::remove_all(&mut change, user, None);
+    match engine.storage.commit(change).await {
+        Ok(_) => {
+            tokens::revoked(engine);
+            Ok(())
+        }
+        Err(CommitError::UsedUp) => Err(DeactivateError::UsedUp),
+        Err(error) => Err(Internal::from(error).into()),
+    }
+}

@@ -1,0 +1,94 @@
+//! Logging in.
+
+use ruma::{OwnedDeviceId, OwnedUserId, UserId};
+use starling_storage::Change;
+
+use super::{
+    attempts,
+    devices::{self, NewDevice},
+    names,
+    passwords::{self, PasswordError},
+    tokens::{self, Issued},
+};
+use crate::{Engine, Internal};
+
+/// A client that is logged in.
+pub struct LoggedIn {
+    /// The user.
+    pub user_id: OwnedUserId,
+    /// The device.
+    pub device_id: OwnedDeviceId,
+    /// Its tokens.
+    pub tokens: Issued,
+}
+
+/// Why somebody is not logged in.
+#[derive(Debug, thiserror::Error)]
+pub enum LoginError {
+    /// There is no such account, or its password is another. Which of the two, nobody is told.
+    #[error("name or password is wrong")]
+    Wrong,
+    /// The account is no more.
+    #[error("the account is deactivated")]
+    Deactivated,
+    /// The device's id or name cannot be one.
+    #[error("the device's id or name is too long")]
+    BadDevice,
+    /// Too many passwords wait to be checked.
+    #[error("too many passwords wait to be checked")]
+    Busy,
+    /// The server failed.
+    #[error(transparent)]
+    Internal(#[from] Internal),
+}
+
+impl From<PasswordError> for LoginError {
+    fn from(error: PasswordError) -> Self {
+        match error {
+            PasswordError::Busy => Self::Busy,
+            PasswordError::Internal(cause) => Self::Internal(cause),
+        }
+    }
+}
+
+/// Logs in by a password; `given` is a name or a user id.
+///
+/// # Errors
+///
+/// [`LoginError`].
+pub async fn with_password(
+    engine: &Engine,
+    given: &str,
+    password: String,
+    device: NewDevice,
+) -> Result<LoggedIn, LoginError> {
+    if !device.is_acceptable() {
+        return Err(LoginError::BadDevice);
+    }
+    let account = names::find(engine, given).await?;
+    let hash = account.as_ref().and_then(|account| account.password_hash.clone());
+    let is_right = passwords::verify(engine, password, hash).await?;
+    let account = account.ok_or(LoginError::Wrong)?;
+    if account.deactivated_ts.is_some() {
+        return Err(LoginError::Deactivated);
+    }
+    if !is_right {
+        return Err(LoginError::Wrong);
+    }
+    let user = UserId::parse(account.user_id.as_str()).map_err(Internal::from)?;
+    Ok(enter(engine, user, device).await?)
+}
+
+/// Logs a user in who has proved to be that user.
+async fn enter(
+    engine: &Engine,
+    user_id: OwnedUserId,
+    device: NewDevice,
+) -> Result<LoggedIn, Internal> {
+    let mut change = Change::new();
+    let (device_id, tokens) = devices::enter(engine, &mut change, &user_id, device);
+    attempts::forget(&mut change, attempts::Kind::AccountPasswords, user_id.as_str());
+    engine.storage.commit(change).await?;
+    tokens::revoked(engine);
+    Ok(LoggedIn { user_id, device_id, tokens })
+}

@@ -1,0 +1,142 @@
+//! Making accounts.
+
+use ruma::{OwnedDeviceId, OwnedUserId};
+use starling_storage::{
+    Change, Claim, CommitError, account_data,
+    accounts::{UserRow, flags},
+};
+
+use super::{
+    devices::{self, NewDevice},
+    names::{self, NameError},
+    passwords::{self, PasswordError},
+    tokens::Issued,
+    uia::Proof,
+};
+use crate::{Engine, Internal, rng};
+
+/// An account to be made.
+#[derive(Clone, Default)]
+pub struct NewAccount {
+    /// Its name; `None`: a random one.
+    pub name: Option<String>,
+    /// Its password; `None`: it cannot log in by password.
+    pub password: Option<String>,
+    /// What to call its user.
+    pub display_name: Option<String>,
+    /// Whether it administers this server.
+    pub admin: bool,
+    /// The device to log in with at once; `None`: it is not logged in.
+    pub device: Option<NewDevice>,
+}
+
+/// An account that was made.
+pub struct Registered {
+    /// The user.
+    pub user_id: OwnedUserId,
+    /// The device that is logged in, with its tokens.
+    pub device: Option<(OwnedDeviceId, Issued)>,
+}
+
+/// Why an account is not made.
+#[derive(Debug, thiserror::Error)]
+pub enum RegisterError {
+    /// The name cannot be given.
+    #[error("{0}")]
+    Name(NameError),
+    /// The password is empty or too long.
+    #[error("the password is empty or longer than {} bytes", passwords::LONGEST)]
+    BadPassword,
+    /// The device's id or name cannot be one.
+    #[error("the device's id or name is too long")]
+    BadDevice,
+    /// The session or the registration token was used by another request meanwhile.
+    #[error("the registration token or the session has been used")]
+    UsedUp,
+    /// Too many passwords wait to be hashed.
+    #[error("too many passwords wait to be hashed")]
+    Busy,
+    /// The server failed.
+    #[error(transparent)]
+    Internal(#[from] Internal),
+}
+
+impl From<NameError> for RegisterError {
+    fn from(error: NameError) -> Self {
+        match error {
+            NameError::Internal(cause) => Self::Internal(cause),
+            other => Self::Name(other),
+        }
+    }
+}
+
+impl From<PasswordError> for RegisterError {
+    fn from(error: PasswordError) -> Self {
+        match error {
+            PasswordError::Busy => Self::Busy,
+            PasswordError::Internal(cause) => Self::Internal(cause),
+        }
+    }
+}
+
+/// Makes an account, all at once: name, password, device and tokens, and what the proof uses up.
+///
+/// # Errors
+///
+/// [`RegisterError`].
+pub async fn register(
+    engine: &Engine,
+    new: NewAccount,
+    proof: &Proof,
+) -> Result<Registered, RegisterError> {
+    let mut change = Change::new();
+    proof.claim(engine, &mut change);
+    make(engine, new, change).await
+}
+
+/// Makes an account on top of what `change` claims.
+pub(crate) async fn make(
+    engine: &Engine,
+    new: NewAccount,
+    mut change: Change,
+) -> Result<Registered, RegisterError> {
+    if new.device.as_ref().is_some_and(|device| !device.is_acceptable()) {
+        return Err(RegisterError::BadDevice);
+    }
+    let name = new.name.unwrap_or_else(random_name);
+    let user_id = names::available(engine, &name).await?;
+    let password_hash = match new.password {
+        Some(password) if passwords::is_acceptable(&password) => {
+            Some(passwords::hash(engine, password).await?)
+        }
+        Some(_) => return Err(RegisterError::BadPassword),
+        None => None,
+    };
+    change.claim(Claim::NewUser(UserRow {
+        user_id: user_id.to_string(),
+        password_hash,
+        flags: if new.admin { flags::ADMIN } else { 0 },
+        created_ts: engine.clock.now_ms(),
+        ..UserRow::default()
+    }));
+    if let Some(display_name) = new.display_name {
+        change.write(account_data::Write::Profile {
+            user_id: user_id.to_string(),
+            field: "displayname".to_owned(),
+            value: Some(serde_json::Value::from(display_name).to_string()),
+        });
+    }
+    let device =
+        new.device.map(|device| devices::enter(engine, &mut change, &user_id, device));
+    match engine.storage.commit(change).await {
+        Ok(_) => Ok(Registered { user_id, device }),
+        Err(CommitError::NameTaken) => Err(RegisterError::Name(NameError::Taken)),
+        Err(CommitError::UsedUp) => Err(RegisterError::UsedUp),
+        Err(error) => Err(Internal::from(error).into()),
+    }
+}
+
+/// A name for who does not care.
+fn random_name() -> String {
+    rng::bytes::<8>().iter().map(|byte| format!("{byte:02x}")).collect()
+}

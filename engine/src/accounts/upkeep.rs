@@ -1,0 +1,47 @@
+//! What is done for accounts in the background.
+
+use std::time::Duration;
+
+use starling_storage::{Change, accounts};
+
+use super::devices;
+use crate::{Engine, Internal};
+
+/// How often it is written when devices were last seen.
+const WRITE_SEEN_EVERY: Duration = Duration::from_secs(60);
+
+/// After how many of those rounds what has expired is removed.
+const EXPIRE_EVERY: u32 = 10;
+
+/// How long what has expired is kept, in milliseconds: longer than anything that counts.
+const KEEP_MS: i64 = 2 * 60 * 60 * 1_000;
+
+/// Writes when devices were seen and removes what has expired, until the process shuts down; then
+/// once more, so that nothing is lost.
+pub async fn run(engine: Engine) {
+    let mut ticks = tokio::time::interval(WRITE_SEEN_EVERY);
+    for round in 0_u32.. {
+        let is_last = tokio::select! {
+            () = engine.shutdown.cancelled() => true,
+            _ = ticks.tick() => false,
+        };
+        if let Err(error) = devices::write_seen(&engine).await {
+            tracing::warn!(%error, "it was not written when devices were seen");
+        }
+        if is_last {
+            return;
+        }
+        if round.is_multiple_of(EXPIRE_EVERY)
+            && let Err(error) = expire(&engine).await
+        {
+            tracing::warn!(%error, "expired sessions were not removed");
+        }
+    }
+}
+
+async fn expire(engine: &Engine) -> Result<(), Internal> {
+    let mut change = Change::new();
+    change.write(accounts::Write::Expire { before: engine.clock.now_ms() - KEEP_MS });
+    engine.storage.commit(change).await?;
+    Ok(())
+}

@@ -1,0 +1,77 @@
+//! User-interactive sessions.
+
+use crate::db::{Conn, Result, sql};
+
+/// A session: what was asked, and which stages are done.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SessionRow {
+    /// Its id, which only the client knows.
+    pub session_id: String,
+    /// The operation that it is for.
+    pub action: String,
+    /// Who asked for it.
+    pub user_id: Option<String>,
+    /// The request's body, without secrets (JSON object).
+    pub body: String,
+    /// The stages that are done (JSON array of strings).
+    pub completed: String,
+    /// The registration token that was shown.
+    pub registration_token: Option<String>,
+    /// When it was made.
+    pub created_ts: i64,
+}
+
+/// Rows of this table.
+#[derive(Clone, Debug)]
+pub enum Write {
+    /// Adds a session, or replaces its progress and its body.
+    Put(SessionRow),
+}
+
+pub(crate) async fn apply(conn: &mut Conn, write: Write) -> Result<()> {
+    let Write::Put(s) = write;
+    sql("INSERT INTO uia_sessions (session_id, action, user_id, body, completed, \
+         registration_token, created_ts) VALUES ($1, $2, $3, $4, $5, $6, $7) \
+         ON CONFLICT (session_id) DO UPDATE SET body = excluded.body, completed = excluded.completed, \
+         registration_token = excluded.registration_token")
+    .bind(s.session_id)
+    .bind(s.action)
+    .bind(s.user_id)
+    .bind(s.body)
+    .bind(s.completed)
+    .bind(s.registration_token)
+    .bind(s.created_ts)
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+pub(crate) async fn forget(conn: &mut Conn, before: i64) -> Result<()> {
+    sql("DELETE FROM uia_sessions WHERE created_ts < $1").bind(before).execute(conn).await?;
+    Ok(())
+}
+
+/// A session.
+///
+/// # Errors
+///
+/// When the database fails.
+pub async fn get(conn: &mut Conn, session_id: &str) -> Result<Option<SessionRow>> {
+    let row = sql("SELECT session_id, action, user_id, body, completed, \
+         registration_token, created_ts FROM uia_sessions WHERE session_id = $1")
+    .bind(session_id)
+    .optional(conn)
+    .await?;
+    row.map(|row| {
+        Ok(SessionRow {
+            session_id: row.get(0)?,
+            action: row.get(1)?,
+            user_id: row.get(2)?,
+            body: row.get(3)?,
+            completed: row.get(4)?,
+            registration_token: row.get(5)?,
+            created_ts: row.get(6)?,
+        })
+    })
+    .transpose()
+}
