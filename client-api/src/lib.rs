@@ -21,12 +21,13 @@ mod routes;
 mod settings;
 #[cfg(test)]
 mod testing;
+mod uia;
 
 pub use client_ip::ClientIp;
 pub use settings::{Contact, Policy, Settings, Support};
 
 use error::Error;
-use route::{Route, get, post, put};
+use route::{Route, delete, get, post, put};
 
 /// The client-server API over an engine.
 ///
@@ -45,9 +46,24 @@ fn table() -> Vec<Route> {
     vec![
         get("/.well-known/matrix/client", routes::well_known::client::get),
         get("/.well-known/matrix/support", routes::well_known::support::get),
-        get("/_matrix/client/versions", routes::versions::get),
+        get("/_matrix/client/v1/register/m.login.registration_token/validity", routes::register::m_login_registration_token::get),
+        get("/_matrix/client/v3/account/3pid", routes::account::threepid::get),
+        post("/_matrix/client/v3/account/deactivate", routes::account::deactivate::post),
+        post("/_matrix/client/v3/account/password", routes::account::password::post),
         get("/_matrix/client/v3/account/whoami", routes::account::whoami::get),
         get("/_matrix/client/v3/capabilities", routes::capabilities::get),
+        post("/_matrix/client/v3/delete_devices", routes::delete_devices::post),
+        get("/_matrix/client/v3/devices", routes::devices::get_all),
+        delete("/_matrix/client/v3/devices/{deviceId}", routes::devices::delete),
+        get("/_matrix/client/v3/devices/{deviceId}", routes::devices::get),
+        put("/_matrix/client/v3/devices/{deviceId}", routes::devices::put),
+        get("/_matrix/client/v3/login", routes::login::get),
+        post("/_matrix/client/v3/login", routes::login::post),
+        post("/_matrix/client/v3/logout", routes::logout::post),
+        post("/_matrix/client/v3/logout/all", routes::logout::all::post),
+        post("/_matrix/client/v3/refresh", routes::refresh::post),
+        post("/_matrix/client/v3/register", routes::register::post),
+        get("/_matrix/client/v3/register/available", routes::register::available::get),
         get("/_matrix/client/v3/rooms/{roomId}/context/{eventId}", routes::rooms::context::get),
         get("/_matrix/client/v3/rooms/{roomId}/event/{eventId}", routes::rooms::event::get),
         get("/_matrix/client/v3/rooms/{roomId}/messages", routes::rooms::messages::get),
@@ -55,8 +71,13 @@ fn table() -> Vec<Route> {
         post("/_matrix/client/v3/rooms/{roomId}/receipt/{receiptType}/{eventId}", routes::rooms::receipt::post),
         put("/_matrix/client/v3/rooms/{roomId}/typing/{userId}", routes::rooms::typing::put),
         get("/_matrix/client/v3/sync", routes::sync::get),
+        get("/_matrix/client/v3/thirdparty/protocols", routes::thirdparty::protocols::get),
         post("/_matrix/client/v3/user/{userId}/filter", routes::user::filter::post),
         get("/_matrix/client/v3/user/{userId}/filter/{filterId}", routes::user::filter::get),
+        get("/_matrix/client/v3/voip/turnServer", routes::voip::turn_server::get),
+        get("/_matrix/client/versions", routes::versions::get),
+        get("/_synapse/admin/v1/register", routes::admin::register::get),
+        post("/_synapse/admin/v1/register", routes::admin::register::post),
     ]
 }
 

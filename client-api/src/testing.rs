@@ -4,7 +4,7 @@ use axum::{Router, body::Body};
 use http::{Method, Request, Response, StatusCode, header};
 use http_body_util::BodyExt as _;
 use ruma::{OwnedDeviceId, OwnedUserId};
-use serde_json::Value;
+use serde_json::{Value, json};
 use starling_engine::{Engine, testing::TestEngine};
 use tower::ServiceExt as _;
 
@@ -21,6 +21,18 @@ pub(crate) struct TestUser {
     pub(crate) user_id: OwnedUserId,
     pub(crate) device_id: OwnedDeviceId,
     pub(crate) token: String,
+}
+
+impl TestUser {
+    /// The user that a registration or a log-in answered.
+    pub(crate) fn from_answer(body: &Value) -> Self {
+        let text = |key: &str| body[key].as_str().unwrap().to_owned();
+        Self {
+            user_id: text("user_id").try_into().unwrap(),
+            device_id: text("device_id").into(),
+            token: text("access_token"),
+        }
+    }
 }
 
 /// A response.
@@ -62,6 +74,15 @@ impl TestDoor {
 
     pub(crate) fn engine(&self) -> &Engine {
         &self.test.engine
+    }
+
+    /// Registers a user with the password `secret`, as a client does.
+    pub(crate) async fn register(&self, name: &str) -> TestUser {
+        let body = json!({
+            "username": name, "password": "secret", "auth": { "type": "m.login.dummy" },
+        });
+        let body = self.post_anonymous("/_matrix/client/v3/register", body).await.ok();
+        TestUser::from_answer(&body)
     }
 
     pub(crate) async fn user(&self, name: &str) -> TestUser {

@@ -102,8 +102,28 @@ impl TestEngine {
     ///
     /// When no database can be made.
     pub async fn new() -> Result<Self, Internal> {
-        let config = config(server_name!("test"));
+        Self::with(config(server_name!("test"))).await
+    }
+
+    /// An engine on SQLite with those settings, alone in the world.
+    ///
+    /// # Errors
+    ///
+    /// When no database can be made.
+    pub async fn with(config: Config) -> Result<Self, Internal> {
         Self::on(TempDatabase::sqlite()?, config, Arc::new(NoServers)).await
+    }
+
+    /// Every byte that the database has on disk (SQLite only).
+    ///
+    /// # Errors
+    ///
+    /// When the files cannot be read.
+    pub fn stored_bytes(&self) -> std::io::Result<Vec<u8>> {
+        let path = self.database.url.strip_prefix("sqlite:").unwrap_or_default();
+        let mut bytes = std::fs::read(path)?;
+        bytes.extend(std::fs::read(format!("{path}-wal"))?);
+        Ok(bytes)
     }
 
     /// An engine on that database with those settings and that network.

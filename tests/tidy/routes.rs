@@ -90,7 +90,7 @@ fn place(path: &str) -> Option<String> {
     };
     let words: Vec<String> = without_version(rest)
         .iter()
-        .filter(|segment| !segment.starts_with('{'))
+        .filter(|segment| !segment.is_empty() && !segment.starts_with('{'))
         .map(|segment| word(segment))
         .collect();
     match words.as_slice() {
@@ -141,6 +141,7 @@ fn paths_lead_to_files() {
         ("/_matrix/client/versions", "versions.rs"),
         ("/_matrix/client/r0/sync", "sync.rs"),
         ("/_matrix/client/v3/profile/{userId}/{keyName}", "profile.rs"),
+        ("/_matrix/client/v3/pushrules/", "pushrules.rs"),
         ("/_matrix/client/v3/user/{userId}/account_data/{type}", "user/account_data.rs"),
         ("/_matrix/client/v3/account/3pid/add", "account/threepid.rs"),
         ("/_matrix/client/unstable/org.matrix.msc1/rooms/{roomId}/x", "rooms/x.rs"),

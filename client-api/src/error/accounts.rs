@@ -1,8 +1,24 @@
 //! What the engine's accounts refuse.
 
-use starling_engine::accounts::tokens::AuthenticateError;
+use std::time::Duration;
+
+use starling_engine::accounts::{
+    admin::BySecretError,
+    attempts::AttemptError,
+    deactivate::DeactivateError,
+    devices::{RemoveError, RenameError},
+    login::LoginError,
+    names::NameError,
+    password::SetPasswordError,
+    register::RegisterError,
+    tokens::{AuthenticateError, RefreshError},
+    uia::UiaError,
+};
 
 use super::Error;
+
+/// When it is worth trying again after the queue for passwords was full.
+const PASSWORDS_BUSY: Duration = Duration::from_secs(2);
 
 impl From<AuthenticateError> for Error {
     fn from(error: AuthenticateError) -> Self {
@@ -12,4 +28,135 @@ impl From<AuthenticateError> for Error {
             AuthenticateError::Internal(cause) => cause.into(),
         }
     }
+}
+
+impl From<RefreshError> for Error {
+    fn from(error: RefreshError) -> Self {
+        match error {
+            RefreshError::Unknown => Self::unknown_token(false),
+            RefreshError::Internal(cause) => cause.into(),
+        }
+    }
+}
+
+impl From<AttemptError> for Error {
+    fn from(error: AttemptError) -> Self {
+        match error {
+            AttemptError::TooMany(wait) => Self::limit_exceeded(wait),
+            AttemptError::Internal(cause) => cause.into(),
+        }
+    }
+}
+
+impl From<NameError> for Error {
+    fn from(error: NameError) -> Self {
+        match error {
+            NameError::Invalid => Self::invalid_username(
+                "A user name consists of a-z, 0-9 and . _ = - / + and is not too long",
+            ),
+            NameError::Taken => Self::user_in_use(),
+            NameError::Internal(cause) => cause.into(),
+        }
+    }
+}
+
+impl From<UiaError> for Error {
+    fn from(error: UiaError) -> Self {
+        match error {
+            UiaError::Changed => {
+                Self::forbidden("The operation changed during its authentication")
+            }
+            UiaError::Busy => Self::limit_exceeded(PASSWORDS_BUSY),
+            UiaError::Internal(cause) => cause.into(),
+        }
+    }
+}
+
+impl From<RegisterError> for Error {
+    fn from(error: RegisterError) -> Self {
+        match error {
+            RegisterError::Name(error) => error.into(),
+            RegisterError::BadPassword => bad_password(),
+            RegisterError::BadDevice => bad_device(),
+            RegisterError::UsedUp => Self::forbidden("The token or the session has been used"),
+            RegisterError::Busy => Self::limit_exceeded(PASSWORDS_BUSY),
+            RegisterError::Internal(cause) => cause.into(),
+        }
+    }
+}
+
+impl From<LoginError> for Error {
+    fn from(error: LoginError) -> Self {
+        match error {
+            LoginError::Wrong => Self::forbidden("User name or password is wrong"),
+            LoginError::Deactivated => Self::user_deactivated(),
+            LoginError::BadDevice => bad_device(),
+            LoginError::Busy => Self::limit_exceeded(PASSWORDS_BUSY),
+            LoginError::Internal(cause) => cause.into(),
+        }
+    }
+}
+
+impl From<RenameError> for Error {
+    fn from(error: RenameError) -> Self {
+        match error {
+            RenameError::NotFound => Self::not_found("There is no such device"),
+            RenameError::TooLong => bad_device(),
+            RenameError::Internal(cause) => cause.into(),
+        }
+    }
+}
+
+impl From<RemoveError> for Error {
+    fn from(error: RemoveError) -> Self {
+        match error {
+            RemoveError::UsedUp => session_used(),
+            RemoveError::Internal(cause) => cause.into(),
+        }
+    }
+}
+
+impl From<SetPasswordError> for Error {
+    fn from(error: SetPasswordError) -> Self {
+        match error {
+            SetPasswordError::BadPassword => bad_password(),
+            SetPasswordError::UsedUp => session_used(),
+            SetPasswordError::Busy => Self::limit_exceeded(PASSWORDS_BUSY),
+            SetPasswordError::Internal(cause) => cause.into(),
+        }
+    }
+}
+
+impl From<DeactivateError> for Error {
+    fn from(error: DeactivateError) -> Self {
+        match error {
+            DeactivateError::NotFound => Self::user_deactivated(),
+            DeactivateError::UsedUp => session_used(),
+            DeactivateError::Internal(cause) => cause.into(),
+        }
+    }
+}
+
+impl From<BySecretError> for Error {
+    fn from(error: BySecretError) -> Self {
+        match error {
+            BySecretError::Disabled => Self::not_in_use("No registration secret is set"),
+            BySecretError::UnknownNonce => Self::unknown("The nonce is not valid"),
+            BySecretError::WrongMac => Self::forbidden("The mac is wrong"),
+            BySecretError::Register(error) => error.into(),
+            BySecretError::Internal(cause) => cause.into(),
+        }
+    }
+}
+
+fn session_used() -> Error {
+    Error::forbidden("The session has been used")
+}
+
+fn bad_password() -> Error {
+    Error::weak_password("A password has 1 to 512 bytes")
+}
+
+fn bad_device() -> Error {
+    Error::invalid_param("The device's id or name is empty or longer than 255 bytes")
 }

@@ -4,9 +4,18 @@
 //! `rooms/send`, so it is `rooms/send.rs`. A route's first line is its method and path.
 
 pub(crate) mod account;
+pub(crate) mod admin;
 pub(crate) mod capabilities;
+pub(crate) mod delete_devices;
+pub(crate) mod devices;
+pub(crate) mod login;
+pub(crate) mod logout;
+pub(crate) mod refresh;
+pub(crate) mod register;
 pub(crate) mod rooms;
 pub(crate) mod sync;
+pub(crate) mod thirdparty;
 pub(crate) mod user;
 pub(crate) mod versions;
+pub(crate) mod voip;
 pub(crate) mod well_known;

@@ -143,6 +143,12 @@ pub enum BySecretError {
     Internal(#[from] Internal),
 }
 
+/// Whether requests by secret are answered at all.
+#[must_use]
+pub fn has_secret(engine: &Engine) -> bool {
+    secret(engine).is_ok()
+}
+
 fn secret(engine: &Engine) -> Result<&str, BySecretError> {
     let secret = engine.config.registration.shared_secret.as_deref();
     secret.filter(|secret| !secret.is_empty()).ok_or(BySecretError::Disabled)

@@ -8,12 +8,14 @@ use std::{
 
 use ruma::{DeviceId, OwnedDeviceId, OwnedUserId, UserId};
 use starling_storage::{
-    Change, Fact,
+    Change, CommitError, Fact,
     accounts::{
         self,
-        devices::{self as rows, DeviceRow, Write},
+        devices::{self as rows, Write},
     },
 };
+
+pub use starling_storage::accounts::devices::DeviceRow;
 
 use super::{
     Session,
@@ -150,17 +152,28 @@ pub async fn rename(
     Ok(())
 }
 
+/// Why devices are not removed.
+#[derive(Debug, thiserror::Error)]
+pub enum RemoveError {
+    /// The session was used by another request meanwhile.
+    #[error("the session has been used")]
+    UsedUp,
+    /// The server failed.
+    #[error(transparent)]
+    Internal(#[from] Internal),
+}
+
 /// Removes devices of a user with all that is theirs; those that do not exist are gone already.
 ///
 /// # Errors
 ///
-/// When the server fails, or the proof was used by another request meanwhile.
+/// [`RemoveError`].
 pub async fn remove(
     engine: &Engine,
     user: &UserId,
     devices: &[OwnedDeviceId],
     proof: &Proof,
-) -> Result<(), Internal> {
+) -> Result<(), RemoveError> {
     let mut change = Change::new();
     proof.claim(engine, &mut change);
     for device in devices {
@@ -168,7 +181,10 @@ pub async fn remove(
         change.write(accounts::Write::Device(Write::Remove { user_id, device_id }));
     }
     change.fact(Fact::Devices { user_id: user.to_string() });
-    commit_removal(engine, change).await
+    match commit_removal(engine, change).await {
+        Err(Internal::Commit(CommitError::UsedUp)) => Err(RemoveError::UsedUp),
+        other => Ok(other?),
+    }
 }
 
 /// Ends the session of a device: the device goes with its tokens.

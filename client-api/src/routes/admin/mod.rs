@@ -1,0 +1,3 @@
+//! `/_synapse/admin`: what scripts of administrators call.
+
+pub(crate) mod register;

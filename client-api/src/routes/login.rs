@@ -1,0 +1,158 @@
+//! GET /_matrix/client/v3/login
+//! POST /_matrix/client/v3/login
+
+use ruma::{
+    OwnedDeviceId,
+    api::client::session::{
+        get_login_types,
+        login::v3::{DiscoveryInfo, HomeserverInfo, Response},
+    },
+};
+use serde::Deserialize;
+use serde_json::{Map, Value};
+use starling_engine::accounts::{attempts, devices::NewDevice, login, uia};
+
+use crate::{
+    answer::{Answer, answer},
+    call::Call,
+    error::Error,
+};
+
+/// The request, of which ruma's type cannot do without a `type`.
+#[derive(Deserialize)]
+struct Request {
+    r#type: String,
+    password: Option<String>,
+    device_id: Option<OwnedDeviceId>,
+    initial_device_display_name: Option<String>,
+    #[serde(default)]
+    refresh_token: bool,
+    #[serde(flatten)]
+    rest: Map<String, Value>,
+}
+
+pub(crate) async fn get(_call: Call) -> Answer {
+    let password = get_login_types::v3::PasswordLoginType::new();
+    let flows = vec![get_login_types::v3::LoginType::Password(password)];
+    answer(get_login_types::v3::Response::new(flows))
+}
+
+pub(crate) async fn post(mut call: Call) -> Answer {
+    let request: Request = call.body_as().await?;
+    if request.r#type != "m.login.password" {
+        return Err(Error::unknown("Only m.login.password is offered"));
+    }
+    let Some(user) = uia::user_of(&request.rest) else {
+        return Err(Error::missing_param("There is no identifier of the type m.id.user"));
+    };
+    let password = request.password.ok_or_else(|| Error::missing_param("There is no password"))?;
+    if call.door.settings.rate_limits {
+        attempts::count_password(&call.engine, call.client_ip(), user).await?;
+    }
+    let device = NewDevice {
+        device_id: request.device_id,
+        display_name: request.initial_device_display_name,
+        refreshable: request.refresh_token,
+    };
+    let logged_in = login::with_password(&call.engine, user, password, device).await?;
+    let tokens = logged_in.tokens;
+    let mut response =
+        Response::new(logged_in.user_id, tokens.access_token, logged_in.device_id);
+    response.refresh_token = tokens.refresh_token;
+    response.expires_in = tokens.expires_in;
+    let url = call.engine.config.public_url.clone();
+    response.well_known = url.map(|url| DiscoveryInfo::new(HomeserverInfo::new(url)));
+    answer(response)
+}
+
+#[cfg(test)]
+mod tests {
+    use http::StatusCode;
+    use serde_json::{Value, json};
+
+    use crate::{
+        Settings,
+        testing::{TestDoor, TestUser},
+    };
+
+    const PATH: &str = "/_matrix/client/v3/login";
+    const WHOAMI: &str = "/_matrix/client/v3/account/whoami";
+
+    fn password(user: &str, password: &str) -> Value {
+        let identifier = json!({ "type": "m.id.user", "user": user });
+        json!({ "type": "m.login.password", "identifier": identifier, "password": password })
+    }
+
+    #[tokio::test]
+    async fn offers_passwords() {
+        let flows = TestDoor::new().await.get_anonymous(PATH).await.ok();
+        assert_eq!(flows["flows"], json!([{ "type": "m.login.password" }]));
+    }
+
+    #[tokio::test]
+    async fn a_password_logs_in_by_name_and_by_id() {
+        let door = TestDoor::new().await;
+        door.register("alice").await;
+        let old = json!({ "type": "m.login.password", "user": "alice", "password": "secret" });
+        for body in [password("alice", "secret"), password("@alice:test", "secret"), old] {
+            let answer = door.post_anonymous(PATH, body).await.ok();
+            door.get(WHOAMI, &TestUser::from_answer(&answer)).await.ok();
+        }
+    }
+
+    #[tokio::test]
+    async fn wrong_passwords_and_unknown_users_look_the_same() {
+        let door = TestDoor::new().await;
+        door.register("alice").await;
+        let mut answers = Vec::new();
+        for body in [password("alice", "wrong"), password("bob", "secret"), password("alice", "")]
+        {
+            let answer = door.post_anonymous(PATH, body).await;
+            answer.refused(StatusCode::FORBIDDEN, "M_FORBIDDEN");
+            answers.push(answer.body);
+        }
+        assert!(answers.iter().all(|answer| *answer == answers[0]));
+    }
+
+    #[tokio::test]
+    async fn a_known_device_gets_new_tokens_and_keeps_its_name() {
+        let door = TestDoor::new().await;
+        let alice = door.register("alice").await;
+        let mut body = password("alice", "secret");
+        body["device_id"] = json!(alice.device_id);
+        body["initial_device_display_name"] = json!("another");
+        let again = TestUser::from_answer(&door.post_anonymous(PATH, body).await.ok());
+        assert_eq!(again.device_id, alice.device_id);
+        door.get(WHOAMI, &alice).await.refused(StatusCode::UNAUTHORIZED, "M_UNKNOWN_TOKEN");
+        let devices = door.get("/_matrix/client/v3/devices", &again).await.ok();
+        assert_eq!(devices["devices"].as_array().unwrap().len(), 1);
+        assert_eq!(devices["devices"][0]["display_name"], Value::Null);
+    }
+
+    #[tokio::test]
+    async fn other_ways_to_log_in_are_refused() {
+        let door = TestDoor::new().await;
+        for (body, errcode) in [
+            (json!({ "type": "m.login.token", "token": "x" }), "M_UNKNOWN"),
+            (json!({ "type": "org.example" }), "M_UNKNOWN"),
+            (json!({ "type": "m.login.password", "password": "x" }), "M_MISSING_PARAM"),
+            (json!({}), "M_MISSING_PARAM"),
+        ] {
+            let answer = door.post_anonymous(PATH, body).await;
+            answer.refused(StatusCode::BAD_REQUEST, errcode);
+        }
+    }
+
+    #[tokio::test]
+    async fn guessing_is_slowed_down_for_an_account_whatever_it_is_called() {
+        let door =
+            TestDoor::with(Settings { rate_limits: true, ..Settings::default() }).await;
+        door.register("alice").await;
+        for name in ["alice", "@alice:test", "ALICE", "alice", "alice"].iter().cycle().take(10) {
+            let answer = door.post_anonymous(PATH, password(name, "wrong")).await;
+            answer.refused(StatusCode::FORBIDDEN, "M_FORBIDDEN");
+        }
+        let answer = door.post_anonymous(PATH, password("alice", "secret")).await;
+        answer.refused(StatusCode::TOO_MANY_REQUESTS, "M_LIMIT_EXCEEDED");
+    }
+}

@@ -1,0 +1,3 @@
+//! `/thirdparty`: networks that application services bridge to.
+
+pub(crate) mod protocols;

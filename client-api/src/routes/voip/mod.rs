@@ -1,0 +1,3 @@
+//! `/voip`: calls.
+
+pub(crate) mod turn_server;
