@@ -63,9 +63,7 @@ impl From<NameError> for Error {
 impl From<UiaError> for Error {
     fn from(error: UiaError) -> Self {
         match error {
-            UiaError::Changed => {
-                Self::forbidden("The operation changed during its authentication")
-            }
+            UiaError::Changed => Self::forbidden("The operation changed during its authentication"),
             UiaError::Busy => Self::limit_exceeded(PASSWORDS_BUSY),
             UiaError::Internal(cause) => cause.into(),
         }

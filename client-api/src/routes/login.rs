@@ -56,8 +56,7 @@ pub(crate) async fn post(mut call: Call) -> Answer {
     };
     let logged_in = login::with_password(&call.engine, user, password, device).await?;
     let tokens = logged_in.tokens;
-    let mut response =
-        Response::new(logged_in.user_id, tokens.access_token, logged_in.device_id);
+    let mut response = Response::new(logged_in.user_id, tokens.access_token, logged_in.device_id);
     response.refresh_token = tokens.refresh_token;
     response.expires_in = tokens.expires_in;
     let url = call.engine.config.public_url.clone();
@@ -105,8 +104,7 @@ mod tests {
         let door = TestDoor::new().await;
         door.register("alice").await;
         let mut answers = Vec::new();
-        for body in [password("alice", "wrong"), password("bob", "secret"), password("alice", "")]
-        {
+        for body in [password("alice", "wrong"), password("bob", "secret"), password("alice", "")] {
             let answer = door.post_anonymous(PATH, body).await;
             answer.refused(StatusCode::FORBIDDEN, "M_FORBIDDEN");
             answers.push(answer.body);
@@ -145,8 +143,7 @@ mod tests {
 
     #[tokio::test]
     async fn guessing_is_slowed_down_for_an_account_whatever_it_is_called() {
-        let door =
-            TestDoor::with(Settings { rate_limits: true, ..Settings::default() }).await;
+        let door = TestDoor::with(Settings { rate_limits: true, ..Settings::default() }).await;
         door.register("alice").await;
         for name in ["alice", "@alice:test", "ALICE", "alice", "alice"].iter().cycle().take(10) {
             let answer = door.post_anonymous(PATH, password(name, "wrong")).await;

@@ -1,8 +1,6 @@
 //! POST /_matrix/client/v3/register
 
-use ruma::api::client::account::register::{
-    RegistrationKind, v3::Request,
-};
+use ruma::api::client::account::register::{RegistrationKind, v3::Request};
 use serde_json::{Value, json};
 use starling_engine::{
     accounts::{
@@ -230,9 +228,7 @@ mod tests {
         };
         assert_eq!(is_valid(&token).await, true);
         assert_eq!(is_valid("x").await, false);
-        let body = |name: &str, kind: &str, token: &str| {
-            json!({ "username": name, "password": "x", "auth": { "type": kind, "token": token } })
-        };
+        let body = |name: &str, kind: &str, token: &str| json!({ "username": name, "password": "x", "auth": { "type": kind, "token": token } });
         let token_stage = "m.login.registration_token";
         let answer = post(&door, body("alice", "m.login.dummy", &token)).await;
         answer.refused(StatusCode::UNAUTHORIZED, "M_UNKNOWN");

@@ -27,7 +27,8 @@ pub enum NameError {
 /// <https://spec.matrix.org/v1.19/appendices/#user-identifiers>
 pub(crate) fn new_user_id(engine: &Engine, name: &str) -> Result<OwnedUserId, NameError> {
     let localpart = name.to_ascii_lowercase();
-    let is_legal = |c| matches!(c, b'a'..=b'z' | b'0'..=b'9' | b'.' | b'_' | b'=' | b'-' | b'/' | b'+');
+    let is_legal =
+        |c| matches!(c, b'a'..=b'z' | b'0'..=b'9' | b'.' | b'_' | b'=' | b'-' | b'/' | b'+');
     let id = format!("@{localpart}:{}", engine.config.server_name);
     if localpart.is_empty() || !localpart.bytes().all(is_legal) || id.len() > LONGEST_USER_ID {
         return Err(NameError::Invalid);

@@ -126,8 +126,7 @@ pub(crate) async fn make(
             value: Some(serde_json::Value::from(display_name).to_string()),
         });
     }
-    let device =
-        new.device.map(|device| devices::enter(engine, &mut change, &user_id, device));
+    let device = new.device.map(|device| devices::enter(engine, &mut change, &user_id, device));
     match engine.storage.commit(change).await {
         Ok(_) => Ok(Registered { user_id, device }),
         Err(CommitError::NameTaken) => Err(RegisterError::Name(NameError::Taken)),

@@ -16,8 +16,10 @@ pub struct RegistrationTokenRow {
 }
 
 pub(crate) async fn put(conn: &mut Conn, row: RegistrationTokenRow) -> Result<()> {
-    sql("INSERT INTO registration_tokens (token, uses_allowed, completed, expires_ts, created_ts) \
-         VALUES ($1, $2, 0, $3, $4) ON CONFLICT DO NOTHING")
+    sql(
+        "INSERT INTO registration_tokens (token, uses_allowed, completed, expires_ts, created_ts) \
+         VALUES ($1, $2, 0, $3, $4) ON CONFLICT DO NOTHING",
+    )
     .bind(row.token)
     .bind(row.uses_allowed)
     .bind(row.expires_ts)
