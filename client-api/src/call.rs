@@ -152,16 +152,6 @@ impl Call {
         self.access_token().is_some()
     }
 
-    /// A path parameter, as the identifier that it is.
-    pub(crate) fn path_id<'a, T>(&'a self, index: usize) -> Result<T, Error>
-    where
-        T: TryFrom<&'a str>,
-    {
-        let given = self.path_arg(index);
-        T::try_from(given)
-            .map_err(|_| Error::invalid_param(format!("{given:?} is not such an identifier")))
-    }
-
     fn access_token(&self) -> Option<String> {
         self.bearer().or_else(|| self.token_in_query()).filter(|token| !token.is_empty())
     }
