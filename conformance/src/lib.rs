@@ -2,10 +2,12 @@
 //!
 //! Everything here speaks to a running server from outside, over HTTP, and knows nothing of
 //! Starling's insides. [`servers`] starts real server processes, [`client`] is a small Matrix client,
-//! [`report`] counts what passed. The suites build on those three; `tests/it` holds the black-box
+//! [`evil`] is another server that lies when asked to, [`report`] counts what passed. The suites build
+//! on those; `tests/it` holds the black-box
 //! tests by URL.
 
 pub mod client;
+pub mod evil;
 pub mod faults;
 pub mod interop;
 pub mod random;

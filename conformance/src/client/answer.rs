@@ -20,7 +20,7 @@ pub struct Answer {
 }
 
 impl Answer {
-    pub(super) async fn read(request: String, builder: reqwest::RequestBuilder) -> Result<Self> {
+    pub(crate) async fn read(request: String, builder: reqwest::RequestBuilder) -> Result<Self> {
         let answer = builder.send().await.with_context(|| request.clone())?;
         let status = answer.status().as_u16();
         let headers = answer.headers().clone();

@@ -29,8 +29,8 @@ impl TestCa {
         self.issuer.pem()
     }
 
-    /// Writes `ca.crt`, and `tls.crt` and `tls.key` for these host names, to `directory`.
-    pub fn write_certificate(&self, directory: &Path, hosts: &[&str]) -> Result<()> {
+    /// A certificate for these host names and its key, both in PEM.
+    pub fn certificate_for(&self, hosts: &[&str]) -> Result<(String, String)> {
         let names: Vec<String> = hosts.iter().map(|&host| host.to_owned()).collect();
         let mut params = CertificateParams::new(names)?;
         params.distinguished_name.push(DnType::CommonName, "Starling test server");
@@ -38,12 +38,15 @@ impl TestCa {
         params.use_authority_key_identifier_extension = true;
         let key = KeyPair::generate()?;
         let certificate = params.signed_by(&key, &self.issuer)?;
-        let files = [
-            ("ca.crt", self.certificate()),
-            ("tls.crt", certificate.pem()),
-            ("tls.key", key.serialize_pem()),
-        ];
-        for (name, text) in files {
+        Ok((certificate.pem(), key.serialize_pem()))
+    }
+
+    /// Writes `ca.crt`, and `tls.crt` and `tls.key` for these host names, to `directory`.
+    pub fn write_certificate(&self, directory: &Path, hosts: &[&str]) -> Result<()> {
+        let (certificate, key) = self.certificate_for(hosts)?;
+        for (name, text) in
+            [("ca.crt", self.certificate()), ("tls.crt", certificate), ("tls.key", key)]
+        {
             std::fs::write(directory.join(name), text)
                 .with_context(|| format!("cannot write {name}"))?;
         }

@@ -20,5 +20,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "these are tests")]
 
 mod client;
+mod federation;
 mod health;
+mod scene;
 mod support;

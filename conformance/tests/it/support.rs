@@ -4,6 +4,7 @@ use std::{env, path::Path, process::Command, sync::OnceLock};
 
 use starling_conformance::{
     client::{Api, User},
+    evil::Peer,
     servers::{Kind, Server, Spec, TestCa, starling},
 };
 use tokio::sync::OnceCell;
@@ -43,6 +44,11 @@ pub(crate) async fn anonymous() -> Api {
 /// A new account on the shared server whose name begins with `name`.
 pub(crate) async fn user(name: &str) -> User {
     User::register(server().await, name).await.unwrap()
+}
+
+/// A server of the test's own, which does what the test tells it.
+pub(crate) async fn peer() -> Peer {
+    Peer::start(ca()).await.unwrap()
 }
 
 /// The authority that all servers of the run trust.

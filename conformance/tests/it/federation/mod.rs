@@ -1,0 +1,3 @@
+//! The server-server API, spoken to by a peer that lies where a test says so.
+
+mod send;
