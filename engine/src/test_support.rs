@@ -1,20 +1,14 @@
 //! Engines for tests: real storage in a temporary place, other servers in the same process.
 
 use std::{
-    collections::HashMap,
     future::Future,
     sync::{
-        Arc, Mutex,
+        Arc,
         atomic::{AtomicI64, Ordering},
     },
 };
 
-use async_trait::async_trait;
-use bytes::Bytes;
-use ruma::{
-    OwnedEventId, OwnedServerName, OwnedUserId, RoomId, ServerName, UserId,
-    events::TimelineEventType,
-};
+use ruma::{OwnedEventId, OwnedUserId, RoomId, UserId, events::TimelineEventType};
 use serde_json::{
     Map, Value, json,
     value::{RawValue, to_raw_value},
@@ -27,7 +21,7 @@ use crate::{
     config::{PasswordHashing, Registration, RegistrationMode},
     events::store,
     keys::SigningKeys,
-    remote::{Limits, Transport, TransportError},
+    remote::Transport,
     rooms::{
         create::{CreateRoom, Preset},
         room,
@@ -35,6 +29,7 @@ use crate::{
         versions,
     },
     state::store::{Secret, Snapshots},
+    testing::NoServers,
 };
 
 /// A clock that moves by one millisecond at each look.
@@ -44,40 +39,6 @@ pub(crate) struct TestClock(AtomicI64);
 impl Clock for TestClock {
     fn now_ms(&self) -> i64 {
         self.0.fetch_add(1, Ordering::Relaxed)
-    }
-}
-
-type Answer = dyn Fn(http::Request<Bytes>) -> http::Response<Bytes> + Send + Sync;
-
-/// Other servers, by name. A server without an entry cannot be reached.
-#[derive(Clone, Default)]
-pub(crate) struct TestTransport(Arc<Mutex<HashMap<OwnedServerName, Arc<Answer>>>>);
-
-impl TestTransport {
-    /// Answers requests to a server by a function.
-    pub(crate) fn serve(
-        &self,
-        server: &ServerName,
-        answer: impl Fn(http::Request<Bytes>) -> http::Response<Bytes> + Send + Sync + 'static,
-    ) {
-        self.0.lock().unwrap().insert(server.to_owned(), Arc::new(answer));
-    }
-}
-
-#[async_trait]
-impl Transport for TestTransport {
-    async fn send(
-        &self,
-        destination: &ServerName,
-        request: http::Request<Bytes>,
-        _: Limits,
-    ) -> Result<http::Response<Bytes>, TransportError> {
-        let answer = self.0.lock().unwrap().get(destination).cloned();
-        let refused = || TransportError::Network {
-            server: destination.to_string(),
-            reason: "there is no such server".to_owned(),
-        };
-        Ok(answer.ok_or_else(refused)?(request))
     }
 }
 
@@ -97,12 +58,12 @@ pub(crate) fn config(server_name: &str) -> Config {
 pub(crate) async fn engine_on(
     storage: Storage,
     server_name: &str,
-    transport: TestTransport,
+    transport: Arc<dyn Transport>,
 ) -> Engine {
     let clock = Arc::new(TestClock(AtomicI64::new(1_700_000_000_000)));
     let signing_keys = Arc::new(SigningKeys::load_or_create(&storage, &*clock).await.unwrap());
     let trie_secret = Secret::load(&storage).await.unwrap();
-    let (config, transport) = (config(server_name), Arc::new(transport));
+    let config = config(server_name);
     Engine::new(Parts { config, storage, clock, transport, signing_keys, trie_secret })
 }
 
@@ -110,8 +71,7 @@ pub(crate) async fn engine_on(
 /// when `STARLING_TEST_POSTGRES_URL` names one.
 pub(crate) async fn on_each_database<F: Future<Output = ()>>(test: impl Fn(Engine) -> F) {
     let test = &test;
-    let body =
-        async |storage| test(engine_on(storage, "x.org", TestTransport::default()).await).await;
+    let body = async |storage| test(engine_on(storage, "x.org", Arc::new(NoServers)).await).await;
     starling_storage::test_support::on_each_database(body).await.unwrap();
 }
 

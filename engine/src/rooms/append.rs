@@ -102,6 +102,18 @@ pub async fn backfill(batch: &mut Batch, new: NewEvent) -> Result<(), Internal> 
     redactions::catch_up(batch, &event, false).await
 }
 
+/// Makes a state that another server gave the current one, with what follows for members and
+/// servers. For a room in which this server was not.
+///
+/// # Errors
+///
+/// When the database fails. The batch is void then.
+pub async fn adopt_state(batch: &mut Batch, root: i64) -> Result<(), Internal> {
+    let changed = state::adopt(batch, root).await?;
+    members::follow(batch, &changed).await?;
+    servers::follow(batch, &changed).await
+}
+
 /// The event's row.
 fn keep(batch: &mut Batch, new: &NewEvent) -> Arc<StoredEvent> {
     let rejected = new.pdu.rejected || new.disposition == Disposition::Rejected;

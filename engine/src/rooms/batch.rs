@@ -169,7 +169,7 @@ impl Batch {
         match outcome {
             Ok(committed) => {
                 room.row.version += 1;
-                **guard = room;
+                guard.committed(room);
                 Ok(committed)
             }
             Err(CommitError::Conflict) => {

@@ -25,7 +25,10 @@ use super::{
     authorize::Denied,
     batch::{Batch, BatchError},
     build::{self, BuildError, Draft},
-    membership::content::Member,
+    membership::{
+        content::Member,
+        invite::{self, Invite},
+    },
     naming::{self, AliasError},
     room::{self, Room},
     versions,
@@ -127,22 +130,12 @@ impl From<BuildError> for CreateError {
     }
 }
 
-/// A room that was created.
-#[derive(Clone, Debug)]
-pub struct Created {
-    /// The room.
-    pub room_id: OwnedRoomId,
-    /// Users of other servers who are still to be invited.
-    pub to_invite: Vec<OwnedUserId>,
-}
-
-/// Creates a room, with the invites of our users. Those of other servers' users are left to the
-/// caller, as each has to ask its server.
+/// Creates a room, and invites. An invite that another server does not take does not undo the room.
 ///
 /// # Errors
 ///
 /// See [`CreateError`].
-pub async fn create(engine: &Engine, wanted: &CreateRoom) -> Result<Created, CreateError> {
+pub async fn create(engine: &Engine, wanted: &CreateRoom) -> Result<OwnedRoomId, CreateError> {
     let version =
         wanted.version.clone().unwrap_or_else(|| engine.config.default_room_version.clone());
     let rules = versions::rules(&version).ok_or(CreateError::UnsupportedVersion)?;
@@ -162,7 +155,7 @@ pub async fn create(engine: &Engine, wanted: &CreateRoom) -> Result<Created, Cre
     for draft in initial::drafts(engine, wanted, alias.as_deref(), batch.room.rules()).await? {
         build::author(&mut batch, &draft).await?;
     }
-    let to_invite = invite_ours(&mut batch, wanted).await?;
+    let others = invite_ours(&mut batch, wanted).await?;
     if wanted.published {
         let room_id = room_id.to_string();
         batch.change.write(rows::Write::Published { room_id, published: true });
@@ -173,12 +166,14 @@ pub async fn create(engine: &Engine, wanted: &CreateRoom) -> Result<Created, Cre
     }
     let place = room::place(engine, &room_id).await;
     match batch.commit(&mut place.put(room)).await {
-        Ok(_) => Ok(Created { room_id, to_invite }),
+        Ok(_) => {}
         // A room's ID is drawn at random, or the hash of an event that nobody else made.
-        Err(BatchError::NameTaken) => Err(CreateError::AliasTaken),
-        Err(BatchError::Internal(error)) => Err(error.into()),
-        Err(error) => Err(Internal::Damaged(error.to_string()).into()),
+        Err(BatchError::NameTaken) => return Err(CreateError::AliasTaken),
+        Err(BatchError::Internal(error)) => return Err(error.into()),
+        Err(error) => return Err(Internal::Damaged(error.to_string()).into()),
     }
+    invite_others(engine, wanted, &room_id, &others).await;
+    Ok(room_id)
 }
 
 fn check_amounts(wanted: &CreateRoom) -> Result<(), CreateError> {
@@ -267,14 +262,33 @@ async fn invite_ours(
             continue;
         }
         match is_ours {
-            true => drop(build::author(batch, &invite(batch, wanted, user_id).await?).await?),
+            true => {
+                drop(build::author(batch, &invite_of_ours(batch, wanted, user_id).await?).await?)
+            }
             false => others.push(user_id.clone()),
         }
     }
     Ok(others)
 }
 
-async fn invite(
+/// Invites users of other servers, whose servers have to agree.
+async fn invite_others(
+    engine: &Engine,
+    wanted: &CreateRoom,
+    room_id: &RoomId,
+    others: &[OwnedUserId],
+) {
+    for target in others {
+        let member = Member { is_direct: wanted.is_direct, ..Member::default() };
+        let invite = Invite { room_id, sender: &wanted.creator, target, member };
+        if let Err(error) = invite::invite(engine, invite).await {
+            tracing::info!(%error, room.id = %room_id, user.id = %target,
+                "A user could not be invited to a new room");
+        }
+    }
+}
+
+async fn invite_of_ours(
     batch: &Batch,
     wanted: &CreateRoom,
     user_id: &UserId,

@@ -36,17 +36,16 @@ pub mod send;
 
 pub mod naming;
 
-pub mod create;
-
-pub mod membership;
-
 pub mod restricted;
-
 pub mod serve;
 
 pub mod typing;
 
 pub mod receive;
+
+pub mod membership;
+
+pub mod create;
 
 pub mod unread;
 

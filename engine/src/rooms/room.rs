@@ -3,11 +3,7 @@
 //! The lock only keeps the tasks of this process from doing work in vain. What makes a change right
 //! is the room's version, which the commit compares: so a lock that is lost does no harm.
 
-use std::{
-    collections::BTreeSet,
-    ops::{Deref, DerefMut},
-    sync::Arc,
-};
+use std::{collections::BTreeSet, ops::Deref, sync::Arc};
 
 use moka::sync::Cache;
 use ruma::{
@@ -75,6 +71,8 @@ impl Default for Rooms {
 pub struct RoomGuard {
     room: Room,
     place: OwnedMutexGuard<Option<Room>>,
+    /// Whether the room may be found here by whoever comes next.
+    stands: bool,
 }
 
 impl Deref for RoomGuard {
@@ -85,15 +83,9 @@ impl Deref for RoomGuard {
     }
 }
 
-impl DerefMut for RoomGuard {
-    fn deref_mut(&mut self) -> &mut Room {
-        &mut self.room
-    }
-}
-
 impl Drop for RoomGuard {
     fn drop(&mut self) {
-        *self.place = Some(self.room.clone());
+        *self.place = self.stands.then(|| self.room.clone());
     }
 }
 
@@ -108,6 +100,12 @@ impl RoomGuard {
             self.room = room;
         }
         Ok(())
+    }
+
+    /// The room as it was committed stands here now.
+    pub(super) fn committed(&mut self, room: Room) {
+        self.room = room;
+        self.stands = true;
     }
 }
 
@@ -130,15 +128,15 @@ impl RoomPlace {
             None => load(engine, &self.id).await?,
         };
         Ok(match room {
-            Some(room) => Ok(RoomGuard { room, place: self.place }),
+            Some(room) => Ok(RoomGuard { room, place: self.place, stands: true }),
             None => Err(self),
         })
     }
 
-    /// Puts a new room here.
+    /// Puts a new room here; it stays only if its first change is committed.
     #[must_use]
     pub fn put(self, room: Room) -> RoomGuard {
-        RoomGuard { room, place: self.place }
+        RoomGuard { room, place: self.place, stands: false }
     }
 }
 

@@ -61,11 +61,7 @@ fn replace(
 }
 
 /// Sets the current state of a room to what another server said it is.
-///
-/// # Errors
-///
-/// When the database fails.
-pub(in crate::rooms) async fn adopt(batch: &mut Batch, root: i64) -> Result<StateChange, Internal> {
+pub(super) async fn adopt(batch: &mut Batch, root: i64) -> Result<StateChange, Internal> {
     let changed = batch.snapshots.diff(batch.room.row.current_state, root).await?;
     batch.room.row.current_state = root;
     replace(batch, root, changed, |_| None)

@@ -3,3 +3,103 @@
 //! What another server has to agree to is asked of it while no room is held.
 
 pub mod content;
+
+pub mod local;
+
+pub mod remote;
+
+pub mod adopt;
+
+pub mod join;
+
+pub mod knock;
+
+pub mod leave;
+
+pub mod invite;
+
+pub mod remove;
+
+pub mod forget;
+
+use super::send::SendError;
+use crate::{ask::AskError, internal::Internal};
+
+/// Why a membership was not changed.
+#[derive(Debug, thiserror::Error)]
+pub enum MembershipError {
+    /// There is no such room, as far as anybody who was asked knows.
+    #[error("no such room is known")]
+    UnknownRoom,
+    /// The rules of the room do not allow it.
+    #[error("{0}")]
+    Forbidden(String),
+    /// The event cannot be as it is wanted.
+    #[error("{0}")]
+    BadContent(String),
+    /// The event would be too large.
+    #[error("the event is too large")]
+    TooLarge,
+    /// Whether the user may join cannot be told here.
+    #[error("whether you may join cannot be told by this server")]
+    UnableToAuthorise,
+    /// The room is of a version that this server does not support.
+    #[error("the room's version is not supported: {0}")]
+    IncompatibleVersion(String),
+    /// The user does not want invites.
+    #[error("this user does not take invites")]
+    InviteBlocked,
+    /// The user is still in the room.
+    #[error("you are still in the room")]
+    StillInRoom,
+    /// The other servers that would have to help did not.
+    #[error("no other server could help: {0}")]
+    RemoteFailed(String),
+    /// This server failed.
+    #[error(transparent)]
+    Internal(#[from] Internal),
+}
+
+impl From<SendError> for MembershipError {
+    fn from(error: SendError) -> Self {
+        match error {
+            SendError::NotInRoom => Self::UnknownRoom,
+            SendError::Forbidden(reason) => Self::Forbidden(reason),
+            SendError::TooLarge => Self::TooLarge,
+            SendError::Internal(error) => Self::Internal(error),
+            SendError::BadContent(reason) => Self::BadContent(reason),
+            error @ (SendError::NoSuchEvent | SendError::BadAlias(_) | SendError::NameTaken) => {
+                Self::BadContent(error.to_string())
+            }
+        }
+    }
+}
+
+impl From<super::build::BuildError> for MembershipError {
+    fn from(error: super::build::BuildError) -> Self {
+        SendError::from(error).into()
+    }
+}
+
+impl From<starling_storage::DbError> for MembershipError {
+    fn from(error: starling_storage::DbError) -> Self {
+        Self::Internal(error.into())
+    }
+}
+
+impl From<AskError> for MembershipError {
+    fn from(error: AskError) -> Self {
+        match error {
+            AskError::Refused { errcode, .. } if errcode == "M_FORBIDDEN" => {
+                Self::Forbidden("the room's server does not allow it".to_owned())
+            }
+            AskError::Refused { errcode, .. } if errcode == "M_INVITE_BLOCKED" => {
+                Self::InviteBlocked
+            }
+            error => Self::RemoteFailed(error.to_string()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -15,7 +15,7 @@ async fn room_of(engine: &Engine, version: RoomVersionId) -> (OwnedRoomId, Owned
     let alice = user(engine, "alice");
     let mut wanted = wanted_room(&alice, Preset::PublicChat);
     wanted.version = Some(version);
-    (create(engine, &wanted).await.unwrap().room_id, alice)
+    (create(engine, &wanted).await.unwrap(), alice)
 }
 
 fn topic(room_id: &RoomId, sender: &UserId, topic: &str) -> SetState {

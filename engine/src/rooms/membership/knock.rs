@@ -1,0 +1,111 @@
+//! Knocking: asking to be invited.
+
+use ruma::{OwnedEventId, UserId};
+use serde::Deserialize;
+use serde_json::value::{RawValue, to_raw_value};
+use starling_storage::{
+    Fact, events as rows,
+    memberships::{self, MembershipRow},
+};
+
+use super::{
+    MembershipError,
+    content::Member,
+    join::{self, Join},
+    local::{self, Change},
+    remote::{Handshake, Made, Wish},
+};
+use crate::{
+    Engine, Internal,
+    events::{Pdu, client},
+    rooms::serve::{
+        invite::outlier,
+        stripped::{self, StrippedError},
+    },
+};
+
+/// Knocks on a room.
+///
+/// # Errors
+///
+/// See [`MembershipError`].
+pub async fn knock(engine: &Engine, knock: Join<'_>) -> Result<OwnedEventId, MembershipError> {
+    let Join { user_id, room_id, via, reason, more } = knock;
+    let member = Member { reason, more, ..Member::default() };
+    if local::is_resident(engine, room_id).await? {
+        let membership = "knock";
+        let change = Change { room_id, sender: user_id, target: user_id, membership, member };
+        return local::change(engine, change).await;
+    }
+    let servers = join::servers(engine, user_id, room_id, &via).await?;
+    let handshake = Handshake::Knock;
+    let wish = Wish { engine, handshake, room_id, user_id, member: &member };
+    let mut last = MembershipError::UnknownRoom;
+    for server in servers {
+        match knock_by(&wish, &server, user_id).await {
+            Ok(event_id) => return Ok(event_id),
+            Err(error @ MembershipError::Internal(_)) => return Err(error),
+            Err(error) => last = error,
+        }
+    }
+    Err(last)
+}
+
+async fn knock_by(
+    wish: &Wish<'_>,
+    server: &ruma::ServerName,
+    user_id: &UserId,
+) -> Result<OwnedEventId, MembershipError> {
+    #[derive(Deserialize)]
+    struct Answer {
+        #[serde(default)]
+        knock_room_state: Vec<Box<RawValue>>,
+    }
+    let made: Made = wish.make(server).await?;
+    if !made.rules.authorization.knocking {
+        return Err(MembershipError::Forbidden("nobody can knock on this room".to_owned()));
+    }
+    let answer: Answer = wish.send(&made).await?;
+    let (pdu, rules) = (&made.pdu, &made.rules);
+    let room =
+        match stripped::read(wish.engine, &pdu.room_id, rules, &answer.knock_room_state).await {
+            Ok(events) => events,
+            // The knock was taken; a room of which nothing can be shown is still one.
+            Err(StrippedError::Invalid(reason)) => {
+                tracing::info!(server.name = %server, reason, "The state for a knock is dropped");
+                vec![]
+            }
+            Err(StrippedError::Internal(error)) => return Err(error.into()),
+        };
+    note(wish.engine, user_id, pdu, room).await?;
+    Ok(pdu.event_id.clone())
+}
+
+/// Notes the knock beside the room, of which no more is known than what came with the answer.
+async fn note(
+    engine: &Engine,
+    user_id: &UserId,
+    pdu: &Pdu,
+    mut room: Vec<Box<RawValue>>,
+) -> Result<(), Internal> {
+    room.push(client::to_stripped(pdu)?);
+    let (user_id, room_id) = (user_id.to_string(), pdu.room_id.to_string());
+    let mut change = starling_storage::Change::new();
+    change.write(rows::Write::Put(Box::new(outlier(engine, pdu))));
+    let at = change.fact(Fact::Membership { user_id: user_id.clone(), room_id: room_id.clone() });
+    let row = MembershipRow {
+        user_id,
+        room_id,
+        membership: "knock".to_owned(),
+        event_id: pdu.event_id.to_string(),
+        sender: pdu.sender.to_string(),
+        local: true,
+        display_name: pdu.content_str("displayname"),
+        avatar_url: pdu.content_str("avatar_url"),
+        stripped_state: Some(to_raw_value(&room)?.get().to_owned()),
+        ..MembershipRow::default()
+    };
+    change.write(memberships::Write::Put { row, at });
+    engine.storage.commit(change).await?;
+    Ok(())
+}
