@@ -5,9 +5,10 @@ use std::{fs::DirBuilder, os::unix::fs::DirBuilderExt as _, path::Path, time::Du
 use anyhow::Context as _;
 use axum_server::tls_rustls::RustlsConfig;
 use rustix::process::{Resource, getrlimit, setrlimit};
-use starling_engine::{Engine, outbound};
+use starling_engine::{Engine, accounts::admin::first_registration_token};
 
 use crate::{
+    admin::{self, Order},
     cli::{self, Source},
     config::Config,
     database, engine,
@@ -16,10 +17,14 @@ use crate::{
     log::{self, LogLevel},
     signals::{Request, Signals},
     tls::Certificate,
+    workers::Workers,
 };
 
 /// How long requests that are being answered may hold up an exit.
 const DRAIN_LIMIT: Duration = Duration::from_secs(5);
+
+/// How long workers may take to end what they are at.
+const WORKERS_LIMIT: Duration = Duration::from_secs(2);
 
 const VERSION: &str = env!("CARGO_PKG_VERSION");
 
@@ -27,11 +32,16 @@ const VERSION: &str = env!("CARGO_PKG_VERSION");
 pub(crate) fn run(source: Source) -> anyhow::Result<()> {
     let config = source.load()?;
     let level = log::start(&config.log)?;
-    rustls::crypto::aws_lc_rs::default_provider()
-        .install_default()
-        .map_err(|_| anyhow::anyhow!("a TLS provider is installed already"))?;
+    install_tls_provider()?;
     raise_file_limit();
     tokio::runtime::Runtime::new()?.block_on(serve(source, config, level))
+}
+
+/// Has an order carried out by the running server, or instead of one.
+pub(crate) fn order(config: &Config, order: Order) -> anyhow::Result<String> {
+    install_tls_provider()?;
+    make_data_directory(&config.data_dir)?;
+    tokio::runtime::Runtime::new()?.block_on(admin::give(config, order))
 }
 
 async fn serve(source: Source, config: Config, level: LogLevel) -> anyhow::Result<()> {
@@ -43,8 +53,8 @@ async fn serve(source: Source, config: Config, level: LogLevel) -> anyhow::Resul
     let listeners = Listeners::bind(&config)?;
     let addresses = listeners.describe(&config);
     let server = listeners.answer(doors(&engine, &config), &config, tls.as_ref())?;
-    let outbound = config.federation.enabled.then(|| outbound::start(&engine)).flatten();
-    cli::print(&format!("Starling {VERSION} for {}\n{addresses}", config.server_name))?;
+    let workers = Workers::start(&engine, &config);
+    announce(&engine, &addresses).await?;
 
     while signals.next().await == Request::Reload {
         reload(&source, &level, tls.as_ref()).await;
@@ -53,12 +63,19 @@ async fn serve(source: Source, config: Config, level: LogLevel) -> anyhow::Resul
     tracing::info!("stopping");
     engine.shutdown.cancel();
     server.drain(DRAIN_LIMIT).await;
-    if let Some(outbound) = outbound {
-        outbound.await?;
-    }
+    workers.end(WORKERS_LIMIT).await;
     engine.storage.close().await;
     tracing::info!("stopped");
     Ok(())
+}
+
+/// Says on standard output what whoever starts the server wants to know.
+async fn announce(engine: &Engine, addresses: &str) -> anyhow::Result<()> {
+    let mut text = format!("Starling {VERSION} for {}\n", engine.config.server_name);
+    if let Some(token) = first_registration_token(engine).await? {
+        text.push_str(&format!("  token for the first registration, shown only now: {token}\n"));
+    }
+    cli::print(&(text + addresses))
 }
 
 fn doors(engine: &Engine, config: &Config) -> Doors {
@@ -73,7 +90,14 @@ fn doors(engine: &Engine, config: &Config) -> Doors {
             engine.clone(),
             starling_federation::Options::default(),
         )),
+        admin: admin::router(engine.clone()),
     }
+}
+
+fn install_tls_provider() -> anyhow::Result<()> {
+    rustls::crypto::aws_lc_rs::default_provider()
+        .install_default()
+        .map_err(|_| anyhow::anyhow!("a TLS provider is installed already"))
 }
 
 /// Every connection is a file, and the usual limit of 1024 is there for programs that use select(2).

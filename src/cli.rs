@@ -1,13 +1,16 @@
 //! The command line.
 
 use std::{
-    io::{self, Write as _},
+    io::{self, BufRead as _, Write as _},
     path::PathBuf,
 };
 
 use clap::{Args, Parser, Subcommand};
 
+use starling_engine::rng;
+
 use crate::{
+    admin::Order,
     app,
     config::{self, Config, ConfigError},
 };
@@ -24,6 +27,9 @@ pub(crate) struct Cli {
 enum Command {
     /// Run the server until it is told to stop.
     Serve(Source),
+    /// Administer accounts, while the server runs or not.
+    #[command(subcommand)]
+    Admin(AdminCommand),
     /// Print or check the configuration.
     #[command(subcommand)]
     Config(ConfigCommand),
@@ -35,6 +41,36 @@ enum ConfigCommand {
     Example,
     /// Say what is wrong with the configuration, if anything is.
     Check(Source),
+}
+
+#[derive(Debug, Subcommand)]
+enum AdminCommand {
+    /// Make an account. Without --password-stdin a password is made up and printed.
+    CreateUser {
+        #[command(flatten)]
+        account: Account,
+        /// The account administers this server.
+        #[arg(long)]
+        admin: bool,
+    },
+    /// Give an account another password and end its sessions. Without --password-stdin a password
+    /// is made up and printed.
+    ResetPassword {
+        #[command(flatten)]
+        account: Account,
+    },
+}
+
+/// Whose password is set, and to what.
+#[derive(Args, Debug)]
+struct Account {
+    /// The part of the user id before the colon.
+    name: String,
+    /// Read the password from the first line of standard input.
+    #[arg(long)]
+    password_stdin: bool,
+    #[command(flatten)]
+    source: Source,
 }
 
 /// Where the configuration comes from, beside the environment.
@@ -63,11 +99,42 @@ impl Source {
 pub(crate) fn run(cli: Cli) -> anyhow::Result<()> {
     match cli.command {
         Command::Serve(source) => app::run(source),
+        Command::Admin(command) => administer(command),
         Command::Config(ConfigCommand::Example) => print(&config::example()),
         Command::Config(ConfigCommand::Check(source)) => {
             source.load()?;
             print("The configuration is right.\n")
         }
+    }
+}
+
+fn administer(command: AdminCommand) -> anyhow::Result<()> {
+    let (AdminCommand::CreateUser { account, .. } | AdminCommand::ResetPassword { account }) =
+        &command;
+    let (config, password) = (account.source.load()?, account.password()?);
+    let made_up = (!account.password_stdin).then(|| format!("The password is {password}\n"));
+    let order = match command {
+        AdminCommand::CreateUser { account, admin } => {
+            Order::CreateUser { name: account.name, password, admin }
+        }
+        AdminCommand::ResetPassword { account } => {
+            Order::ResetPassword { name: account.name, password }
+        }
+    };
+    let answer = app::order(&config, order)?;
+    print(&format!("{answer}\n{}", made_up.unwrap_or_default()))
+}
+
+impl Account {
+    fn password(&self) -> anyhow::Result<String> {
+        if !self.password_stdin {
+            return Ok(rng::token::<15>());
+        }
+        let mut line = String::new();
+        io::stdin().lock().read_line(&mut line)?;
+        let password = line.trim_end_matches(['\r', '\n']);
+        anyhow::ensure!(!password.is_empty(), "there is no password on standard input");
+        Ok(password.to_owned())
     }
 }
 

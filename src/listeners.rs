@@ -4,6 +4,7 @@ use axum::{Router, routing::any_service};
 use axum_server::tls_rustls::RustlsConfig;
 
 use crate::{
+    admin,
     config::{Config, ListenAddress},
     http::{Listener, Server},
 };
@@ -16,12 +17,15 @@ pub(crate) struct Doors {
     pub(crate) client: Router,
     /// The server API, with an answer for every address there is.
     pub(crate) federation: Router,
+    /// `starling admin`, on a socket in the data directory.
+    pub(crate) admin: Router,
 }
 
 /// All bound addresses, by the API that they are for.
 pub(crate) struct Listeners {
     client: Vec<Listener>,
     federation: Vec<Listener>,
+    admin: Option<Listener>,
 }
 
 impl Listeners {
@@ -33,7 +37,11 @@ impl Listeners {
     pub(crate) fn bind(config: &Config) -> anyhow::Result<Self> {
         let federation = &config.federation;
         let servers = if federation.enabled { federation.listen.as_slice() } else { &[] };
-        Ok(Self { client: bind_all(&config.client.listen)?, federation: bind_all(servers)? })
+        Ok(Self {
+            client: bind_all(&config.client.listen)?,
+            federation: bind_all(servers)?,
+            admin: admin::listener(config),
+        })
     }
 
     /// Answers on all addresses.
@@ -61,6 +69,9 @@ impl Listeners {
         }
         for listener in self.federation {
             server.answer(listener, tls, federation.clone())?;
+        }
+        if let Some(listener) = self.admin {
+            server.answer(listener, None, doors.admin)?;
         }
         Ok(server)
     }

@@ -1,5 +1,6 @@
 //! The Starling homeserver: one program that serves, and that administers what it serves.
 
+mod admin;
 mod app;
 mod cli;
 mod config;
@@ -10,6 +11,7 @@ mod listeners;
 mod log;
 mod signals;
 mod tls;
+mod workers;
 
 use std::process::ExitCode;
 

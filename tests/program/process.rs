@@ -25,6 +25,8 @@ pub(crate) struct Server {
     pub(crate) directory: TempDir,
     pub(crate) client: String,
     pub(crate) federation: String,
+    /// Printed at the first start.
+    pub(crate) registration_token: Option<String>,
     child: Child,
 }
 
@@ -50,15 +52,19 @@ impl Server {
         let mut child = command.stdout(Stdio::piped()).stderr(log).spawn().unwrap();
         let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
         let (mut client, mut federation) = (String::new(), String::new());
+        let mut registration_token = None;
         while federation.is_empty() {
             let line = timeout(PATIENCE, lines.next_line()).await.unwrap().unwrap().unwrap();
+            if let Some((_, token)) = line.split_once("shown only now: ") {
+                registration_token = Some(token.to_owned());
+            }
             match line.trim().split_once(" API ") {
                 Some(("client", address)) => client = address.trim().to_owned(),
                 Some(("federation", address)) => federation = address.trim().to_owned(),
                 _ => {}
             }
         }
-        Self { directory, client, federation, child }
+        Self { directory, client, federation, registration_token, child }
     }
 
     /// What the server has logged so far.

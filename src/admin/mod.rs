@@ -1,0 +1,65 @@
+//! `starling admin`: what the administrator does to accounts, whether the server runs or not.
+//!
+//! Two processes must not work on one SQLite file, and a running server remembers sessions. So a
+//! running server listens on a socket in its data directory, and the command hands its order over
+//! there; only when nobody answers does it open the database itself.
+
+mod socket;
+
+use serde::{Deserialize, Serialize};
+use starling_engine::{Engine, accounts::admin};
+
+use crate::{config::Config, database, engine};
+
+pub(crate) use socket::{listener, router};
+
+/// Something to be done.
+#[derive(Deserialize, Serialize)]
+pub(crate) enum Order {
+    /// Make an account.
+    CreateUser {
+        /// The part of the user id before the colon.
+        name: String,
+        /// Its password.
+        password: String,
+        /// Whether the account administers this server.
+        admin: bool,
+    },
+    /// Give an account another password and end its sessions.
+    ResetPassword {
+        /// The user id, or the part before the colon.
+        name: String,
+        /// The new password.
+        password: String,
+    },
+}
+
+/// Has an order carried out, and gives back what to say about it.
+///
+/// # Errors
+///
+/// Why it could not be, for people.
+pub(crate) async fn give(config: &Config, order: Order) -> anyhow::Result<String> {
+    if let Some(answer) = socket::hand_over(config, &order).await? {
+        return answer.map_err(anyhow::Error::msg);
+    }
+    let storage = database::open(config).await?;
+    let engine = engine::start(config, storage).await?;
+    let outcome = carry_out(&engine, order).await;
+    engine.shutdown.cancel();
+    engine.storage.close().await;
+    outcome
+}
+
+async fn carry_out(engine: &Engine, order: Order) -> anyhow::Result<String> {
+    match order {
+        Order::CreateUser { name, password, admin } => {
+            let user = admin::create_user(engine, &name, Some(password), admin).await?;
+            Ok(format!("Made the account {user}."))
+        }
+        Order::ResetPassword { name, password } => {
+            admin::reset_password(engine, &name, password).await?;
+            Ok(format!("Gave {name} another password and ended all sessions."))
+        }
+    }
+}

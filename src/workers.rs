@@ -1,0 +1,37 @@
+//! Tasks that run beside the requests, as long as the server does.
+
+use std::time::Duration;
+
+use starling_engine::{Engine, accounts::upkeep, outbound};
+use tokio::{
+    task::JoinHandle,
+    time::{Instant, timeout_at},
+};
+
+use crate::config::Config;
+
+/// All workers, with what they are for.
+pub(crate) struct Workers(Vec<(&'static str, JoinHandle<()>)>);
+
+impl Workers {
+    /// Starts them. Each ends by itself when the engine shuts down.
+    pub(crate) fn start(engine: &Engine, config: &Config) -> Self {
+        let mut workers = vec![("accounts", tokio::spawn(upkeep::run(engine.clone())))];
+        if config.federation.enabled {
+            workers.extend(outbound::start(engine).map(|task| ("federation", task)));
+        }
+        Self(workers)
+    }
+
+    /// Waits until all have ended, for `limit` at most.
+    pub(crate) async fn end(self, limit: Duration) {
+        let limit = Instant::now() + limit;
+        for (worker, task) in self.0 {
+            match timeout_at(limit, task).await {
+                Ok(Ok(())) => {}
+                Ok(Err(error)) => tracing::error!(worker, %error, "a worker broke"),
+                Err(_) => tracing::warn!(worker, "a worker did not end in time"),
+            }
+        }
+    }
+}

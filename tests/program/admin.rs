@@ -1,0 +1,109 @@
+//! `starling admin`, beside a running server and without one.
+
+use std::{path::Path, process::Stdio};
+
+use rustix::process::Signal;
+use serde_json::{Value, json};
+use tokio::io::AsyncWriteExt as _;
+
+use crate::process::{Server, http, starling};
+
+/// Cheap passwords: their cost is tested elsewhere.
+const CHEAP: (&str, &str) = ("STARLING__ACCOUNTS__PASSWORD_HASHING__MEMORY_KIB", "8");
+
+/// Runs `starling admin`, and gives back what it said and whether it was done.
+async fn admin(data: &Path, arguments: &[&str], password: &str) -> (bool, String) {
+    let mut command = starling();
+    command.arg("admin").args(arguments).arg("--data").arg(data).env(CHEAP.0, CHEAP.1);
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    child.stdin.take().unwrap().write_all(password.as_bytes()).await.unwrap();
+    let output = child.wait_with_output().await.unwrap();
+    let said = [output.stdout, output.stderr].concat();
+    (output.status.success(), String::from_utf8(said).unwrap())
+}
+
+async fn log_in(server: &Server, name: &str, password: &str) -> Value {
+    let identifier = json!({"type": "m.id.user", "user": name});
+    let body = json!({"type": "m.login.password", "identifier": identifier, "password": password});
+    let request = http().post(format!("{}/_matrix/client/v3/login", server.client)).json(&body);
+    request.send().await.unwrap().json().await.unwrap()
+}
+
+#[tokio::test]
+async fn accounts_are_made_while_the_server_runs() {
+    let server = Server::start(&[CHEAP]).await;
+    let data = server.path("data");
+    let (done, said) =
+        admin(&data, &["create-user", "alice", "--password-stdin"], "one two\n").await;
+    assert!(done && said.contains("@alice:localhost:8448"), "{said}");
+    assert_eq!(log_in(&server, "alice", "one two").await["user_id"], "@alice:localhost:8448");
+
+    let (done, said) = admin(&data, &["create-user", "alice", "--password-stdin"], "x").await;
+    assert!(!done && said.lines().count() == 1, "the name is taken: {said}");
+    assert!(!server.log().contains("one two"));
+}
+
+#[tokio::test]
+async fn a_reset_password_ends_the_sessions() {
+    let server = Server::start(&[CHEAP]).await;
+    let data = server.path("data");
+    admin(&data, &["create-user", "alice", "--password-stdin"], "before").await;
+    let token = log_in(&server, "alice", "before").await["access_token"].clone();
+    let (done, said) =
+        admin(&data, &["reset-password", "alice", "--password-stdin"], "after").await;
+    assert!(done, "{said}");
+    let whoami = http().get(format!("{}/_matrix/client/v3/account/whoami", server.client));
+    let response = whoami.bearer_auth(token.as_str().unwrap()).send().await.unwrap();
+    assert_eq!(response.status(), 401);
+    assert_eq!(log_in(&server, "alice", "before").await["errcode"], "M_FORBIDDEN");
+    assert!(log_in(&server, "alice", "after").await["access_token"].is_string());
+
+    let (done, said) = admin(&data, &["reset-password", "bob", "--password-stdin"], "x").await;
+    assert!(!done && said.contains("no such account"), "{said}");
+}
+
+#[tokio::test]
+async fn accounts_are_made_while_the_server_is_stopped() {
+    let mut server = Server::start(&[CHEAP]).await;
+    server.signal(Signal::TERM);
+    assert_eq!(server.exit_code().await, Some(0));
+    assert!(!server.path("data/admin.sock").exists());
+    let (done, said) = admin(&server.path("data"), &["create-user", "carol", "--admin"], "").await;
+    assert!(done, "{said}");
+    let password = said.lines().find_map(|line| line.strip_prefix("The password is ")).unwrap();
+
+    let server = Server::start_in(server.directory, &[CHEAP]).await;
+    assert!(log_in(&server, "carol", password).await["access_token"].is_string());
+}
+
+#[tokio::test]
+async fn an_empty_password_is_refused() {
+    let directory = tempfile::tempdir().unwrap();
+    let arguments = ["create-user", "alice", "--password-stdin"];
+    let (done, said) = admin(directory.path(), &arguments, "\n").await;
+    assert!(!done && said.contains("password"), "{said}");
+}
+
+#[tokio::test]
+async fn the_first_start_gives_a_token_for_one_registration() {
+    let server = Server::start(&[CHEAP]).await;
+    let token = server.registration_token.as_ref().unwrap();
+    let register = |name: &str| {
+        let auth = json!({"type": "m.login.registration_token", "token": token});
+        let body = json!({"username": name, "password": "one two three", "auth": auth});
+        http().post(format!("{}/_matrix/client/v3/register", server.client)).json(&body)
+    };
+    let dummy: Value = http()
+        .post(format!("{}/_matrix/client/v3/register", server.client))
+        .json(&json!({"username": "alice", "password": "one two three"}))
+        .send()
+        .await
+        .unwrap()
+        .json()
+        .await
+        .unwrap();
+    assert!(dummy["flows"].to_string().contains("m.login.registration_token"), "{dummy}");
+    assert_eq!(register("alice").send().await.unwrap().status(), 200);
+    assert_eq!(register("bob").send().await.unwrap().status(), 401);
+}
