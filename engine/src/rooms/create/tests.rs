@@ -1,3 +1,5 @@
+//! Tests of creating rooms, in every version.
+
 use ruma::{room_alias_id, user_id};
 
 use super::*;

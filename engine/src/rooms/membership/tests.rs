@@ -1,3 +1,5 @@
+//! Tests of membership, here and by the help of other servers.
+
 use ruma::{OwnedRoomId, OwnedUserId, RoomId, UserId, events::StateEventType};
 use serde_json::{Map, json};
 use starling_storage::{account_data, memberships, rooms as rows};

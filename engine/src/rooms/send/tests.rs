@@ -1,3 +1,5 @@
+//! Tests of sending: one effect per transaction, rules, redactions, unread numbers.
+
 use ruma::{RoomVersionId, device_id};
 use serde_json::json;
 use starling_storage::timeline;
