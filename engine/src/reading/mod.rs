@@ -19,3 +19,6 @@ pub mod members;
 pub mod messages;
 
 pub mod context;
+
+#[cfg(test)]
+pub(crate) mod stage;

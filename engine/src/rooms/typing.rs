@@ -77,11 +77,12 @@ impl Typing {
         self.lock().serial
     }
 
-    /// The users who type in a room, if that changed after `since`.
+    /// The users who type in a room, if that changed last after `since` and not after `until`.
     #[must_use]
-    pub fn changed(&self, room_id: &RoomId, since: u64) -> Option<Vec<OwnedUserId>> {
+    pub fn changed(&self, room_id: &RoomId, since: u64, until: u64) -> Option<Vec<OwnedUserId>> {
         let state = self.lock();
-        let room = state.rooms.get(room_id).filter(|room| room.changed > since)?;
+        let is_due = |room: &&Room| since < room.changed && room.changed <= until;
+        let room = state.rooms.get(room_id).filter(is_due)?;
         Some(room.users.keys().cloned().collect())
     }
 
@@ -224,17 +225,17 @@ mod tests {
         on_each_database(async |engine| {
             let (room, a, b) = (room_id!("!r:x.org"), user_id!("@a:x.org"), user_id!("@b:x.org"));
             let typing = &engine.typing;
-            assert_eq!(typing.changed(room, 0), None);
+            assert_eq!(typing.changed(room, 0, u64::MAX), None);
             assert!(apply(&engine, room, a, Some(MINUTE)));
             assert!(!apply(&engine, room, a, Some(MINUTE)), "they type already");
             let since = typing.serial();
-            assert_eq!(typing.changed(room, 0).unwrap(), [a]);
+            assert_eq!(typing.changed(room, 0, u64::MAX).unwrap(), [a]);
             assert!(apply(&engine, room, b, Some(MINUTE)));
-            assert_eq!(typing.changed(room, since).unwrap(), [a, b]);
+            assert_eq!(typing.changed(room, since, u64::MAX).unwrap(), [a, b]);
             assert!(apply(&engine, room, a, None) && apply(&engine, room, b, None));
             assert!(!apply(&engine, room, b, None), "they stopped already");
-            assert_eq!(typing.changed(room, since).unwrap(), Vec::<OwnedUserId>::new());
-            assert_eq!(typing.changed(room, typing.serial()), None);
+            assert_eq!(typing.changed(room, since, u64::MAX).unwrap(), Vec::<OwnedUserId>::new());
+            assert_eq!(typing.changed(room, typing.serial(), u64::MAX), None);
         })
         .await;
     }
@@ -247,9 +248,9 @@ mod tests {
             waiter.begin(vec![room.to_string()], 0);
             apply(&engine, room, user, Some(Duration::from_millis(20)));
             waiter.woken().await;
-            assert_eq!(engine.typing.changed(room, 0).unwrap(), [user]);
+            assert_eq!(engine.typing.changed(room, 0, u64::MAX).unwrap(), [user]);
             waiter.woken().await;
-            assert_eq!(engine.typing.changed(room, 0).unwrap(), Vec::<OwnedUserId>::new());
+            assert_eq!(engine.typing.changed(room, 0, u64::MAX).unwrap(), Vec::<OwnedUserId>::new());
         })
         .await;
     }
@@ -261,7 +262,7 @@ mod tests {
             let refused = set(&engine, room, user, Some(MINUTE)).await;
             assert!(matches!(refused, Err(TypingError::NotJoined)));
             receive(&engine, room, user_id!("@a:far.org"), true).await.unwrap();
-            assert_eq!(engine.typing.changed(room, 0), None);
+            assert_eq!(engine.typing.changed(room, 0, u64::MAX), None);
         })
         .await;
     }

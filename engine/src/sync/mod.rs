@@ -11,6 +11,9 @@ mod moment;
 
 mod streams;
 
+#[cfg(test)]
+mod tests;
+
 use std::time::Duration;
 
 pub use answer::Answer;

@@ -5,7 +5,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use ruma::{OwnedUserId, UserId};
+use ruma::{OwnedUserId, RoomId, UserId};
 use starling_storage::{
     Conn, account_data, epochs, facts,
     memberships::{self, MembershipRow},
@@ -113,13 +113,11 @@ impl Moment {
         let all = self.since.is_none() || request.full_state;
         let fresh: HashSet<String> = self.rooms_of(|row| row.pos > since).into_iter().collect();
         let is_candidate = |room_id: &&String| {
-            let typing = || ruma::RoomId::parse(room_id.as_str()).ok();
             all || fresh.contains(*room_id)
                 || self.moved.contains(*room_id)
                 || self.receipts.contains_key(*room_id)
                 || self.account_data.contains_key(*room_id)
-                || typing()
-                    .is_some_and(|id| engine.typing.changed(&id, self.typing_since).is_some())
+                || self.typing(engine, room_id).is_some()
         };
         let candidates: Vec<String> = joined.iter().filter(is_candidate).cloned().collect();
         let rows = rooms::get_many(conn, &candidates).await?;
@@ -151,6 +149,12 @@ impl Moment {
             self.receipts.entry(row.room_id.clone()).or_default().push(row);
         }
         Ok(())
+    }
+
+    /// New typing in a room.
+    fn typing(&self, engine: &Engine, room_id: &str) -> Option<Vec<OwnedUserId>> {
+        let room_id = RoomId::parse(room_id).ok()?;
+        engine.typing.changed(&room_id, self.typing_since, self.token.typing)
     }
 
     /// The rooms in which the user is something.

@@ -37,7 +37,10 @@ fn typing(
     fresh: bool,
 ) -> Result<Option<Box<RawValue>>, Internal> {
     let since = if fresh { 0 } else { sync.moment.typing_since };
-    let Some(mut users) = sync.engine.typing.changed(room_id, since) else { return Ok(None) };
+    let until = sync.moment.token.typing;
+    let Some(mut users) = sync.engine.typing.changed(room_id, since, until) else {
+        return Ok(None);
+    };
     users.retain(|user_id| !sync.moment.ignored.contains(user_id));
     if users.is_empty() && fresh {
         return Ok(None);
