@@ -12,8 +12,7 @@ use crate::{
     rooms::{
         append::{self, Disposition, NewEvent},
         batch::Batch,
-        room,
-        state_at,
+        room, state_at,
         testing::{self, Draft, Room, auth_events, build, draft, membership},
     },
     sync::{self, Request},

@@ -250,7 +250,10 @@ mod tests {
             waiter.woken().await;
             assert_eq!(engine.typing.changed(room, 0, u64::MAX).unwrap(), [user]);
             waiter.woken().await;
-            assert_eq!(engine.typing.changed(room, 0, u64::MAX).unwrap(), Vec::<OwnedUserId>::new());
+            assert_eq!(
+                engine.typing.changed(room, 0, u64::MAX).unwrap(),
+                Vec::<OwnedUserId>::new()
+            );
         })
         .await;
     }

@@ -42,7 +42,10 @@ async fn a_first_sync_has_timeline_and_state_before_it() {
         let request = filtered(json!({ "room": { "timeline": { "limit": 2 } } }));
         let answer = stage.sync(ALICE, request).await;
         let room = joined(&stage, &answer);
-        assert_eq!(ids(&room["timeline"]["events"]), [topic.event_id.as_str(), said.event_id.as_str()]);
+        assert_eq!(
+            ids(&room["timeline"]["events"]),
+            [topic.event_id.as_str(), said.event_id.as_str()]
+        );
         assert_eq!(room["timeline"]["limited"], true);
         let state = room["state"]["events"].as_array().unwrap();
         let old = state.iter().find(|event| event["type"] == "m.room.topic").unwrap();
@@ -105,20 +108,18 @@ async fn a_long_poll_wakes_for_what_concerns_it() {
         assert!(Box::pin(poll(waiting.clone())).now_or_never().is_none(), "there is nothing yet");
 
         let time = Some(Duration::from_secs(30));
-        let (answer, _) = tokio::join!(
-            poll(waiting),
-            async { typing::set(&engine, &room_id, &bob, time).await.unwrap() }
-        );
+        let (answer, _) = tokio::join!(poll(waiting), async {
+            typing::set(&engine, &room_id, &bob, time).await.unwrap()
+        });
         let event = &joined(&stage, &answer)["ephemeral"]["events"][0];
         assert_eq!(*event, json!({ "type": "m.typing", "content": { "user_ids": [BOB] } }));
 
         let waiting = Request { timeout: Duration::from_secs(60), ..after(&answer) };
         let last = stage.room.last.event_id.clone();
         let receipt = Receipt { kind: Kind::Read, event_id: last.clone(), thread_id: None };
-        let (answer, _) = tokio::join!(
-            poll(waiting),
-            async { receipts::send(&engine, &room_id, &bob, &[receipt]).await.unwrap() }
-        );
+        let (answer, _) = tokio::join!(poll(waiting), async {
+            receipts::send(&engine, &room_id, &bob, &[receipt]).await.unwrap()
+        });
         let event = &joined(&stage, &answer)["ephemeral"]["events"][0];
         assert!(event["content"][last.as_str()]["m.read"][BOB]["ts"].is_i64(), "{event}");
 
@@ -273,7 +274,11 @@ async fn ignored_users_say_nothing_but_change_state() {
         });
         let content = json!({ "ignored_users": { BOB: {} } }).to_string();
         change.write(starling_storage::account_data::Write::Put {
-            user_id, room_id, kind, content, at,
+            user_id,
+            room_id,
+            kind,
+            content,
+            at,
         });
         stage.engine.storage.commit(change).await.unwrap();
         stage.say(BOB, "unheard").await;
@@ -293,7 +298,8 @@ async fn receipts_never_go_back_and_keep_to_their_threads() {
         stage.member(BOB, BOB, "join").await;
         let first = stage.say(ALICE, "one").await;
         let mut reply = message(ALICE, "in the thread");
-        reply.content["m.relates_to"] = json!({ "rel_type": "m.thread", "event_id": first.event_id });
+        reply.content["m.relates_to"] =
+            json!({ "rel_type": "m.thread", "event_id": first.event_id });
         let reply = stage.send(reply).await;
         let last = stage.say(ALICE, "two").await;
         let (engine, bob) = (stage.engine.clone(), user(BOB));
@@ -329,7 +335,8 @@ async fn receipts_never_go_back_and_keep_to_their_threads() {
         send(&first, Some("main")).await.unwrap();
         assert!(is_empty(&stage.sync(BOB, after(&answer)).await), "not back");
         let stranger = user("@x:a.org");
-        let receipt = Receipt { kind: Kind::Read, event_id: last.event_id.clone(), thread_id: None };
+        let receipt =
+            Receipt { kind: Kind::Read, event_id: last.event_id.clone(), thread_id: None };
         let refused = receipts::send(&engine, &room_id, &stranger, &[receipt]).await;
         assert!(matches!(refused, Err(receipts::ReceiptError::NotJoined)));
     })
@@ -342,7 +349,8 @@ async fn an_unthreaded_receipt_clears_all_before_it() {
         stage.member(BOB, BOB, "join").await;
         let first = stage.say(ALICE, "one").await;
         let mut reply = message(ALICE, "in the thread");
-        reply.content["m.relates_to"] = json!({ "rel_type": "m.thread", "event_id": first.event_id });
+        reply.content["m.relates_to"] =
+            json!({ "rel_type": "m.thread", "event_id": first.event_id });
         stage.send(reply.clone()).await;
         let last = stage.say(ALICE, "two").await;
         reply.content["body"] = json!("again");
@@ -352,7 +360,8 @@ async fn an_unthreaded_receipt_clears_all_before_it() {
             joined(&stage, &answer)["unread_notifications"]["notification_count"].clone()
         };
         assert_eq!(count().await, 4);
-        let receipt = Receipt { kind: Kind::Private, event_id: last.event_id.clone(), thread_id: None };
+        let receipt =
+            Receipt { kind: Kind::Private, event_id: last.event_id.clone(), thread_id: None };
         let room_id = &stage.room.room_id;
         receipts::send(&stage.engine, room_id, &user(BOB), &[receipt]).await.unwrap();
         assert_eq!(count().await, 1);

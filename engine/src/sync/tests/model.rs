@@ -104,9 +104,10 @@ async fn page_back(stage: &Stage, from: Option<&str>, to: Option<&str>, page: u6
 
 async fn act(stage: &mut Stage, step: &Step, made: &mut Vec<std::sync::Arc<crate::events::Pdu>>) {
     let number = made.len();
-    let bob_is_in = stage.room.state.iter().any(|(key, pdu)| {
-        key.1 == BOB && pdu.content_str("membership").as_deref() == Some("join")
-    });
+    let bob_is_in =
+        stage.room.state.iter().any(|(key, pdu)| {
+            key.1 == BOB && pdu.content_str("membership").as_deref() == Some("join")
+        });
     let topic = || draft("m.room.topic", ALICE, "", json!({ "topic": number.to_string() }));
     let said = || message(ALICE, &number.to_string());
     let past = |at: &usize| made.get(at % made.len().max(1)).cloned();
