@@ -16,7 +16,8 @@ use crate::{
         testing::{self, Draft, Room, auth_events, build, draft, membership},
     },
     sync::{self, Request},
-    test_support::{TestTransport, engine_on},
+    test_support::engine_on,
+    testing::NoServers,
 };
 
 pub(crate) const ALICE: &str = "@alice:a.org";
@@ -33,7 +34,7 @@ pub(crate) struct Stage {
 pub(crate) async fn on_stage<F: Future<Output = ()>>(test: impl Fn(Stage) -> F) {
     let test = &test;
     let body = async |storage| {
-        let engine = engine_on(storage, "a.org", TestTransport::default()).await;
+        let engine = engine_on(storage, "a.org", Arc::new(NoServers)).await;
         test(Stage::new(engine).await).await;
     };
     starling_storage::test_support::on_each_database(body).await.unwrap();
