@@ -11,9 +11,10 @@ use crate::{
     admin::{self, Order},
     cli::{self, Source},
     config::Config,
-    database, engine,
-    http::health,
-    listeners::{Doors, Listeners},
+    database,
+    doors::Doors,
+    engine,
+    listeners::Listeners,
     log::{self, LogLevel},
     signals::{Request, Signals},
     tls::Certificate,
@@ -52,7 +53,7 @@ async fn serve(source: Source, config: Config, level: LogLevel) -> anyhow::Resul
     let tls = federation_tls(&config).await?;
     let listeners = Listeners::bind(&config)?;
     let addresses = listeners.describe(&config);
-    let server = listeners.answer(doors(&engine, &config), &config, tls.as_ref())?;
+    let server = listeners.answer(Doors::open(&engine, &config), &config, tls.as_ref())?;
     let workers = Workers::start(&engine, &config);
     announce(&engine, &addresses).await?;
 
@@ -76,22 +77,6 @@ async fn announce(engine: &Engine, addresses: &str) -> anyhow::Result<()> {
         text.push_str(&format!("  token for the first registration, shown only now: {token}\n"));
     }
     cli::print(&(text + addresses))
-}
-
-fn doors(engine: &Engine, config: &Config) -> Doors {
-    let client = starling_client_api::Settings {
-        rate_limits: config.rate_limits.enabled,
-        ..starling_client_api::Settings::default()
-    };
-    Doors {
-        health: health(engine.clone()),
-        client: starling_client_api::router(engine.clone(), client),
-        federation: starling_federation::router(starling_federation::Door::new(
-            engine.clone(),
-            starling_federation::Options::default(),
-        )),
-        admin: admin::router(engine.clone()),
-    }
 }
 
 fn install_tls_provider() -> anyhow::Result<()> {

@@ -1,25 +1,14 @@
 //! Which address answers what.
 
-use axum::{Router, routing::any_service};
+use axum::routing::any_service;
 use axum_server::tls_rustls::RustlsConfig;
 
 use crate::{
     admin,
     config::{Config, ListenAddress},
+    doors::Doors,
     http::{Listener, Server},
 };
-
-/// What the listeners answer with.
-pub(crate) struct Doors {
-    /// `/health/…`, on the client listeners.
-    pub(crate) health: Router,
-    /// The client API, with an answer for every address there is.
-    pub(crate) client: Router,
-    /// The server API, with an answer for every address there is.
-    pub(crate) federation: Router,
-    /// `starling admin`, on a socket in the data directory.
-    pub(crate) admin: Router,
-}
 
 /// All bound addresses, by the API that they are for.
 pub(crate) struct Listeners {

@@ -13,6 +13,8 @@ pub(super) enum Kind {
     Number,
     Switch,
     List,
+    /// A list of tables.
+    Tables,
     /// A table whose keys the administrator chooses.
     Map,
     /// Not a setting: a section, or nothing of that name.
@@ -106,6 +108,7 @@ fn kind(schema: &Value) -> Kind {
         Some("string") => Kind::Text,
         Some("integer") => Kind::Number,
         Some("boolean") => Kind::Switch,
+        Some("array") if schema.pointer("/items/properties").is_some() => Kind::Tables,
         Some("array") => Kind::List,
         Some("object") if schema.get("properties").is_none() => Kind::Map,
         None if schema.get("oneOf").is_some() => Kind::Text,

@@ -173,6 +173,10 @@ mod tests {
             ("STARLING__FEDERATION__RESOLVE_OVERRIDES", "{ 'c.test:8448' = '127.0.0.1:9' }"),
             ("STARLING__ACCOUNTS__PASSWORD_HASHING__MEMORY_KIB", "64"),
             ("STARLING__LOG__LEVEL", "debug"),
+            (
+                "STARLING__REGISTRATION__TERMS",
+                "[{ id = 'a', version = '1', name = 'A', url = 'https://a.test' }]",
+            ),
         ];
         let variables = variables.map(|(name, value)| (name.to_owned(), value.to_owned()));
         let config = load(Some(file.path()), variables).unwrap();
@@ -184,6 +188,7 @@ mod tests {
         assert_eq!(config.federation.resolve_overrides.len(), 1);
         assert_eq!(config.accounts.password_hashing.memory_kib, 64);
         assert_eq!(config.log.level, "debug");
+        assert_eq!(config.registration.terms.len(), 1);
         assert_eq!(config.log.format, crate::config::LogFormat::Json);
     }
 

@@ -99,6 +99,31 @@ pub(crate) struct Client {
     /// (or from a Unix socket); from anyone else it is ignored.
     #[schemars(with = "Vec<String>")]
     pub(crate) trusted_proxies: Vec<IpNet>,
+
+    /// A page about this server, announced at `/.well-known/matrix/support`.
+    #[serde(with = "types::empty_is_none")]
+    #[schemars(with = "String")]
+    pub(crate) support_page: Option<String>,
+
+    /// Whom to turn to, announced at `/.well-known/matrix/support`. Each has a `role`
+    /// (`m.role.admin`, `m.role.security`) and a `matrix_id`, an `email_address` or both.
+    ///
+    /// `[{ role = "m.role.admin", email_address = "admin@example.org" }]`
+    pub(crate) support_contacts: Vec<SupportContact>,
+}
+
+/// Somebody to turn to.
+#[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct SupportContact {
+    /// What they are responsible for.
+    pub(crate) role: String,
+    /// Their user id.
+    #[serde(default)]
+    pub(crate) matrix_id: Option<String>,
+    /// Their e-mail address.
+    #[serde(default)]
+    pub(crate) email_address: Option<String>,
 }
 
 /// The `federation` section.
@@ -185,6 +210,26 @@ pub(crate) struct Registration {
     ///
     /// Without one that address does not exist.
     pub(crate) shared_secret: Secret,
+
+    /// Documents that one must agree to when registering. Each has an `id` that stays the same over
+    /// its versions, a `version`, a `name` and a `url`.
+    ///
+    /// `[{ id = "privacy", version = "2", name = "Privacy policy", url = "https://example.org/p2" }]`
+    pub(crate) terms: Vec<Terms>,
+}
+
+/// A document that one must agree to.
+#[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Terms {
+    /// A short name that stays the same over its versions.
+    pub(crate) id: String,
+    /// The version.
+    pub(crate) version: String,
+    /// What it is called, in English.
+    pub(crate) name: String,
+    /// Where it can be read.
+    pub(crate) url: String,
 }
 
 /// The `accounts` section.
@@ -273,6 +318,8 @@ impl Default for Client {
             listen: vec![ListenAddress::Tcp(SocketAddr::from(([127, 0, 0, 1], 8008)))],
             public_url: None,
             trusted_proxies: Vec::new(),
+            support_page: None,
+            support_contacts: Vec::new(),
         }
     }
 }
@@ -305,7 +352,7 @@ impl Default for Database {
 
 impl Default for Registration {
     fn default() -> Self {
-        Self { mode: RegistrationMode::Token, shared_secret: Secret::default() }
+        Self { mode: RegistrationMode::Token, shared_secret: Secret::default(), terms: Vec::new() }
     }
 }
 

@@ -62,6 +62,7 @@ fn written_as(setting: &Setting) -> String {
         Kind::Number => "Type: whole number".to_owned(),
         Kind::Switch => "Type: `true` or `false`".to_owned(),
         Kind::List => "Type: list of texts".to_owned(),
+        Kind::Tables => "Type: list of tables".to_owned(),
         Kind::Map | Kind::Other => "Type: table".to_owned(),
     }
 }

@@ -25,6 +25,7 @@ pub(super) async fn observe(request: Request, next: Next) -> Response {
     let id = rng::token::<9>();
     let quiet = request.uri().path().starts_with("/health/");
     let span = span(&request, &id);
+    span.in_scope(|| tracing::event!(target: TARGET, Level::DEBUG, "began"));
     let mut response = next.run(request).instrument(span.clone()).await;
     span.in_scope(|| log_outcome(response.status(), started, quiet));
     if let Ok(value) = HeaderValue::from_str(&id) {

@@ -74,8 +74,13 @@ impl Server {
 
     /// Waits until the log has `text`.
     pub(crate) async fn wait_for_log(&self, text: &str) {
+        self.wait_for_lines(text, 1).await;
+    }
+
+    /// Waits until `count` lines of the log have `text`.
+    pub(crate) async fn wait_for_lines(&self, text: &str, count: usize) {
         let found = async {
-            while !self.log().contains(text) {
+            while self.log().lines().filter(|line| line.contains(text)).count() < count {
                 tokio::time::sleep(Duration::from_millis(10)).await;
             }
         };

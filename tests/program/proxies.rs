@@ -48,6 +48,27 @@ async fn clients_get_the_errors_of_the_specification() {
 }
 
 #[tokio::test]
+async fn one_listener_can_serve_clients_and_servers() {
+    let server = Server::start(&[("STARLING__FEDERATION__ALSO_ON_CLIENT_LISTENER", "true")]).await;
+    for path in
+        ["_matrix/client/versions", "_matrix/key/v2/server", "_matrix/federation/v1/version"]
+    {
+        let response = http().get(format!("{}/{path}", server.client)).send().await.unwrap();
+        assert_eq!(response.status(), 200, "{path}");
+    }
+}
+
+#[tokio::test]
+async fn the_server_says_whom_to_turn_to() {
+    let contacts = "[{ role = 'm.role.admin', email_address = 'admin@a.test' }]";
+    let server = Server::start(&[("STARLING__CLIENT__SUPPORT_CONTACTS", contacts)]).await;
+    let address = format!("{}/.well-known/matrix/support", server.client);
+    let support = http().get(address).send().await.unwrap();
+    let support: serde_json::Value = support.json().await.unwrap();
+    assert_eq!(support["contacts"][0]["email_address"], "admin@a.test");
+}
+
+#[tokio::test]
 async fn requests_are_logged_with_their_id_and_without_their_secrets() {
     let server = Server::start(&[("STARLING__LOG__FORMAT", "json")]).await;
     let response = http()

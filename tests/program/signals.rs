@@ -4,6 +4,7 @@ use std::fs;
 
 use reqwest::tls::TlsInfo;
 use rustix::process::Signal;
+use serde_json::{Value, json};
 use tokio::{io::AsyncWriteExt as _, net::TcpStream};
 
 use crate::process::{Server, http};
@@ -36,6 +37,35 @@ async fn sigterm_ends_with_success_though_connections_are_open() {
     server.signal(Signal::TERM);
     assert_eq!(server.exit_code().await, Some(0));
     assert!(client.get(&server.client).send().await.is_err());
+}
+
+#[tokio::test]
+async fn sigterm_answers_long_polls() {
+    let settings = [
+        ("STARLING__REGISTRATION__MODE", "open"),
+        ("STARLING__LOG__LEVEL", "starling::http=debug"),
+    ];
+    let mut server = Server::start(&settings).await;
+    let register = format!("{}/_matrix/client/v3/register", server.client);
+    let account = json!({
+        "username": "alice", "password": "one two three", "auth": {"type": "m.login.dummy"},
+    });
+    let account = http().post(register).json(&account).send().await.unwrap();
+    let account: Value = account.json().await.unwrap();
+    let token = account["access_token"].as_str().unwrap().to_owned();
+    let sync = format!("{}/_matrix/client/v3/sync", server.client);
+    let first = http().get(&sync).bearer_auth(&token).send().await.unwrap();
+    let first: Value = first.json().await.unwrap();
+    let since = first["next_batch"].as_str().unwrap();
+
+    let poll = http().get(format!("{sync}?timeout=600000&since={since}")).bearer_auth(&token);
+    let poll = tokio::spawn(poll.send());
+    server.wait_for_lines("/_matrix/client/v3/sync\"}: starling::http: began", 2).await;
+    server.signal(Signal::TERM);
+    assert_eq!(server.exit_code().await, Some(0));
+    let answer = poll.await.unwrap().unwrap();
+    assert_eq!(answer.status(), 200);
+    assert!(answer.json::<Value>().await.unwrap()["next_batch"].is_string());
 }
 
 #[tokio::test]

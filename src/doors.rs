@@ -1,0 +1,55 @@
+//! The doors, opened: a router for each API.
+
+use axum::Router;
+use starling_client_api::{Contact, Policy, Settings, Support};
+use starling_engine::Engine;
+
+use crate::{admin, config::Config, http};
+
+/// What the listeners answer with.
+pub(crate) struct Doors {
+    /// `/health/…`, on the client listeners.
+    pub(crate) health: Router,
+    /// The client API, with an answer for every address there is.
+    pub(crate) client: Router,
+    /// The server API, with an answer for every address there is.
+    pub(crate) federation: Router,
+    /// `starling admin`, on a socket in the data directory.
+    pub(crate) admin: Router,
+}
+
+impl Doors {
+    /// Opens them to an engine.
+    pub(crate) fn open(engine: &Engine, config: &Config) -> Self {
+        let servers = starling_federation::Options::default();
+        let servers = starling_federation::Door::new(engine.clone(), servers);
+        Self {
+            health: http::health(engine.clone()),
+            client: starling_client_api::router(engine.clone(), client_api_settings(config)),
+            federation: starling_federation::router(servers),
+            admin: admin::router(engine.clone()),
+        }
+    }
+}
+
+fn client_api_settings(config: &Config) -> Settings {
+    let contacts = config.client.support_contacts.iter().map(|contact| Contact {
+        role: contact.role.clone(),
+        matrix_id: contact.matrix_id.clone(),
+        email_address: contact.email_address.clone(),
+    });
+    let support =
+        Support { contacts: contacts.collect(), support_page: config.client.support_page.clone() };
+    let policies = config.registration.terms.iter().map(|terms| Policy {
+        id: terms.id.clone(),
+        version: terms.version.clone(),
+        name: terms.name.clone(),
+        url: terms.url.clone(),
+    });
+    Settings {
+        rate_limits: config.rate_limits.enabled,
+        policies: policies.collect(),
+        support: (!support.contacts.is_empty() || support.support_page.is_some())
+            .then_some(support),
+    }
+}
