@@ -13,6 +13,7 @@ use bytes::Bytes;
 use http::{Method, header, request::Parts};
 use ruma::api::{IncomingRequest, IncomingRequestExt as _};
 use serde::{Deserialize, de::DeserializeOwned};
+use serde_json::value::RawValue;
 use starling_engine::{
     Engine,
     accounts::{Session, devices, tokens},
@@ -85,6 +86,11 @@ impl Call {
     pub(crate) async fn body_as<T: DeserializeOwned>(&mut self) -> Result<T, Error> {
         let body = self.json_body().await?;
         Ok(serde_json::from_slice(if body.is_empty() { b"{}" } else { &body })?)
+    }
+
+    /// The body as an event's content; an empty body is `{}`.
+    pub(crate) async fn content(&mut self) -> Result<Box<RawValue>, Error> {
+        self.body_as().await
     }
 
     /// The body, bounded and checked to be a JSON object or empty.

@@ -13,6 +13,7 @@ use starling_engine::Internal;
 mod accounts;
 mod parse;
 mod reading;
+mod rooms;
 
 /// A refusal: HTTP status, errcode, a sentence for people, and what some errcodes carry besides.
 #[derive(Debug)]
@@ -143,6 +144,37 @@ impl Error {
     /// 400: the name belongs to an application service.
     pub(crate) fn exclusive(message: impl Into<Cow<'static, str>>) -> Self {
         Self::new(StatusCode::BAD_REQUEST, "M_EXCLUSIVE", message)
+    }
+
+    /// 400: the room alias is taken.
+    pub(crate) fn room_in_use() -> Self {
+        Self::new(StatusCode::BAD_REQUEST, "M_ROOM_IN_USE", "This room alias is taken")
+    }
+
+    /// 400: an alias does not name the room that it is to be an alias of.
+    pub(crate) fn bad_alias(message: impl Into<Cow<'static, str>>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, "M_BAD_ALIAS", message)
+    }
+
+    /// 400: this server does not know the room's version.
+    pub(crate) fn unsupported_room_version() -> Self {
+        let message = "This server does not support the room's version";
+        Self::new(StatusCode::BAD_REQUEST, "M_UNSUPPORTED_ROOM_VERSION", message)
+    }
+
+    /// 400: a room cannot begin with the state that was asked for.
+    pub(crate) fn invalid_room_state(message: impl Into<Cow<'static, str>>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, "M_INVALID_ROOM_STATE", message)
+    }
+
+    /// 403: the user takes no invites.
+    pub(crate) fn invite_blocked() -> Self {
+        Self::new(StatusCode::FORBIDDEN, "M_INVITE_BLOCKED", "This user does not take invites")
+    }
+
+    /// 403: nothing is done here with third-party identifiers.
+    pub(crate) fn threepid_denied(message: impl Into<Cow<'static, str>>) -> Self {
+        Self::new(StatusCode::FORBIDDEN, "M_THREEPID_DENIED", message)
     }
 
     /// 400: the password does not meet the server's rules.

@@ -6,8 +6,12 @@
 pub(crate) mod account;
 pub(crate) mod admin;
 pub(crate) mod capabilities;
+pub(crate) mod create_room;
 pub(crate) mod delete_devices;
 pub(crate) mod devices;
+pub(crate) mod join;
+pub(crate) mod joined_rooms;
+pub(crate) mod knock;
 pub(crate) mod login;
 pub(crate) mod logout;
 pub(crate) mod refresh;

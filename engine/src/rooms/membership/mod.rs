@@ -22,8 +22,13 @@ pub mod remove;
 
 pub mod forget;
 
-use super::send::SendError;
-use crate::{ask::AskError, internal::Internal};
+use ruma::{OwnedEventId, OwnedRoomId, UserId, events::StateEventType};
+use serde_json::{Map, Value};
+use starling_storage::memberships;
+
+use self::{content::Member, invite::Invite};
+use super::send::{self, SendError, SetState};
+use crate::{Engine, ask::AskError, internal::Internal};
 
 /// Why a membership was not changed.
 #[derive(Debug, thiserror::Error)]
@@ -99,6 +104,50 @@ impl From<AskError> for MembershipError {
             error => Self::RemoteFailed(error.to_string()),
         }
     }
+}
+
+/// Sets state. A membership is state too, but an invite has to be sent on its way.
+///
+/// # Errors
+///
+/// See [`SetStateError`].
+pub async fn set_state(engine: &Engine, state: SetState) -> Result<OwnedEventId, SetStateError> {
+    if state.kind != StateEventType::RoomMember {
+        return Ok(send::state(engine, state).await?);
+    }
+    let mut more: Map<String, Value> = serde_json::from_str(state.content.get())
+        .map_err(|error| MembershipError::BadContent(error.to_string()))?;
+    if more.get("membership").and_then(Value::as_str) != Some("invite") {
+        return Ok(send::state(engine, state).await?);
+    }
+    let target = <&UserId>::try_from(state.state_key.as_str())
+        .map_err(|_| MembershipError::BadContent("the state key is not a user ID".to_owned()))?;
+    more.remove("membership");
+    let member = Member { more, ..Member::default() };
+    let invite = Invite { room_id: &state.room_id, sender: &state.sender, target, member };
+    Ok(invite::invite(engine, invite).await?)
+}
+
+/// Why state was not set.
+#[derive(Debug, thiserror::Error)]
+pub enum SetStateError {
+    /// As any event.
+    #[error(transparent)]
+    Send(#[from] SendError),
+    /// As a membership.
+    #[error(transparent)]
+    Membership(#[from] MembershipError),
+}
+
+/// The rooms that a user is joined to.
+///
+/// # Errors
+///
+/// When the database fails.
+pub async fn joined_rooms(engine: &Engine, user_id: &UserId) -> Result<Vec<OwnedRoomId>, Internal> {
+    let mut conn = engine.storage.read().await?;
+    let rooms = memberships::joined_rooms(&mut conn, user_id.as_str()).await?;
+    Ok(rooms.into_iter().map(TryInto::try_into).collect::<Result<_, _>>()?)
 }
 
 #[cfg(test)]

@@ -1,0 +1,64 @@
+//! What the engine refuses to who creates rooms, says things in them, comes and goes.
+
+use starling_engine::rooms::{
+    create::CreateError,
+    membership::{MembershipError, SetStateError},
+    send::SendError,
+};
+
+use super::Error;
+
+impl From<SendError> for Error {
+    fn from(error: SendError) -> Self {
+        match error {
+            SendError::NotInRoom => Self::forbidden("You are not in this room"),
+            SendError::Forbidden(reason) => Self::forbidden(reason),
+            SendError::BadContent(reason) => Self::bad_json(reason),
+            SendError::TooLarge => Self::too_large("The event is too large"),
+            SendError::NoSuchEvent => Self::not_found("There is no such event"),
+            SendError::BadAlias(_) => Self::bad_alias(error.to_string()),
+            SendError::NameTaken => Self::room_in_use(),
+            SendError::Internal(cause) => cause.into(),
+        }
+    }
+}
+
+impl From<MembershipError> for Error {
+    fn from(error: MembershipError) -> Self {
+        match error {
+            MembershipError::UnknownRoom => Self::not_found("There is no such room"),
+            MembershipError::Forbidden(reason) => Self::forbidden(reason),
+            MembershipError::BadContent(reason) => Self::bad_json(reason),
+            MembershipError::TooLarge => Self::too_large("The event is too large"),
+            MembershipError::UnableToAuthorise => Self::forbidden(error.to_string()),
+            MembershipError::IncompatibleVersion(_) => Self::unsupported_room_version(),
+            MembershipError::InviteBlocked => Self::invite_blocked(),
+            MembershipError::StillInRoom => Self::unknown("You are still in this room"),
+            MembershipError::RemoteFailed(_) => Self::remote_failed(error.to_string()),
+            MembershipError::Internal(cause) => cause.into(),
+        }
+    }
+}
+
+impl From<SetStateError> for Error {
+    fn from(error: SetStateError) -> Self {
+        match error {
+            SetStateError::Send(error) => error.into(),
+            SetStateError::Membership(error) => error.into(),
+        }
+    }
+}
+
+impl From<CreateError> for Error {
+    fn from(error: CreateError) -> Self {
+        match error {
+            CreateError::UnsupportedVersion => Self::unsupported_room_version(),
+            CreateError::BadAlias(reason) => Self::invalid_param(reason),
+            CreateError::AliasTaken => Self::room_in_use(),
+            CreateError::TooMuch(reason) => Self::too_large(reason),
+            CreateError::BadContent(reason) => Self::bad_json(reason),
+            CreateError::InvalidState(reason) => Self::invalid_room_state(reason),
+            CreateError::Internal(cause) => cause.into(),
+        }
+    }
+}

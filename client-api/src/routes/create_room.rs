@@ -1,0 +1,115 @@
+//! POST /_matrix/client/v3/createRoom
+
+use ruma::{OwnedUserId, RoomVersionId, events::StateEventType};
+use serde::Deserialize;
+use serde_json::{Map, Value, json, value::RawValue};
+use starling_engine::rooms::create::{self, CreateRoom, InitialState, Preset};
+
+use crate::{
+    answer::{Answer, json as answer_json},
+    call::Call,
+    error::Error,
+    limits::Doing,
+};
+
+#[derive(Deserialize)]
+struct Body {
+    visibility: Option<Visibility>,
+    preset: Option<WantedPreset>,
+    room_alias_name: Option<String>,
+    name: Option<String>,
+    topic: Option<String>,
+    #[serde(default)]
+    invite: Vec<String>,
+    #[serde(default)]
+    invite_3pid: Vec<Value>,
+    room_version: Option<String>,
+    #[serde(default)]
+    creation_content: Map<String, Value>,
+    #[serde(default)]
+    initial_state: Vec<WantedState>,
+    #[serde(default)]
+    is_direct: bool,
+    #[serde(default)]
+    power_level_content_override: Map<String, Value>,
+}
+
+#[derive(Clone, Copy, Default, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "snake_case")]
+enum Visibility {
+    Public,
+    #[default]
+    Private,
+}
+
+#[derive(Clone, Copy, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum WantedPreset {
+    PrivateChat,
+    PublicChat,
+    TrustedPrivateChat,
+}
+
+#[derive(Deserialize)]
+struct WantedState {
+    #[serde(rename = "type")]
+    kind: StateEventType,
+    #[serde(default)]
+    state_key: String,
+    content: Box<RawValue>,
+}
+
+pub(crate) async fn post(mut call: Call) -> Answer {
+    let session = call.authenticated().await?;
+    call.door.limits.user(Doing::Creating, &session.user_id)?;
+    let body: Body = call.body_as().await?;
+    let wanted = wanted(session.user_id, body)?;
+    let room_id = create::create(&call.engine, &wanted).await?;
+    answer_json(&json!({ "room_id": room_id }))
+}
+
+fn wanted(creator: OwnedUserId, body: Body) -> Result<CreateRoom, Error> {
+    if !body.invite_3pid.is_empty() {
+        return Err(Error::threepid_denied("This server invites nobody by e-mail or telephone"));
+    }
+    let published = body.visibility.unwrap_or_default() == Visibility::Public;
+    let version = body.room_version.map(|version| {
+        RoomVersionId::try_from(version).map_err(|_| create::CreateError::UnsupportedVersion)
+    });
+    let invite = body.invite.into_iter().map(|id| {
+        let malformed = || Error::invalid_param(format!("{id} is not a user ID"));
+        OwnedUserId::try_from(id.as_str()).map_err(|_| malformed())
+    });
+    let initial_state = body.initial_state.into_iter();
+    Ok(CreateRoom {
+        creator,
+        version: version.transpose()?,
+        preset: preset(body.preset, published),
+        published,
+        alias: body.room_alias_name,
+        name: body.name,
+        topic: body.topic,
+        invite: invite.collect::<Result<_, _>>()?,
+        is_direct: body.is_direct,
+        creation_content: body.creation_content,
+        initial_state: initial_state
+            .map(|WantedState { kind, state_key, content }| InitialState {
+                kind,
+                state_key,
+                content,
+            })
+            .collect(),
+        power_level_content_override: body.power_level_content_override,
+    })
+}
+
+/// Without a preset, the visibility in the directory decides.
+fn preset(wanted: Option<WantedPreset>, published: bool) -> Preset {
+    match wanted {
+        Some(WantedPreset::PrivateChat) => Preset::PrivateChat,
+        Some(WantedPreset::PublicChat) => Preset::PublicChat,
+        Some(WantedPreset::TrustedPrivateChat) => Preset::TrustedPrivateChat,
+        None if published => Preset::PublicChat,
+        None => Preset::PrivateChat,
+    }
+}

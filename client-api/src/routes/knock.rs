@@ -1,0 +1,22 @@
+//! POST /_matrix/client/v3/knock/{roomIdOrAlias}
+
+use serde_json::{Map, json};
+use starling_engine::rooms::membership::{join::Join, knock};
+
+use super::rooms::wish::{Named, Wish};
+use crate::{
+    answer::{Answer, json as answer_json},
+    call::Call,
+    limits::Doing,
+};
+
+pub(crate) async fn post(mut call: Call) -> Answer {
+    let session = call.authenticated().await?;
+    call.door.limits.user(Doing::Joining, &session.user_id)?;
+    let Named { room_id, via } = Named::of(&call).await?;
+    let Wish { reason, .. } = Wish::of(&mut call).await?;
+    let more = Map::new();
+    let knock = Join { user_id: &session.user_id, room_id: &room_id, via, reason, more };
+    knock::knock(&call.engine, knock).await?;
+    answer_json(&json!({ "room_id": room_id }))
+}

@@ -1,0 +1,23 @@
+//! POST /_matrix/client/v3/rooms/{roomId}/kick
+
+use ruma::OwnedRoomId;
+use serde_json::json;
+use starling_engine::rooms::membership::remove::{self, Removal};
+
+use super::wish::About;
+use crate::{
+    answer::{Answer, json as answer_json},
+    call::Call,
+    limits::Doing,
+};
+
+pub(crate) async fn post(mut call: Call) -> Answer {
+    let session = call.authenticated().await?;
+    call.door.limits.user(Doing::Joining, &session.user_id)?;
+    let room_id: OwnedRoomId = call.path_id(0)?;
+    let about: About = call.body_as().await?;
+    let (sender, target) = (&session.user_id, &about.target()?);
+    let removal = Removal { room_id: &room_id, sender, target, reason: about.reason };
+    remove::kick(&call.engine, removal).await?;
+    answer_json(&json!({}))
+}
