@@ -22,3 +22,6 @@ pub mod context;
 
 #[cfg(test)]
 pub(crate) mod stage;
+
+#[cfg(test)]
+mod tests;

@@ -4,14 +4,14 @@
 
 use std::collections::BTreeMap;
 
-use ruma::{OwnedEventId, OwnedRoomId, OwnedUserId, events::StateEventType};
-use serde_json::value::RawValue;
+use ruma::{OwnedRoomId, OwnedUserId};
 use starling_storage::{memberships::MembershipRow, state::roots_at};
 
 use super::joined::reader;
 use crate::{
     Internal,
-    events::{client, store},
+    events::client,
+    rooms::serve::stripped,
     sync::{
         Sync,
         answer::{Events, InvitedRoom, KnockedRoom},
@@ -67,24 +67,10 @@ async fn stripped(sync: &Sync<'_>, row: &MembershipRow) -> Result<Events, Intern
     let roots = roots_at(&mut conn, &[row.room_id.clone()], row.pos).await?;
     drop(conn);
     let Some((_, root)) = roots.first() else { return Ok(Events::default()) };
-    let single = [
-        StateEventType::RoomCreate,
-        StateEventType::RoomName,
-        StateEventType::RoomAvatar,
-        StateEventType::RoomTopic,
-        StateEventType::RoomJoinRules,
-        StateEventType::RoomCanonicalAlias,
-        StateEventType::RoomEncryption,
-    ];
-    let mut keys: Vec<_> = single.into_iter().map(|kind| (kind, String::new())).collect();
-    for user_id in [&row.sender, &row.user_id] {
-        keys.push((StateEventType::RoomMember, user_id.clone()));
-    }
-    keys.dedup();
-    let ids: Vec<OwnedEventId> =
-        reader.snapshots.get_many(*root, &keys).await?.into_iter().flatten().collect();
-    let found = store::get_many(sync.engine, &room_id, &ids).await?;
-    let strip = |id: &OwnedEventId| found.get(id).map(|event| client::to_stripped(&event.pdu));
-    let events: Vec<Box<RawValue>> = ids.iter().filter_map(strip).collect::<Result<_, _>>()?;
+    let mut shown = stripped::of_room(sync.engine, &room_id, *root).await?;
+    let users = [&row.sender, &row.user_id].map(|id| OwnedUserId::try_from(id.as_str()));
+    let members = reader.members_in(*root, users.iter().flatten()).await?;
+    shown.extend(members.iter().map(|member| member.pdu.clone()));
+    let events = shown.iter().map(|pdu| client::to_stripped(pdu)).collect::<Result<_, _>>()?;
     Ok(Events { events })
 }
