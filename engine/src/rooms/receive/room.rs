@@ -3,9 +3,12 @@
 //! What can be judged at once is written in one change. Where something is missing, the room is let
 //! go of while other servers are asked, and then taken up again.
 
-use std::{collections::VecDeque, sync::Arc};
+use std::{
+    collections::{HashMap, HashSet, VecDeque},
+    sync::Arc,
+};
 
-use ruma::{RoomId, ServerName};
+use ruma::{OwnedEventId, RoomId, ServerName};
 use serde_json::value::RawValue;
 
 use super::{
@@ -89,7 +92,7 @@ pub async fn receive(
         }
     }
     let peer = Peer { engine, server: origin, room_id, rules: &version.1 };
-    drain(&peer, line, &mut results).await?;
+    drain(&peer, in_order(line), &mut results).await?;
     Ok(results)
 }
 
@@ -97,6 +100,29 @@ impl Work {
     fn new(pdu: Arc<Pdu>, rounds: u8) -> Self {
         Self { pdu, rounds, claimed: None, auth: None }
     }
+}
+
+/// Puts events behind those of the same transaction that they follow; else they stay as they came.
+fn in_order(line: VecDeque<Work>) -> VecDeque<Work> {
+    let mut waiting: HashMap<OwnedEventId, Work> = HashMap::new();
+    let mut stack: Vec<(OwnedEventId, bool)> = Vec::new();
+    for work in line {
+        stack.push((work.pdu.event_id.clone(), false));
+        waiting.insert(work.pdu.event_id.clone(), work);
+    }
+    stack.reverse();
+    let (mut ordered, mut entered) = (VecDeque::new(), HashSet::new());
+    while let Some((event_id, left)) = stack.pop() {
+        if left {
+            ordered.extend(waiting.remove(&event_id));
+        } else if let Some(work) = waiting.get(&event_id)
+            && entered.insert(event_id.clone())
+        {
+            stack.push((event_id, true));
+            stack.extend(work.pdu.prev_events.iter().map(|prev| (prev.clone(), false)));
+        }
+    }
+    ordered
 }
 
 async fn drain(
@@ -114,6 +140,9 @@ async fn drain(
         match filled {
             Filled::Before(events) => {
                 let rounds = work.rounds;
+                // What was in line already is wanted earlier now.
+                let earlier = |it: &Work| events.iter().any(|e| e.event_id == it.pdu.event_id);
+                line.retain(|it| !earlier(it));
                 line.push_front(work);
                 for pdu in events.into_iter().rev() {
                     line.push_front(Work::new(pdu, rounds));
@@ -214,7 +243,6 @@ async fn fill(
         let room = room::load(peer.engine, peer.room_id).await?;
         let known: Vec<_> = room.into_iter().flat_map(|room| room.extremities).collect();
         let mut events = gaps::events_before(peer, budget, &work.pdu, &known).await?;
-        events.retain(|event| line.iter().all(|it| it.pdu.event_id != event.event_id));
         let stored = store_known(peer, &events).await?;
         events.retain(|event| !stored.contains(&event.event_id));
         if !events.is_empty() {
@@ -233,7 +261,7 @@ async fn fill(
 async fn store_known(
     peer: &Peer<'_>,
     events: &[Arc<Pdu>],
-) -> Result<std::collections::HashSet<ruma::OwnedEventId>, Internal> {
+) -> Result<HashSet<OwnedEventId>, Internal> {
     let ids: Vec<_> = events.iter().map(|event| event.event_id.clone()).collect();
     let stored = store::get_many(peer.engine, peer.room_id, &ids).await?;
     let in_place = stored.into_iter().filter(|(_, event)| event.state_before.is_some());
