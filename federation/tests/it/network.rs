@@ -168,7 +168,7 @@ impl Server {
             initial_state: initial_state.collect(),
             power_level_content_override: serde_json::Map::new(),
         };
-        create(self.engine(), &wanted).await.unwrap().room_id
+        create(self.engine(), &wanted).await.unwrap()
     }
 
     /// Says something.

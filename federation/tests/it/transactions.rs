@@ -302,7 +302,7 @@ async fn only_own_users_type() {
     ];
     let (status, _) = world.peer.transaction(&world.home, "t", &[], &edus).await;
     assert_eq!(status, 200);
-    let now = world.home.engine().typing.changed(&world.room, 0).unwrap();
+    let now = world.home.engine().typing.changed(&world.room, 0, u64::MAX).unwrap();
     assert_eq!(now, [world.mallory.clone()]);
 }
 
