@@ -55,6 +55,15 @@ impl Call {
         Ok(session)
     }
 
+    /// As [`Call::authenticated`], for what a suspended account must not do.
+    pub(crate) async fn authenticated_to_act(&self) -> Result<Session, Error> {
+        let session = self.authenticated().await?;
+        match session.is_suspended() {
+            true => Err(Error::user_suspended()),
+            false => Ok(session),
+        }
+    }
+
     /// As [`Call::authenticated`], but a locked account passes: it may still log out.
     pub(crate) async fn authenticated_or_locked(&self) -> Result<Session, Error> {
         let token = self.access_token().ok_or_else(Error::missing_token)?;

@@ -194,6 +194,24 @@ impl Error {
         Self::new(StatusCode::BAD_REQUEST, "M_KEY_TOO_LARGE", message)
     }
 
+    /// 409: the alias names a room already.
+    pub(crate) fn alias_taken() -> Self {
+        Self::new(StatusCode::CONFLICT, "M_UNKNOWN", "The alias is taken")
+    }
+
+    /// 400: the room is of a version that this server does not support.
+    pub(crate) fn incompatible_room_version(version: String) -> Self {
+        let message = "The room's version is not supported";
+        Self::new(StatusCode::BAD_REQUEST, "M_INCOMPATIBLE_ROOM_VERSION", message)
+            .with("room_version", version)
+    }
+
+    /// 400: whether the user may join cannot be told here.
+    pub(crate) fn unable_to_authorise_join() -> Self {
+        let message = "Whether you may join cannot be told by this server";
+        Self::new(StatusCode::BAD_REQUEST, "M_UNABLE_TO_AUTHORISE_JOIN", message)
+    }
+
     /// 413.
     pub(crate) fn too_large(message: impl Into<Cow<'static, str>>) -> Self {
         Self::new(StatusCode::PAYLOAD_TOO_LARGE, "M_TOO_LARGE", message)

@@ -141,6 +141,12 @@ impl TestDoor {
     pub(crate) async fn delete(&self, path: &str, user: &TestUser, body: Value) -> TestAnswer {
         self.send_bytes(Method::DELETE, path, Some(user), body.to_string()).await
     }
+
+    /// The ID of a new room of a user.
+    pub(crate) async fn room(&self, user: &TestUser, body: Value) -> String {
+        let room = self.post("/_matrix/client/v3/createRoom", user, body).await.ok();
+        room["room_id"].as_str().unwrap().to_owned()
+    }
 }
 
 /// What a call can use, over an engine of its own.

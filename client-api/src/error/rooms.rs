@@ -1,9 +1,14 @@
 //! What the engine refuses to who creates rooms, says things in them, comes and goes.
 
-use starling_engine::rooms::{
-    create::CreateError,
-    membership::{MembershipError, SetStateError},
-    send::SendError,
+use starling_engine::{
+    ask::AskError,
+    rooms::{
+        create::CreateError,
+        directory::{DirectoryError, PublishError},
+        membership::{MembershipError, SetStateError},
+        naming::AliasError,
+        send::SendError,
+    },
 };
 
 use super::Error;
@@ -30,11 +35,16 @@ impl From<MembershipError> for Error {
             MembershipError::Forbidden(reason) => Self::forbidden(reason),
             MembershipError::BadContent(reason) => Self::bad_json(reason),
             MembershipError::TooLarge => Self::too_large("The event is too large"),
-            MembershipError::UnableToAuthorise => Self::forbidden(error.to_string()),
-            MembershipError::IncompatibleVersion(_) => Self::unsupported_room_version(),
+            MembershipError::UnableToAuthorise => Self::unable_to_authorise_join(),
+            MembershipError::IncompatibleVersion(version) => {
+                Self::incompatible_room_version(version)
+            }
             MembershipError::InviteBlocked => Self::invite_blocked(),
             MembershipError::StillInRoom => Self::unknown("You are still in this room"),
-            MembershipError::RemoteFailed(_) => Self::remote_failed(error.to_string()),
+            MembershipError::RemoteFailed(reason) => {
+                tracing::info!(reason, "Other servers did not help");
+                Self::remote_failed("No other server that is in the room could help")
+            }
             MembershipError::Internal(cause) => cause.into(),
         }
     }
@@ -60,5 +70,43 @@ impl From<CreateError> for Error {
             CreateError::InvalidState(reason) => Self::invalid_room_state(reason),
             CreateError::Internal(cause) => cause.into(),
         }
+    }
+}
+
+impl From<AliasError> for Error {
+    fn from(error: AliasError) -> Self {
+        match error {
+            AliasError::Malformed(reason) => Self::invalid_param(reason),
+            AliasError::Taken => Self::alias_taken(),
+            AliasError::Unknown => Self::not_found("There is no such alias"),
+            AliasError::Forbidden => Self::forbidden("You may not do this"),
+            AliasError::Internal(cause) => cause.into(),
+        }
+    }
+}
+
+impl From<DirectoryError> for Error {
+    fn from(error: DirectoryError) -> Self {
+        match error {
+            DirectoryError::BadToken => Self::invalid_param(error.to_string()),
+            DirectoryError::Internal(cause) => cause.into(),
+        }
+    }
+}
+
+impl From<PublishError> for Error {
+    fn from(error: PublishError) -> Self {
+        match error {
+            PublishError::UnknownRoom => Self::not_found("There is no such room"),
+            PublishError::Forbidden => Self::forbidden("You may not do this"),
+            PublishError::Internal(cause) => cause.into(),
+        }
+    }
+}
+
+impl From<AskError> for Error {
+    fn from(error: AskError) -> Self {
+        tracing::info!(%error, "Another server did not help");
+        Self::remote_failed("The other server could not help")
     }
 }

@@ -60,7 +60,7 @@ struct WantedState {
 }
 
 pub(crate) async fn post(mut call: Call) -> Answer {
-    let session = call.authenticated().await?;
+    let session = call.authenticated_to_act().await?;
     call.door.limits.user(Doing::Creating, &session.user_id)?;
     let body: Body = call.body_as().await?;
     let wanted = wanted(session.user_id, body)?;
@@ -111,5 +111,42 @@ fn preset(wanted: Option<WantedPreset>, published: bool) -> Preset {
         Some(WantedPreset::TrustedPrivateChat) => Preset::TrustedPrivateChat,
         None if published => Preset::PublicChat,
         None => Preset::PrivateChat,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http::StatusCode;
+    use serde_json::json;
+
+    use crate::testing::TestDoor;
+
+    const PATH: &str = "/_matrix/client/v3/createRoom";
+
+    #[tokio::test]
+    async fn makes_rooms_and_refuses_what_cannot_be() {
+        let door = TestDoor::new().await;
+        let alice = door.user("alice").await;
+        let room = door.post(PATH, &alice, json!({})).await.ok();
+        assert!(room["room_id"].as_str().unwrap().starts_with('!'));
+        let named = json!({ "room_alias_name": "a", "visibility": "public", "name": "N",
+            "invite": ["@bob:test"], "preset": "public_chat", "room_version": "10" });
+        door.post(PATH, &alice, named.clone()).await.ok();
+        for (body, errcode) in [
+            (named, "M_ROOM_IN_USE"),
+            (json!({ "room_version": "none" }), "M_UNSUPPORTED_ROOM_VERSION"),
+            (json!({ "room_version": 12 }), "M_BAD_JSON"),
+            (json!({ "invite": ["bob"] }), "M_INVALID_PARAM"),
+            (json!({ "invite": "@bob:test" }), "M_BAD_JSON"),
+            (json!({ "preset": "nice_chat" }), "M_BAD_JSON"),
+            (json!({ "initial_state": [{ "type": "m.room.name" }] }), "M_MISSING_PARAM"),
+            (json!({ "initial_state": [{ "type": "x", "content": 1 }] }), "M_BAD_JSON"),
+            (
+                json!({ "power_level_content_override": { "users": { "@alice:test": 100 } } }),
+                "M_INVALID_ROOM_STATE",
+            ),
+        ] {
+            door.post(PATH, &alice, body).await.refused(StatusCode::BAD_REQUEST, errcode);
+        }
     }
 }

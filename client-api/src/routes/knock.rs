@@ -11,7 +11,7 @@ use crate::{
 };
 
 pub(crate) async fn post(mut call: Call) -> Answer {
-    let session = call.authenticated().await?;
+    let session = call.authenticated_to_act().await?;
     call.door.limits.user(Doing::Joining, &session.user_id)?;
     let Named { room_id, via } = Named::of(&call).await?;
     let Wish { reason, .. } = Wish::of(&mut call).await?;

@@ -20,6 +20,8 @@ pub mod messages;
 
 pub mod context;
 
+pub mod state;
+
 #[cfg(test)]
 pub(crate) mod stage;
 

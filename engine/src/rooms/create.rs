@@ -30,7 +30,7 @@ use super::{
         invite::{self, Invite},
     },
     naming::{self, AliasError},
-    room::{self, Room},
+    room::{self, Room, RoomPlace},
     versions,
 };
 use crate::{Engine, events::Pdu, internal::Internal, rng};
@@ -40,6 +40,9 @@ const MAX_INVITES: usize = 100;
 
 /// How many state events a room can be created with.
 const MAX_INITIAL_STATE: usize = 200;
+
+/// How many equal rooms one user can create in the same millisecond.
+const MAX_SAME_TIME: i64 = 100;
 
 /// What kind of room is wanted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -141,7 +144,8 @@ pub async fn create(engine: &Engine, wanted: &CreateRoom) -> Result<OwnedRoomId,
     let rules = versions::rules(&version).ok_or(CreateError::UnsupportedVersion)?;
     check_amounts(wanted)?;
     let alias = alias(engine, wanted).await?;
-    let (room_id, create) = create_event(engine, wanted, &version, &rules)?;
+    let (place, create) = free_place(engine, wanted, &version, &rules).await?;
+    let room_id = create.room_id.clone();
     let room = Room::new(room_id.clone(), version, rules);
     let mut batch = Batch::first(engine, &room);
     let new = NewEvent {
@@ -164,10 +168,8 @@ pub async fn create(engine: &Engine, wanted: &CreateRoom) -> Result<OwnedRoomId,
         let claim = aliases::claim(engine, &wanted.creator, alias, &room_id);
         batch.change.claim(claim);
     }
-    let place = room::place(engine, &room_id).await;
     match batch.commit(&mut place.put(room)).await {
         Ok(_) => {}
-        // A room's ID is drawn at random, or the hash of an event that nobody else made.
         Err(BatchError::NameTaken) => return Err(CreateError::AliasTaken),
         Err(BatchError::Internal(error)) => return Err(error.into()),
         Err(error) => return Err(Internal::Damaged(error.to_string()).into()),
@@ -204,13 +206,33 @@ async fn alias(
     }
 }
 
+/// A create event with the place of its room. Since version 12 the event gives the room its ID: of two
+/// that would be the same, made by one user in the same millisecond, the later gets another time.
+async fn free_place(
+    engine: &Engine,
+    wanted: &CreateRoom,
+    version: &RoomVersionId,
+    rules: &RoomVersionRules,
+) -> Result<(RoomPlace, Arc<Pdu>), CreateError> {
+    let now = engine.clock.now_ms();
+    for ts in now..now + MAX_SAME_TIME {
+        let create = create_event(engine, wanted, version, rules, ts)?;
+        let place = room::place(engine, &create.room_id).await;
+        if let Err(place) = place.room(engine).await? {
+            return Ok((place, create));
+        }
+    }
+    Err(CreateError::TooMuch("too many rooms at once".to_owned()))
+}
+
 /// The create event, which since version 12 gives the room its ID.
 fn create_event(
     engine: &Engine,
     wanted: &CreateRoom,
     version: &RoomVersionId,
     rules: &RoomVersionRules,
-) -> Result<(OwnedRoomId, Arc<Pdu>), CreateError> {
+    ts: i64,
+) -> Result<Arc<Pdu>, CreateError> {
     let mut content = wanted.creation_content.clone();
     content.insert("room_version".to_owned(), version.as_str().into());
     content.remove("creator");
@@ -221,14 +243,14 @@ fn create_event(
         add_creators(wanted, &mut content)?;
     }
     let content = to_raw_value(&content).map_err(Internal::from)?;
-    let draft = Draft::state(wanted.creator.clone(), TimelineEventType::RoomCreate, "", content);
+    let kind = TimelineEventType::RoomCreate;
+    let draft = Draft { ts: Some(ts), ..Draft::state(wanted.creator.clone(), kind, "", content) };
     let room_id = rules
         .event_format
         .require_room_create_room_id
         .then(|| RoomId::parse(format!("!{}:{}", rng::token::<18>(), engine.config.server_name)));
     let room_id = room_id.transpose().map_err(Internal::from)?;
-    let pdu = build::create_event(engine, room_id.as_deref(), &draft, rules)?;
-    Ok((pdu.room_id.clone(), pdu))
+    Ok(build::create_event(engine, room_id.as_deref(), &draft, rules)?)
 }
 
 /// Who is invited to a trusted private chat shares the power of the creator, which since version 12

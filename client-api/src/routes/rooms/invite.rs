@@ -16,7 +16,7 @@ use crate::{
 };
 
 pub(crate) async fn post(mut call: Call) -> Answer {
-    let session = call.authenticated().await?;
+    let session = call.authenticated_to_act().await?;
     call.door.limits.user(Doing::Joining, &session.user_id)?;
     let room_id: OwnedRoomId = call.path_id(0)?;
     let body: Map<String, Value> = call.body_as().await?;

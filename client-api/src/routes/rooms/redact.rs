@@ -27,3 +27,35 @@ pub(crate) async fn put(mut call: Call) -> Answer {
     let event_id = send::redact(&call.engine, redaction).await?;
     answer_json(&json!({ "event_id": event_id }))
 }
+
+#[cfg(test)]
+mod tests {
+    use http::StatusCode;
+    use serde_json::json;
+
+    use crate::testing::TestDoor;
+
+    #[tokio::test]
+    async fn redacts_ones_own_and_with_power_others() {
+        let door = TestDoor::new().await;
+        let (alice, bob) = (door.user("alice").await, door.user("bob").await);
+        let room = door.room(&alice, json!({ "preset": "public_chat" })).await;
+        let rooms = format!("/_matrix/client/v3/rooms/{room}");
+        door.post(&format!("{rooms}/join"), &bob, json!({})).await.ok();
+        let send = format!("{rooms}/send/m.room.message/1");
+        let by_alice = door.put(&send, &alice, json!({ "body": "a" })).await.ok();
+        let by_bob = door.put(&send, &bob, json!({ "body": "b" })).await.ok();
+        let path = |event: &serde_json::Value, txn: u8| {
+            format!("{rooms}/redact/{}/{txn}", event["event_id"].as_str().unwrap())
+        };
+        let refused = door.put(&path(&by_alice, 1), &bob, json!({})).await;
+        refused.refused(StatusCode::FORBIDDEN, "M_FORBIDDEN");
+        let first = door.put(&path(&by_bob, 1), &alice, json!({ "reason": "r" })).await.ok();
+        let again = door.put(&path(&by_bob, 1), &alice, json!({ "reason": "r" })).await.ok();
+        assert_eq!(first, again);
+        let shown = format!("{rooms}/event/{}", by_bob["event_id"].as_str().unwrap());
+        let shown = door.get(&shown, &alice).await.ok();
+        assert_eq!(shown["content"], json!({}));
+        assert_eq!(shown["unsigned"]["redacted_because"]["content"]["reason"], "r");
+    }
+}

@@ -11,7 +11,7 @@ use crate::{
 };
 
 pub(crate) async fn put(mut call: Call) -> Answer {
-    let session = call.authenticated().await?;
+    let session = call.authenticated_to_act().await?;
     call.door.limits.user(Doing::Sending, &session.user_id)?;
     let kind = TimelineEventType::from(call.path_arg(1));
     let message = Message {
@@ -28,4 +28,33 @@ pub(crate) async fn put(mut call: Call) -> Answer {
     };
     let event_id = send::message(&call.engine, message).await?;
     answer_json(&json!({ "event_id": event_id }))
+}
+
+#[cfg(test)]
+mod tests {
+    use http::StatusCode;
+    use serde_json::json;
+
+    use crate::testing::TestDoor;
+
+    #[tokio::test]
+    async fn a_transaction_id_counts_per_device_and_path() {
+        let door = TestDoor::new().await;
+        let alice = door.user("alice").await;
+        let room = door.room(&alice, json!({})).await;
+        let path = |kind: &str| format!("/_matrix/client/v3/rooms/{room}/send/{kind}/1");
+        let body = json!({ "body": "hi" });
+        let first = door.put(&path("m.room.message"), &alice, body.clone()).await.ok();
+        let again = door.put(&path("m.room.message"), &alice, body.clone()).await.ok();
+        assert_eq!(first, again);
+        let other = door.put(&path("x.other"), &alice, body.clone()).await.ok();
+        assert_ne!(first, other);
+        let bob = door.user("bob").await;
+        let refused = door.put(&path("m.room.message"), &bob, body).await;
+        refused.refused(StatusCode::FORBIDDEN, "M_FORBIDDEN");
+        let float = door.put(&path("x.float"), &alice, json!({ "f": 1.5 })).await;
+        float.refused(StatusCode::BAD_REQUEST, "M_BAD_JSON");
+        let huge = door.put(&path("x.huge"), &alice, json!({ "f": "x".repeat(70_000) })).await;
+        huge.refused(StatusCode::PAYLOAD_TOO_LARGE, "M_TOO_LARGE");
+    }
 }

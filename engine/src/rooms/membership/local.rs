@@ -39,6 +39,16 @@ pub async fn membership(
     Ok(memberships::get(&mut conn, user_id.as_str(), room_id.as_str()).await?)
 }
 
+/// The rooms that a user is joined to.
+///
+/// # Errors
+///
+/// When the database fails.
+pub async fn joined_rooms(engine: &Engine, user_id: &UserId) -> Result<Vec<String>, Internal> {
+    let mut conn = engine.storage.read().await?;
+    Ok(memberships::joined_rooms(&mut conn, user_id.as_str()).await?)
+}
+
 /// A membership that a user gives themselves or somebody else.
 #[derive(Clone, Debug)]
 pub struct Change<'a> {

@@ -1,0 +1,159 @@
+//! The state of a room and its members, as somebody may read them: as they are now, or as they were
+//! when the reader left.
+
+use std::sync::Arc;
+
+use ruma::{
+    RoomId,
+    events::{StateEventType, room::member::MembershipState},
+};
+use serde::Serialize;
+use serde_json::value::RawValue;
+use starling_storage::{memberships, rooms, state as rows};
+
+use super::{
+    access::{Asking, ReadError},
+    reader::Reader,
+    show::Form,
+};
+use crate::{Engine, Internal, events::StoredEvent, rooms::visibility::membership_of};
+
+/// All state events that somebody may read.
+///
+/// # Errors
+///
+/// See [`ReadError`].
+pub async fn all(
+    engine: &Engine,
+    asking: Asking<'_>,
+    room_id: &RoomId,
+) -> Result<Vec<Box<RawValue>>, ReadError> {
+    let reader = asking.member(engine, room_id).await?;
+    let root = reader.readable_root(i64::MAX).await?;
+    let events = reader.state(root).await?;
+    Ok(reader.show_state(&events, &Form::whole()).await?)
+}
+
+/// In which form a state event is wanted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Part {
+    /// Its content.
+    Content,
+    /// The whole event.
+    Event,
+}
+
+/// One state event.
+///
+/// # Errors
+///
+/// See [`ReadError`].
+pub async fn one(
+    engine: &Engine,
+    asking: Asking<'_>,
+    room_id: &RoomId,
+    kind: StateEventType,
+    state_key: &str,
+    part: Part,
+) -> Result<Box<RawValue>, ReadError> {
+    let reader = asking.member(engine, room_id).await?;
+    let root = reader.readable_root(i64::MAX).await?;
+    let event = reader.state_event(root, kind, state_key).await?.ok_or(ReadError::NoSuchEvent)?;
+    if part == Part::Content {
+        return Ok(event.pdu.content.clone());
+    }
+    let shown = reader.show_state(std::slice::from_ref(&event), &Form::whole()).await?;
+    shown.into_iter().next().ok_or(ReadError::NoSuchEvent)
+}
+
+/// Which members are wanted.
+#[derive(Clone, Debug)]
+pub struct WantedMembers {
+    /// As they were at this position; the greatest for now.
+    pub at: i64,
+    /// Only those with this membership.
+    pub membership: Option<MembershipState>,
+    /// Only those with another membership than this.
+    pub not_membership: Option<MembershipState>,
+}
+
+/// The member events of a room.
+///
+/// # Errors
+///
+/// See [`ReadError`].
+pub async fn members(
+    engine: &Engine,
+    asking: Asking<'_>,
+    room_id: &RoomId,
+    wanted: &WantedMembers,
+) -> Result<Vec<Box<RawValue>>, ReadError> {
+    let reader = asking.member(engine, room_id).await?;
+    let root = reader.readable_root(wanted.at).await?;
+    let mut events = reader.state(root).await?;
+    events.retain(|event| is_wanted(event, wanted));
+    Ok(reader.show_state(&events, &Form::whole()).await?)
+}
+
+fn is_wanted(event: &Arc<StoredEvent>, wanted: &WantedMembers) -> bool {
+    let Some((StateEventType::RoomMember, _)) = event.pdu.key() else { return false };
+    let membership = membership_of(Some(&event.pdu));
+    wanted.membership.as_ref().is_none_or(|it| *it == membership)
+        && wanted.not_membership.as_ref().is_none_or(|it| *it != membership)
+}
+
+/// A joined member, as others see them.
+#[derive(Clone, Debug, Serialize)]
+pub struct JoinedMember {
+    /// Who.
+    #[serde(skip)]
+    pub user_id: String,
+    /// Their display name in the room.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub display_name: Option<String>,
+    /// Their avatar in the room.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub avatar_url: Option<String>,
+}
+
+/// Who is joined to a room. For who is so themselves.
+///
+/// # Errors
+///
+/// See [`ReadError`].
+pub async fn joined_members(
+    engine: &Engine,
+    asking: Asking<'_>,
+    room_id: &RoomId,
+) -> Result<Vec<JoinedMember>, ReadError> {
+    let mut conn = engine.storage.read().await?;
+    let own = memberships::get(&mut conn, asking.user_id.as_str(), room_id.as_str()).await?;
+    if own.is_none_or(|own| own.membership != "join") {
+        return Err(ReadError::Forbidden);
+    }
+    let rows = memberships::of_room(&mut conn, room_id.as_str(), &["join".to_owned()]).await?;
+    let member = |row: memberships::MembershipRow| JoinedMember {
+        user_id: row.user_id,
+        display_name: row.display_name,
+        avatar_url: row.avatar_url,
+    };
+    Ok(rows.into_iter().map(member).collect())
+}
+
+impl Reader {
+    /// Root of the room's state at a position, or where the reader left the room if that was before.
+    ///
+    /// # Errors
+    ///
+    /// When the database fails.
+    pub async fn readable_root(&self, at: i64) -> Result<i64, Internal> {
+        let at = at.min(self.joined_until().unwrap_or(i64::MAX));
+        let mut conn = self.engine.storage.read().await?;
+        if at == i64::MAX {
+            let room = rooms::get(&mut conn, self.room_id.as_str()).await?;
+            return Ok(room.map_or(0, |room| room.current_state));
+        }
+        let roots = rows::roots_at(&mut conn, &[self.room_id.to_string()], at).await?;
+        Ok(roots.into_iter().next().map_or(0, |(_, root)| root))
+    }
+}
