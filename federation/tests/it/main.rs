@@ -7,3 +7,4 @@ mod outbound;
 mod peer;
 mod reading;
 mod transactions;
+mod two_servers;

@@ -8,15 +8,31 @@ use starling_storage::rooms::{self, ServerUpdate, Write};
 use super::{members, state::StateChange};
 use crate::{internal::Internal, rooms::batch::Batch};
 
+/// What changed about the members of a server.
+#[derive(Default)]
+struct Step {
+    /// By how many more are joined.
+    joined: i64,
+    /// Whether an invite or a knock came to nothing.
+    ended: bool,
+}
+
 /// Counts the joined members of each server anew where they changed.
+///
+/// A server that is not in the room is owed the event that ends an invite or a knock of its user, so
+/// it is noted as having been in the room for just that event.
 pub(super) async fn follow(batch: &mut Batch, change: &StateChange) -> Result<(), Internal> {
     let Some(at) = change.at else { return Ok(()) };
-    let mut steps = joined_steps(batch, change).await?;
-    steps.retain(|_, step| *step != 0);
+    let mut steps = steps(batch, change).await?;
+    let own = batch.engine.config.server_name.clone();
+    steps.retain(|server, step| step.joined != 0 || (step.ended && own != *server));
     load_counts(batch, steps.keys()).await?;
     for (server, step) in steps {
         let count = batch.servers.entry(server.clone()).or_default();
-        *count = (*count + step).max(0);
+        if step.joined == 0 && *count > 0 {
+            continue;
+        }
+        *count = (*count + step.joined).max(0);
         batch.change.write(Write::Server(ServerUpdate {
             room_id: batch.room.id.to_string(),
             server,
@@ -27,24 +43,22 @@ pub(super) async fn follow(batch: &mut Batch, change: &StateChange) -> Result<()
     Ok(())
 }
 
-/// By how many the joined members of each server changed.
-async fn joined_steps(
-    batch: &Batch,
-    change: &StateChange,
-) -> Result<BTreeMap<String, i64>, Internal> {
+async fn steps(batch: &Batch, change: &StateChange) -> Result<BTreeMap<String, Step>, Internal> {
     let members = || change.changed.iter().filter(|it| it.key.0 == StateEventType::RoomMember);
     let ids: Vec<OwnedEventId> =
         members().flat_map(|it| it.old.iter().chain(&it.new)).cloned().collect();
     let events = batch.events(&ids).await?;
-    let joined = |id: &Option<OwnedEventId>| {
+    let membership = |id: &Option<OwnedEventId>| {
         let event = id.as_ref().and_then(|id| events.get(id));
-        i64::from(members::membership(event.map(|event| &*event.pdu)) == "join")
+        members::membership(event.map(|event| &*event.pdu))
     };
-    let mut steps = BTreeMap::new();
+    let mut steps: BTreeMap<String, Step> = BTreeMap::new();
     for it in members() {
         let Ok(user_id) = <&UserId>::try_from(it.key.1.as_str()) else { continue };
-        let step = joined(&it.new) - joined(&it.old);
-        *steps.entry(user_id.server_name().to_string()).or_default() += step;
+        let (old, new) = (membership(&it.old), membership(&it.new));
+        let step = steps.entry(user_id.server_name().to_string()).or_default();
+        step.joined += i64::from(new == "join") - i64::from(old == "join");
+        step.ended |= matches!(&*old, "invite" | "knock") && matches!(&*new, "leave" | "ban");
     }
     Ok(steps)
 }
