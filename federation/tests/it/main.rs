@@ -1,6 +1,9 @@
 //! Servers in one process, connected by their routers: every request is signed and verified, only
 //! the sockets are missing.
 
+#![allow(clippy::unwrap_used, reason = "a test that fails says so by panicking")]
+
+mod invites;
 mod joins;
 mod network;
 mod outbound;

@@ -303,7 +303,7 @@ async fn only_own_users_type() {
     let (status, _) = world.peer.transaction(&world.home, "t", &[], &edus).await;
     assert_eq!(status, 200);
     let now = world.home.engine().typing.changed(&world.room, 0, u64::MAX).unwrap();
-    assert_eq!(now, [world.mallory.clone()]);
+    assert_eq!(now, std::slice::from_ref(&world.mallory));
 }
 
 #[tokio::test]

@@ -52,14 +52,14 @@ async fn receive_one(
     engine: &Engine,
     origin: &ServerName,
     room_id: &RoomId,
-    raw: &Box<RawValue>,
+    raw: &RawValue,
 ) -> Result<Option<(OwnedEventId, Result<(), String>)>, Internal> {
     let Some(member) = outside_member(engine, room_id, raw).await? else { return Ok(None) };
     let version = member.stripped_state.as_deref().and_then(stripped::room_version);
     let Some(rules) = version.and_then(|version| versions::rules(&version)) else {
         return Ok(None);
     };
-    let taken = intake::take(engine, room_id, &rules, std::slice::from_ref(raw)).await?;
+    let taken = intake::take(engine, room_id, &rules, &[raw.to_owned()]).await?;
     let Some(Ok(pdu)) = taken.into_iter().next() else { return Ok(None) };
     let event_id = pdu.event_id.clone();
     if !ends(&member, &pdu, origin) {
