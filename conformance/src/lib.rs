@@ -7,6 +7,7 @@
 //! tests by URL.
 
 pub mod client;
+pub mod complement;
 pub mod engine;
 pub mod evil;
 pub mod faults;

@@ -62,11 +62,12 @@ async fn forward(mut client: TcpStream, to: SocketAddrV4) {
 mod tests {
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
-    use super::*;
+    use super::{super::network::Range, *};
 
     #[tokio::test]
     async fn bytes_go_both_ways_and_the_end_is_passed_on() {
-        let address = Ipv4Addr::new(127, 251, 7, 9);
+        let range = Range::take().unwrap();
+        let address = range.name_server();
         let server = TcpListener::bind((address, EXPOSED[0])).await.unwrap();
         let ports = Ports::map(address).await.unwrap();
         let (_, port) = ports.mapped()[0];
@@ -85,7 +86,8 @@ mod tests {
 
     #[tokio::test]
     async fn a_server_that_is_away_closes_the_connection() {
-        let ports = Ports::map(Ipv4Addr::new(127, 251, 7, 10)).await.unwrap();
+        let range = Range::take().unwrap();
+        let ports = Ports::map(range.name_server()).await.unwrap();
         let (_, port) = ports.mapped()[1];
         let mut client = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).await.unwrap();
         let mut answer = Vec::new();
