@@ -16,13 +16,19 @@ pub(crate) struct LogLevel(reload::Handle<EnvFilter, Registry>);
 impl LogLevel {
     /// Sets the level, written as in the configuration.
     pub(crate) fn set(&self, level: &str) -> anyhow::Result<()> {
-        Ok(self.0.reload(EnvFilter::try_new(level)?)?)
+        Ok(self.0.reload(filter(level)?)?)
     }
+}
+
+/// The lines of a level. Libraries that tell each step at `info` are heard from `warn` on, unless
+/// the level names them.
+fn filter(level: &str) -> anyhow::Result<EnvFilter> {
+    Ok(EnvFilter::try_new(format!("ruma_state_res=warn,sqlx=warn,{level}"))?)
 }
 
 /// Starts the log. Once for a process.
 pub(crate) fn start(config: &Log) -> anyhow::Result<LogLevel> {
-    let (filter, handle) = reload::Layer::new(EnvFilter::try_new(&config.level)?);
+    let (filter, handle) = reload::Layer::new(filter(&config.level)?);
     let registry = tracing_subscriber::registry().with(filter);
     match config.format {
         LogFormat::Readable => registry
