@@ -225,6 +225,13 @@ CREATE TABLE profiles (
     PRIMARY KEY (user_id, field)
 ) WITHOUT ROWID;
 
+-- Users whose memberships must follow a change of their account; leaving: they leave every room.
+CREATE TABLE membership_tasks (
+    user_id TEXT PRIMARY KEY,
+    leaving SMALLINT NOT NULL,
+    number TEXT NOT NULL
+) WITHOUT ROWID;
+
 CREATE TABLE devices (
     user_id TEXT NOT NULL,
     device_id TEXT NOT NULL,

@@ -11,7 +11,10 @@ use std::{
 use axum::body::Body;
 use bytes::Bytes;
 use http::{Method, header, request::Parts};
-use ruma::api::{IncomingRequest, IncomingRequestExt as _};
+use ruma::{
+    OwnedUserId,
+    api::{IncomingRequest, IncomingRequestExt as _},
+};
 use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::value::RawValue;
 use starling_engine::{
@@ -72,6 +75,24 @@ impl Call {
         Ok(session)
     }
 
+    /// Who asks, who must not be suspended: for what a suspended account may not do.
+    pub(crate) async fn may_act(&self) -> Result<Session, Error> {
+        let session = self.authenticated().await?;
+        if session.is_suspended() {
+            return Err(Error::user_suspended());
+        }
+        Ok(session)
+    }
+
+    /// Who asks, who must be the user that the path names in its parameter number `index`.
+    pub(crate) async fn authenticated_as(&self, index: usize) -> Result<OwnedUserId, Error> {
+        let session = self.authenticated().await?;
+        if self.path_arg(index) != session.user_id.as_str() {
+            return Err(Error::forbidden("This belongs to somebody else"));
+        }
+        Ok(session.user_id)
+    }
+
     /// Who asks, where that may be anybody; a token that is given must be valid.
     pub(crate) async fn maybe_authenticated(&self) -> Result<Option<Session>, Error> {
         match self.access_token() {
@@ -113,6 +134,15 @@ impl Call {
         }
         self.read = Some(body.clone());
         Ok(body)
+    }
+
+    /// The body as text, which must be a JSON object, as it was sent.
+    pub(crate) async fn content(&mut self) -> Result<String, Error> {
+        let body = self.json_body().await?;
+        if body.is_empty() {
+            return Err(Error::not_json("The body is empty"));
+        }
+        String::from_utf8(body.into()).map_err(|_| Error::not_json("The body is not UTF-8"))
     }
 
     /// Adds the value of a path parameter that this form of the path leaves out.

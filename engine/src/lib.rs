@@ -30,6 +30,8 @@ pub mod ask;
 
 pub mod rooms;
 
+pub mod push;
+
 pub mod accounts;
 
 pub mod reading;

@@ -21,6 +21,11 @@ pub enum Write {
         /// The fact of the change.
         at: At,
     },
+    /// Removes the whole profile of a user.
+    RemoveProfile {
+        /// The user.
+        user_id: String,
+    },
     /// Sets (`Some`, JSON) or removes a profile field.
     Profile {
         /// The user.
@@ -39,6 +44,38 @@ pub enum Write {
         /// The filter as it was sent.
         json: String,
     },
+}
+
+/// A piece of account data is as it was when a change to it was made.
+#[derive(Clone, Debug)]
+pub struct Expected {
+    /// The user.
+    pub user_id: String,
+    /// The room, or `""` for global data.
+    pub room_id: String,
+    /// The event type.
+    pub kind: String,
+    /// Where it was set last; 0 when it was not there.
+    pub pos: i64,
+}
+
+/// Holds the row until the commit; `false` when it was changed. The change must set it.
+pub(crate) async fn claim(conn: &mut Conn, expected: &Expected) -> Result<bool> {
+    let statement = if expected.pos == 0 {
+        sql("INSERT INTO account_data (user_id, room_id, type, content, pos) \
+             VALUES ($1, $2, $3, '{}', $4) ON CONFLICT DO NOTHING")
+    } else {
+        sql("UPDATE account_data SET pos = pos \
+             WHERE user_id = $1 AND room_id = $2 AND type = $3 AND pos = $4")
+    };
+    let changed = statement
+        .bind(&expected.user_id)
+        .bind(&expected.room_id)
+        .bind(&expected.kind)
+        .bind(expected.pos)
+        .execute(conn)
+        .await?;
+    Ok(changed == 1)
 }
 
 /// Writes the rows of a batch in their order; `base` is the position before each change's facts.
@@ -70,6 +107,9 @@ async fn apply_one(conn: &mut Conn, base: i64, row: Write) -> Result<()> {
         }
         Write::Profile { user_id, field, value: None } => {
             sql("DELETE FROM profiles WHERE user_id = $1 AND field = $2").bind(user_id).bind(field)
+        }
+        Write::RemoveProfile { user_id } => {
+            sql("DELETE FROM profiles WHERE user_id = $1").bind(user_id)
         }
         Write::Filter { user_id, filter_id, json } => {
             sql("INSERT INTO filters (user_id, filter_id, json) VALUES ($1, $2, $3) \
@@ -116,14 +156,41 @@ pub async fn get(
     room_id: &str,
     kind: &str,
 ) -> Result<Option<String>> {
-    let row = sql("SELECT content FROM account_data \
+    Ok(get_with_pos(conn, user_id, room_id, kind).await?.map(|(content, _)| content))
+}
+
+/// One piece of account data (JSON), and where it was set last.
+///
+/// # Errors
+///
+/// When the database fails.
+pub async fn get_with_pos(
+    conn: &mut Conn,
+    user_id: &str,
+    room_id: &str,
+    kind: &str,
+) -> Result<Option<(String, i64)>> {
+    let row = sql("SELECT content, pos FROM account_data \
          WHERE user_id = $1 AND room_id = $2 AND type = $3")
     .bind(user_id)
     .bind(room_id)
     .bind(kind)
     .optional(conn)
     .await?;
-    row.map(|row| row.get(0)).transpose()
+    row.map(|row| Ok((row.get(0)?, row.get(1)?))).transpose()
+}
+
+/// How many pieces of account data a user has.
+///
+/// # Errors
+///
+/// When the database fails.
+pub async fn count(conn: &mut Conn, user_id: &str) -> Result<i64> {
+    let row = sql("SELECT COUNT(*) FROM account_data WHERE user_id = $1")
+        .bind(user_id)
+        .optional(conn)
+        .await?;
+    row.map_or(Ok(0), |row| row.get(0))
 }
 
 /// The profile of a user as `(field, JSON value)`.

@@ -4,6 +4,7 @@ use crate::db::{Conn, Result, Row, sql};
 
 pub mod attempts;
 pub mod devices;
+pub mod membership_tasks;
 pub mod registration_tokens;
 pub mod tokens;
 pub mod uia;
@@ -78,6 +79,8 @@ pub enum Write {
     Token(tokens::Write),
     /// User-interactive sessions.
     Uia(uia::Write),
+    /// What memberships are to follow.
+    MembershipTask(membership_tasks::Write),
     /// Adds a registration token.
     RegistrationToken(registration_tokens::RegistrationTokenRow),
     /// Forgets a key's attempts.
@@ -119,6 +122,7 @@ async fn apply_one(conn: &mut Conn, row: Write) -> Result<()> {
         Write::Device(write) => return devices::apply(conn, write).await,
         Write::Token(write) => return tokens::apply(conn, write).await,
         Write::Uia(write) => return uia::apply(conn, write).await,
+        Write::MembershipTask(write) => return membership_tasks::apply(conn, write).await,
         Write::RegistrationToken(row) => return registration_tokens::put(conn, row).await,
         Write::ResetAttempts { bucket, key } => return attempts::reset(conn, bucket, key).await,
         Write::Expire { before } => return expire(conn, before).await,

@@ -47,6 +47,8 @@ pub enum Claim {
     /// A row of the accounts that must still be there, and is removed: a one-time log-in token or a
     /// user-interactive session.
     Once(accounts::Once),
+    /// A piece of account data is as it was when the change was made.
+    AccountData(account_data::Expected),
     /// Another attempt is allowed. Counts it.
     Attempt(accounts::attempts::Attempt),
     /// A refresh token that is alive gets this successor.

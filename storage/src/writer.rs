@@ -227,6 +227,7 @@ fn claim_key(claim: &Claim) -> String {
         Claim::NewRoom(room) => format!("r\0{}", room.room_id),
         Claim::RegistrationToken { token, .. } => format!("g\0{token}"),
         Claim::Once(once) => format!("o\0{once:?}"),
+        Claim::AccountData(e) => format!("d\0{}\0{}\0{}", e.user_id, e.room_id, e.kind),
         Claim::Attempt(attempt) => format!("c\0{}\0{}", attempt.bucket, attempt.key),
         Claim::Rotate(rotation) => format!("f\0{:?}", rotation.token_hash),
     }
@@ -258,6 +259,9 @@ async fn claim(conn: &mut Conn, change: &Change) -> Result<Option<CommitError>> 
                 CommitError::UsedUp,
             ),
             Claim::Once(once) => (accounts::claim_once(conn, once).await?, CommitError::UsedUp),
+            Claim::AccountData(expected) => {
+                (account_data::claim(conn, expected).await?, CommitError::Conflict)
+            }
             Claim::Attempt(attempt) => {
                 (accounts::attempts::claim(conn, attempt).await?, CommitError::UsedUp)
             }

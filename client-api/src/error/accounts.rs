@@ -5,11 +5,13 @@ use std::time::Duration;
 use starling_engine::accounts::{
     admin::BySecretError,
     attempts::AttemptError,
+    data::SetError,
     deactivate::DeactivateError,
     devices::{RemoveError, RenameError},
     login::LoginError,
     names::NameError,
     password::SetPasswordError,
+    profiles::{ProfileError, SetFieldError},
     register::RegisterError,
     tokens::{AuthenticateError, RefreshError},
     uia::UiaError,
@@ -131,6 +133,44 @@ impl From<DeactivateError> for Error {
             DeactivateError::NotFound => Self::user_deactivated(),
             DeactivateError::UsedUp => session_used(),
             DeactivateError::Internal(cause) => cause.into(),
+        }
+    }
+}
+
+impl From<ProfileError> for Error {
+    fn from(error: ProfileError) -> Self {
+        match error {
+            ProfileError::NotFound => Self::not_found("There is no such user"),
+            ProfileError::RemoteFailed => {
+                Self::remote_failed("The user's server did not answer with a profile")
+            }
+            ProfileError::Internal(cause) => cause.into(),
+        }
+    }
+}
+
+impl From<SetFieldError> for Error {
+    fn from(error: SetFieldError) -> Self {
+        match error {
+            SetFieldError::BadName => Self::invalid_param("No profile field is called so"),
+            SetFieldError::NameTooLong => Self::key_too_large(),
+            SetFieldError::BadValue(reason) => Self::bad_json(reason),
+            SetFieldError::TooLarge => Self::profile_too_large(),
+            SetFieldError::Internal(cause) => cause.into(),
+        }
+    }
+}
+
+impl From<SetError> for Error {
+    fn from(error: SetError) -> Self {
+        match error {
+            SetError::ServerControlled(kind) => {
+                Self::written_elsewhere(format!("{kind} is not set through this address"))
+            }
+            SetError::BadName => Self::invalid_param("The name is empty or longer than 255 bytes"),
+            SetError::NotInRoom => Self::forbidden("You are not in this room"),
+            SetError::TooMuch => Self::too_large("There is too much already"),
+            SetError::Internal(cause) => cause.into(),
         }
     }
 }

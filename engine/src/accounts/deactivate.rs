@@ -2,11 +2,11 @@
 
 use ruma::UserId;
 use starling_storage::{
-    Change, CommitError,
+    Change, CommitError, account_data,
     accounts::{self, flags},
 };
 
-use super::{devices, names, tokens, uia::Proof};
+use super::{devices, follow, names, tokens, uia::Proof};
 use crate::{Engine, Internal};
 
 /// Why an account is not closed.
@@ -23,7 +23,8 @@ pub enum DeactivateError {
     Internal(#[from] Internal),
 }
 
-/// Closes an account for good: nobody can log in to it, and nobody else gets its name.
+/// Closes an account for good: nobody can log in to it, nobody else gets its name, its profile is
+/// gone, and it leaves its rooms by and by.
 ///
 /// # Errors
 ///
@@ -44,10 +45,13 @@ pub async fn deactivate(
     let flags = account.flags & !flags::ADMIN | erased;
     change.write(accounts::Write::Flags { user_id: user_id.clone(), flags });
     change.write(accounts::Write::Deactivate { user_id, ts: engine.clock.now_ms() });
+    change.write(account_data::Write::RemoveProfile { user_id: user.to_string() });
     devices::remove_all(&mut change, user, None);
+    follow::leave_rooms(&mut change, user);
     match engine.storage.commit(change).await {
         Ok(_) => {
             tokens::revoked(engine);
+            follow::wake(engine);
             Ok(())
         }
         Err(CommitError::UsedUp) => Err(DeactivateError::UsedUp),

@@ -2,8 +2,8 @@
 //!
 //! In reading order: what a session is ([`tokens`]), how one proves to be somebody ([`passwords`],
 //! [`attempts`], [`names`], [`uia`]), how one comes ([`register`], [`login`]), what one has
-//! ([`devices`]), how one goes ([`password`], [`deactivate`]), what administrators do
-//! ([`admin`]), and what is done in the background ([`upkeep`]).
+//! ([`devices`], [`profiles`], [`data`]), how one goes ([`password`], [`deactivate`]), what
+//! administrators do ([`admin`]), and what is done in the background ([`follow`], [`upkeep`]).
 
 use std::fmt;
 
@@ -17,8 +17,11 @@ pub mod names;
 pub mod passwords;
 pub mod uia;
 
+pub mod data;
 pub mod devices;
+pub mod follow;
 pub mod login;
+pub mod profiles;
 pub mod register;
 
 pub mod deactivate;
@@ -71,4 +74,6 @@ pub struct Memory {
     pub(crate) sessions: tokens::Cache,
     pub(crate) passwords: passwords::Pool,
     pub(crate) seen: devices::Seen,
+    pub(crate) remote_profiles: profiles::RemoteProfiles,
+    pub(crate) follow: follow::Wake,
 }

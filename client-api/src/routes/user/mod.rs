@@ -1,3 +1,5 @@
 //! `/user`: what a user keeps here for their clients.
 
+pub(crate) mod account_data;
 pub(crate) mod filter;
+pub(crate) mod rooms;

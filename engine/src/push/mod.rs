@@ -1,0 +1,3 @@
+//! Whom an event notifies.
+
+pub mod rules;
