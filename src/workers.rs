@@ -2,7 +2,11 @@
 
 use std::time::Duration;
 
-use starling_engine::{Engine, accounts::upkeep, outbound};
+use starling_engine::{
+    Engine,
+    accounts::{follow, upkeep},
+    outbound,
+};
 use tokio::{
     task::JoinHandle,
     time::{Instant, timeout_at},
@@ -16,7 +20,10 @@ pub(crate) struct Workers(Vec<(&'static str, JoinHandle<()>)>);
 impl Workers {
     /// Starts them. Each ends by itself when the engine shuts down.
     pub(crate) fn start(engine: &Engine, config: &Config) -> Self {
-        let mut workers = vec![("accounts", tokio::spawn(upkeep::run(engine.clone())))];
+        let mut workers = vec![
+            ("accounts", tokio::spawn(upkeep::run(engine.clone()))),
+            ("memberships", tokio::spawn(follow::run(engine.clone()))),
+        ];
         if config.federation.enabled {
             workers.extend(outbound::start(engine).map(|task| ("federation", task)));
         }

@@ -136,20 +136,6 @@ impl Call {
         Ok(body)
     }
 
-    /// The body as text, which must be a JSON object, as it was sent.
-    pub(crate) async fn content(&mut self) -> Result<String, Error> {
-        let body = self.json_body().await?;
-        if body.is_empty() {
-            return Err(Error::not_json("The body is empty"));
-        }
-        String::from_utf8(body.into()).map_err(|_| Error::not_json("The body is not UTF-8"))
-    }
-
-    /// Adds the value of a path parameter that this form of the path leaves out.
-    pub(crate) fn push_path_arg(&mut self, value: &str) {
-        self.path_args.push(value.to_owned());
-    }
-
     /// The value of the path's parameter number `index` (from 0), percent-decoded.
     pub(crate) fn path_arg(&self, index: usize) -> &str {
         self.path_args.get(index).map_or("", String::as_str)

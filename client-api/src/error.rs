@@ -141,11 +141,6 @@ impl Error {
         Self::new(StatusCode::BAD_REQUEST, "M_USER_IN_USE", "This user name is taken")
     }
 
-    /// 400: the name belongs to an application service.
-    pub(crate) fn exclusive(message: impl Into<Cow<'static, str>>) -> Self {
-        Self::new(StatusCode::BAD_REQUEST, "M_EXCLUSIVE", message)
-    }
-
     /// 400: the room alias is taken.
     pub(crate) fn room_in_use() -> Self {
         Self::new(StatusCode::BAD_REQUEST, "M_ROOM_IN_USE", "This room alias is taken")

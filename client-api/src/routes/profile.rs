@@ -50,10 +50,7 @@ pub(crate) async fn delete(call: Call) -> Answer {
 }
 
 /// Anybody may ask, and for users of other servers those are asked: not without limit.
-async fn look_up(
-    call: &Call,
-    user: &UserId,
-) -> Result<std::sync::Arc<profiles::Profile>, Error> {
+async fn look_up(call: &Call, user: &UserId) -> Result<std::sync::Arc<profiles::Profile>, Error> {
     if user.server_name() != call.engine.config.server_name {
         call.door.limits.address(Doing::Asking, call.client_ip())?;
     }

@@ -190,8 +190,7 @@ async fn check(
 }
 
 fn put(change: &mut Change, user: &UserId, room: Option<&RoomId>, kind: &str, content: String) {
-    let (user_id, room_id, kind) =
-        (user.to_string(), name_of(room).to_owned(), kind.to_owned());
+    let (user_id, room_id, kind) = (user.to_string(), name_of(room).to_owned(), kind.to_owned());
     let at = change.fact(Fact::AccountData {
         user_id: user_id.clone(),
         room_id: room_id.clone(),
@@ -228,9 +227,9 @@ mod tests {
             test.engine.storage.commit(change).await.unwrap();
 
             let names: Vec<String> = (0..8).map(|number| format!("u.{number}")).collect();
-            let set = names.iter().map(|tag| {
-                set_tag(&test.engine, &user, room, tag, Some(json!({ "order": 0.5 })))
-            });
+            let set = names
+                .iter()
+                .map(|tag| set_tag(&test.engine, &user, room, tag, Some(json!({ "order": 0.5 }))));
             for outcome in join_all(set).await {
                 outcome.unwrap();
             }

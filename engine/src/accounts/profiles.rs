@@ -222,10 +222,7 @@ async fn remote(engine: &Engine, user: &UserId) -> Result<Option<Arc<Profile>>, 
 }
 
 /// `GET /_matrix/federation/v1/query/profile`
-async fn ask(
-    engine: &Engine,
-    user: &UserId,
-) -> Result<http::Response<bytes::Bytes>, ProfileError> {
+async fn ask(engine: &Engine, user: &UserId) -> Result<http::Response<bytes::Bytes>, ProfileError> {
     let user_id: String = url::form_urlencoded::byte_serialize(user.as_str().as_bytes()).collect();
     let path = format!("/_matrix/federation/v1/query/profile?user_id={user_id}");
     let request = http::Request::get(path).body(bytes::Bytes::new());

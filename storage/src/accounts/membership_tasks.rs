@@ -49,11 +49,7 @@ pub async fn after(conn: &mut Conn, after: &str, limit: i64) -> Result<Vec<Membe
     .bind(after)
     .bind(limit)
     .map(conn, |row| {
-        Ok(MembershipTaskRow {
-            user_id: row.get(0)?,
-            leaving: row.get(1)?,
-            number: row.get(2)?,
-        })
+        Ok(MembershipTaskRow { user_id: row.get(0)?, leaving: row.get(1)?, number: row.get(2)? })
     })
     .await
 }

@@ -25,7 +25,7 @@ pub(crate) async fn get_account_data(call: Call) -> Answer {
 pub(crate) async fn put_account_data(mut call: Call) -> Answer {
     let user = call.authenticated_as(0).await?;
     let room: OwnedRoomId = call.path_id(1)?;
-    let content = call.content().await?;
+    let content = call.content().await?.get().to_owned();
     data::set(&call.engine, &user, Some(&room), call.path_arg(2), content).await?;
     answer::raw_json("{}")
 }
