@@ -21,7 +21,9 @@ pub(crate) struct Doors {
 impl Doors {
     /// Opens them to an engine.
     pub(crate) fn open(engine: &Engine, config: &Config) -> Self {
-        let servers = starling_federation::Options::default();
+        let servers = starling_federation::Options {
+            allow_public_rooms: config.federation.allow_public_rooms,
+        };
         let servers = starling_federation::Door::new(engine.clone(), servers);
         Self {
             health: http::health(engine.clone()),

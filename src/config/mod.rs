@@ -153,6 +153,9 @@ pub(crate) struct Federation {
     /// Names are chosen by strangers: leave this off unless all servers are on your network.
     pub(crate) allow_private_addresses: bool,
 
+    /// Whether other servers may read the directory of public rooms.
+    pub(crate) allow_public_rooms: bool,
+
     /// The server API's own TLS.
     pub(crate) tls: Tls,
 
@@ -332,6 +335,7 @@ impl Default for Federation {
             also_on_client_listener: false,
             trusted_ca_files: Vec::new(),
             allow_private_addresses: false,
+            allow_public_rooms: false,
             tls: Tls::default(),
             resolve_overrides: BTreeMap::new(),
         }

@@ -125,6 +125,15 @@ impl Server {
             .serve(self.name().as_str(), move |request| Box::pin(ask(router.clone(), request)));
     }
 
+    /// Lets other servers read the directory of rooms.
+    pub(crate) fn open_directory(&self) {
+        let options = Options { allow_public_rooms: true };
+        let router = router(Door::new(self.engine().clone(), options));
+        self.network.serve(self.name().as_str(), move |request| {
+            Box::pin(ask(router.clone(), request))
+        });
+    }
+
     pub(crate) fn router(&self) -> Router {
         self.router.get().unwrap().clone()
     }

@@ -153,3 +153,20 @@ async fn nobody_asks_without_a_signature() {
         assert_eq!(body["errcode"], "M_UNAUTHORIZED");
     }
 }
+
+#[tokio::test]
+async fn the_directory_is_closed_unless_it_is_opened() {
+    let network = Arc::new(Network::default());
+    let home = Server::new(&network, "home.org").await;
+    let peer = Peer::new(&network, "peer.org").await;
+    let path = "/_matrix/federation/v1/publicRooms";
+    let (status, answer) = peer.get(&home, path).await;
+    assert_eq!((status, &answer["errcode"]), (403, &json!("M_FORBIDDEN")));
+    home.open_directory();
+    let (status, answer) = peer.get(&home, path).await;
+    assert_eq!((status, &answer["chunk"]), (200, &json!([])), "{answer}");
+    let search = json!({ "limit": 5, "filter": { "room_types": [null, "m.space"] } });
+    let (status, answer) = peer.request(&home, Method::POST, path, Some(&search)).await;
+    assert_eq!((status, &answer["chunk"]), (200, &json!([])), "{answer}");
+    assert_eq!(peer.get(&home, &format!("{path}?since=zzz")).await.0, 400);
+}
