@@ -129,9 +129,8 @@ impl Server {
     pub(crate) fn open_directory(&self) {
         let options = Options { allow_public_rooms: true };
         let router = router(Door::new(self.engine().clone(), options));
-        self.network.serve(self.name().as_str(), move |request| {
-            Box::pin(ask(router.clone(), request))
-        });
+        self.network
+            .serve(self.name().as_str(), move |request| Box::pin(ask(router.clone(), request)));
     }
 
     pub(crate) fn router(&self) -> Router {
