@@ -206,3 +206,71 @@ async fn the_state_at_each_position_is_known() {
     })
     .await;
 }
+
+#[tokio::test]
+async fn who_is_owed_an_event_and_what_is_newest_of_it() {
+    on_each(|storage| async move {
+        for room in ["!r", "!s"] {
+            storage.commit(new_room(room)).await.unwrap();
+            let mut change = Change::new();
+            let at = change.fact(Fact::State { room_id: room.to_owned() });
+            for (server, joined_members) in [("far", 1), ("gone", 0)] {
+                change.write(rooms::Write::Server(ServerUpdate {
+                    room_id: room.to_owned(),
+                    server: server.to_owned(),
+                    joined_members,
+                    at,
+                }));
+            }
+            storage.commit(change).await.unwrap();
+        }
+        for (n, (room, expected)) in [("!r", 1), ("!r", 2), ("!s", 1), ("!r", 3)].iter().enumerate()
+        {
+            storage.commit(message(room, &format!("${n}"), *expected)).await.unwrap();
+        }
+        let mut conn = storage.read().await.unwrap();
+        let all = timeline::owed_to(&mut conn, "far", 0, i64::MAX, 100).await.unwrap();
+        let newest = timeline::newest_owed_to(&mut conn, "far", 0, i64::MAX, 100).await.unwrap();
+        let ids = |rows: &[(events::EventRow, Entry)]| -> Vec<String> {
+            rows.iter().map(|(event, _)| event.event_id.clone()).collect()
+        };
+        assert_eq!(ids(&all), ["$0", "$1", "$2", "$3"]);
+        assert_eq!(ids(&newest), ["$2", "$3"]);
+        let last = all.last().unwrap().1.pos;
+        let owed = rooms::servers_owed(&mut conn, "!r", last).await.unwrap();
+        assert_eq!(owed, ["far"], "who is gone is owed nothing more");
+        let joined = rooms::first_joined_pos(&mut conn, "gone").await.unwrap().unwrap();
+        let mut owed = rooms::servers_owed(&mut conn, "!r", joined).await.unwrap();
+        owed.sort();
+        assert_eq!(owed, ["far", "gone"], "but what it went with");
+        assert_eq!(rooms::first_joined_pos(&mut conn, "nobody").await.unwrap(), None);
+        assert_eq!(events::rooms_of(&mut conn, "$2").await.unwrap(), ["!s"]);
+        assert!(events::rooms_of(&mut conn, "$9").await.unwrap().is_empty());
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn the_users_of_a_server_are_told_by_the_whole_name() {
+    on_each(|storage| async move {
+        let mut change = Change::new();
+        let at = change.fact(Fact::State { room_id: "!r".to_owned() });
+        for user_id in ["@a:b.org", "@c:x.b.org", "@d:b.org:8448", "@e:ab.org", "@f:b.org"] {
+            let row = MembershipRow {
+                user_id: user_id.to_owned(),
+                room_id: "!r".to_owned(),
+                membership: "leave".to_owned(),
+                ..MembershipRow::default()
+            };
+            change.write(memberships::Write::Put { row, at });
+        }
+        storage.commit(change).await.unwrap();
+        let mut conn = storage.read().await.unwrap();
+        let users = memberships::of_server(&mut conn, "!r", "b.org").await.unwrap();
+        assert_eq!(users, ["@a:b.org", "@f:b.org"]);
+        let users = memberships::of_server(&mut conn, "!r", "b.org:8448").await.unwrap();
+        assert_eq!(users, ["@d:b.org:8448"]);
+        assert!(memberships::of_server(&mut conn, "!s", "b.org").await.unwrap().is_empty());
+    })
+    .await;
+}
