@@ -6,6 +6,7 @@ use starling_engine::{
     Engine,
     accounts::{follow, upkeep},
     outbound,
+    rooms::receive::transaction,
 };
 use tokio::{
     task::JoinHandle,
@@ -26,6 +27,7 @@ impl Workers {
         ];
         if config.federation.enabled {
             workers.extend(outbound::start(engine).map(|task| ("federation", task)));
+            workers.push(("transactions", tokio::spawn(transaction::upkeep(engine.clone()))));
         }
         Self(workers)
     }

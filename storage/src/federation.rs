@@ -80,6 +80,11 @@ pub enum Write {
         /// When.
         ts: i64,
     },
+    /// Forgets the transactions of other servers that came before a time.
+    ForgetReceived {
+        /// The time.
+        before: i64,
+    },
 }
 
 /// Writes the rows of a batch in their order.
@@ -136,6 +141,9 @@ async fn apply_one(conn: &mut Conn, row: Write) -> Result<()> {
             .bind(txn_id)
             .bind(response)
             .bind(ts)
+        }
+        Write::ForgetReceived { before } => {
+            sql("DELETE FROM received_transactions WHERE received_ts < $1").bind(before)
         }
     }
     .execute(conn)

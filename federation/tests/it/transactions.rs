@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use ruma::{EventId, OwnedEventId, OwnedRoomId, OwnedUserId, RoomVersionId};
 use serde_json::{Value, json};
+use starling_engine::rooms::receive::transaction;
 
 use crate::{
     network::{Network, Server},
@@ -118,6 +119,12 @@ async fn a_transaction_is_worked_on_once() {
     assert_eq!(first, again, "the stored answer");
     let other = world.peer.transaction(&world.home, "t2", &[a], &[]).await;
     assert_eq!(other, first, "known events are fine");
+    transaction::forget_old(world.home.engine()).await.unwrap();
+    assert_eq!(world.peer.transaction(&world.home, "t1", &[], &[]).await, first);
+    world.network.clock.advance(8 * 24 * 60 * 60 * 1000);
+    transaction::forget_old(world.home.engine()).await.unwrap();
+    let forgotten = world.peer.transaction(&world.home, "t1", &[], &[]).await;
+    assert_eq!(forgotten, (200, json!({ "pdus": {} })));
     assert_eq!(world.home.messages(&world.room).await, ["A"]);
 }
 

@@ -2,7 +2,7 @@
 //!
 //! <https://spec.matrix.org/v1.19/server-server-api/#transactions>
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use futures_util::{StreamExt as _, stream};
 use moka::sync::Cache;
@@ -20,6 +20,11 @@ pub const MAX_PDUS: usize = 50;
 pub const MAX_EDUS: usize = 100;
 /// How many rooms of a transaction are worked on at a time.
 const ROOMS_AT_A_TIME: usize = 8;
+/// For how long a transaction is answered with what was answered first, in milliseconds. One that comes later still is
+/// worked on again, which changes nothing: its events are known.
+const KEEP_MS: i64 = 7 * 24 * 60 * 60 * 1000;
+/// How often old transactions are forgotten.
+const FORGET_EVERY: Duration = Duration::from_secs(60 * 60);
 /// How many transactions are kept apart.
 const MAX_IN_WORK: u64 = 10_000;
 
@@ -164,4 +169,31 @@ async fn work(
     }
     ephemeral::receive(engine, origin, &transaction.edus).await;
     Ok(results)
+}
+
+/// Forgets old transactions, until the process shuts down.
+pub async fn upkeep(engine: Engine) {
+    let mut ticks = tokio::time::interval(FORGET_EVERY);
+    loop {
+        tokio::select! {
+            () = engine.shutdown.cancelled() => return,
+            _ = ticks.tick() => {}
+        }
+        if let Err(error) = forget_old(&engine).await {
+            tracing::warn!(%error, "Old transactions were not forgotten");
+        }
+    }
+}
+
+/// Forgets the transactions that came more than a week ago.
+///
+/// # Errors
+///
+/// When the database fails.
+pub async fn forget_old(engine: &Engine) -> Result<(), Internal> {
+    let before = engine.clock.now_ms().saturating_sub(KEEP_MS);
+    let mut change = Change::new();
+    change.write(federation::Write::ForgetReceived { before });
+    engine.storage.commit(change).await?;
+    Ok(())
 }
