@@ -43,11 +43,13 @@ enum Visibility {
 }
 
 #[derive(Clone, Copy, Deserialize)]
-#[serde(rename_all = "snake_case")]
 enum WantedPreset {
-    PrivateChat,
-    PublicChat,
-    TrustedPrivateChat,
+    #[serde(rename = "private_chat")]
+    Private,
+    #[serde(rename = "public_chat")]
+    Public,
+    #[serde(rename = "trusted_private_chat")]
+    TrustedPrivate,
 }
 
 #[derive(Deserialize)]
@@ -106,9 +108,9 @@ fn wanted(creator: OwnedUserId, body: Body) -> Result<CreateRoom, Error> {
 /// Without a preset, the visibility in the directory decides.
 fn preset(wanted: Option<WantedPreset>, published: bool) -> Preset {
     match wanted {
-        Some(WantedPreset::PrivateChat) => Preset::PrivateChat,
-        Some(WantedPreset::PublicChat) => Preset::PublicChat,
-        Some(WantedPreset::TrustedPrivateChat) => Preset::TrustedPrivateChat,
+        Some(WantedPreset::Private) => Preset::PrivateChat,
+        Some(WantedPreset::Public) => Preset::PublicChat,
+        Some(WantedPreset::TrustedPrivate) => Preset::TrustedPrivateChat,
         None if published => Preset::PublicChat,
         None => Preset::PrivateChat,
     }

@@ -66,5 +66,5 @@ async fn filter(
             .await?
             .ok_or_else(|| Error::invalid_param("There is no such filter"))?,
     };
-    Ok(Filter::parse(&json).map_err(|error| Error::invalid_param(error.to_string()))?)
+    Filter::parse(&json).map_err(|error| Error::invalid_param(error.to_string()))
 }

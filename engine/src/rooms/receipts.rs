@@ -171,7 +171,8 @@ impl Plan {
             return Ok(());
         }
         let mark = unread::mark(conn, user_id, event, receipt.thread_id.as_deref()).await?;
-        let marks = timeline::unread_marks(conn, &row.user_id, &[row.room_id.clone()]).await?;
+        let marks =
+            timeline::unread_marks(conn, &row.user_id, std::slice::from_ref(&row.room_id)).await?;
         let same = |old: &&timeline::UnreadMark| old.thread_root == mark.thread_root;
         if marks.iter().find(same).is_none_or(|old| old.pos < mark.pos) {
             self.change.write(timeline::Write::UnreadMark(mark));

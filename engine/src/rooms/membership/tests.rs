@@ -43,7 +43,7 @@ async fn invite_as(
     sender: &UserId,
     target: &UserId,
 ) -> Result<(), MembershipError> {
-    let member = content::Member::default();
+    let member = Member::default();
     invite::invite(engine, Invite { room_id, sender, target, member }).await.map(drop)
 }
 

@@ -64,7 +64,7 @@ async fn stripped(sync: &Sync<'_>, row: &MembershipRow) -> Result<Events, Intern
     let room_id = OwnedRoomId::try_from(&*row.room_id)?;
     let Some(reader) = reader(sync, &room_id, row).await? else { return Ok(Events::default()) };
     let mut conn = sync.engine.storage.read().await?;
-    let roots = roots_at(&mut conn, &[row.room_id.clone()], row.pos).await?;
+    let roots = roots_at(&mut conn, std::slice::from_ref(&row.room_id), row.pos).await?;
     drop(conn);
     let Some((_, root)) = roots.first() else { return Ok(Events::default()) };
     let mut shown = stripped::of_room(sync.engine, &room_id, *root).await?;

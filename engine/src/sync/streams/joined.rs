@@ -48,7 +48,7 @@ async fn one(
     let fresh = !was_joined(sync, &reader, row).await?;
     let mut joined = JoinedRoom {
         ephemeral: ephemeral::of_room(sync, &room_id, fresh)?,
-        account_data: account_data::of_room(sync, &room_id.to_string())?,
+        account_data: account_data::of_room(sync, room_id.as_ref())?,
         ..JoinedRoom::default()
     };
     let moved = events(sync, &mut reader, room, fresh, &mut joined).await?;

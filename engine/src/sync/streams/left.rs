@@ -81,7 +81,7 @@ async fn whole(
         EMPTY_ROOT
     };
     let mut conn = sync.engine.storage.read().await?;
-    let roots = roots_at(&mut conn, &[row.room_id.clone()], row.pos).await?;
+    let roots = roots_at(&mut conn, std::slice::from_ref(&row.room_id), row.pos).await?;
     drop(conn);
     let end = roots.first().map_or(base, |(_, root)| *root);
     let span = Span::new(reader, base, &stretch, end).await?;
