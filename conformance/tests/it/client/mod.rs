@@ -1,6 +1,14 @@
 //! The client-server API: one file per endpoint, as the module documentation of `main.rs` says.
 
+mod account;
+mod devices;
+mod login;
+mod logout;
+mod profile;
+mod pushrules;
+mod refresh;
 mod register;
 mod rooms;
 mod sync;
+mod user;
 mod versions;

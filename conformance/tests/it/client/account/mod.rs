@@ -1,0 +1,4 @@
+//! `/account`.
+
+mod deactivate;
+mod password;

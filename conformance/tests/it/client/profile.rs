@@ -1,0 +1,69 @@
+//! GET /_matrix/client/v3/profile/{userId}
+//! GET /_matrix/client/v3/profile/{userId}/{keyName}
+//! PUT /_matrix/client/v3/profile/{userId}/{keyName}
+//! DELETE /_matrix/client/v3/profile/{userId}/{keyName}
+
+use serde_json::{Value, json};
+use starling_conformance::client::{Api, Sync, User, path};
+
+use crate::support;
+
+fn field(user: &User, name: &str) -> String {
+    path("/_matrix/client/v3/profile/{}/{}", &[&user.id, name])
+}
+
+async fn set(user: &User, name: &str, value: &str) {
+    let body = json!({ (name): value });
+    user.api.put(&field(user, name), body).await.unwrap().ok().unwrap();
+}
+
+#[tokio::test]
+async fn a_field_is_set_read_and_removed() {
+    let alice = support::user("alice").await;
+    let api = support::anonymous().await;
+    set(&alice, "org.example.colour", "green").await;
+    let read = api.get(&field(&alice, "org.example.colour")).await.unwrap().ok().unwrap();
+    assert_eq!(read, json!({ "org.example.colour": "green" }));
+    alice.api.delete(&field(&alice, "org.example.colour")).await.unwrap().ok().unwrap();
+    let gone = api.get(&field(&alice, "org.example.colour")).await.unwrap();
+    gone.expect_error(404, "M_NOT_FOUND").unwrap();
+}
+
+#[tokio::test]
+async fn rooms_learn_of_a_new_name() {
+    let alice = support::user("alice").await;
+    let bob = support::user("bob").await;
+    let room = alice.create_public_room().await.unwrap();
+    bob.join(&room, &[]).await.unwrap();
+    let mut sync = Sync::start(&bob).await.unwrap();
+    set(&alice, "displayname", "Alice the Great").await;
+    let renamed = |event: &Value| {
+        event["state_key"] == alice.id.as_str()
+            && event["content"]["displayname"] == "Alice the Great"
+    };
+    let event = sync.event(&room, "a new name", renamed).await.unwrap();
+    assert_eq!(event["content"]["membership"], "join");
+}
+
+#[tokio::test]
+async fn the_profile_is_seen_from_another_server() {
+    let (here, there) = support::pair().await;
+    let alice = User::register(here, "alice").await.unwrap();
+    set(&alice, "displayname", "Alice").await;
+    let profile = path("/_matrix/client/v3/profile/{}", &[&alice.id]);
+    let seen = Api::new(there).unwrap().get(&profile).await.unwrap().ok().unwrap();
+    assert_eq!(seen["displayname"], "Alice");
+    let nobody = alice.id.replace("@alice", "@nobody");
+    let profile = path("/_matrix/client/v3/profile/{}", &[&nobody]);
+    let answer = Api::new(there).unwrap().get(&profile).await.unwrap();
+    answer.expect_error(404, "M_NOT_FOUND").unwrap();
+}
+
+#[tokio::test]
+async fn nobody_changes_the_profile_of_another() {
+    let alice = support::user("alice").await;
+    let bob = support::user("bob").await;
+    let body = json!({ "displayname": "Mallory" });
+    let answer = bob.api.put(&field(&alice, "displayname"), body).await.unwrap();
+    answer.expect_error(403, "M_FORBIDDEN").unwrap();
+}

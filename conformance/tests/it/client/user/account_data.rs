@@ -1,0 +1,47 @@
+//! GET /_matrix/client/v3/user/{userId}/account_data/{type}
+//! PUT /_matrix/client/v3/user/{userId}/account_data/{type}
+
+use serde_json::json;
+use starling_conformance::client::{Sync, User, path};
+
+use crate::support;
+
+fn data(user: &User, kind: &str) -> String {
+    path("/_matrix/client/v3/user/{}/account_data/{}", &[&user.id, kind])
+}
+
+#[tokio::test]
+async fn every_client_of_the_user_hears_of_it() {
+    let alice = support::user("alice").await;
+    let second = alice.login().await.unwrap();
+    let mut sync = Sync::start(&second).await.unwrap();
+    let content = json!({ "colour": "green" });
+    let path = data(&alice, "org.example.colour");
+    alice.api.put(&path, content.clone()).await.unwrap().ok().unwrap();
+    assert_eq!(second.api.get(&path).await.unwrap().ok().unwrap(), content);
+    let wanted = json!({ "type": "org.example.colour", "content": content });
+    let has_it = |answer: &serde_json::Value| {
+        let events = answer["account_data"]["events"].as_array();
+        events.is_some_and(|events| events.contains(&wanted))
+    };
+    sync.until("the account data", has_it).await.unwrap();
+}
+
+#[tokio::test]
+async fn what_the_server_sets_is_not_set_by_clients() {
+    let alice = support::user("alice").await;
+    for kind in ["m.fully_read", "m.push_rules"] {
+        let answer = alice.api.put(&data(&alice, kind), json!({})).await.unwrap();
+        assert_eq!(answer.status, 405, "{answer:?}");
+    }
+}
+
+#[tokio::test]
+async fn it_is_nobody_elses() {
+    let alice = support::user("alice").await;
+    let bob = support::user("bob").await;
+    let path = data(&alice, "org.example.colour");
+    bob.api.get(&path).await.unwrap().expect_error(403, "M_FORBIDDEN").unwrap();
+    let answer = bob.api.put(&path, json!({})).await.unwrap();
+    answer.expect_error(403, "M_FORBIDDEN").unwrap();
+}

@@ -1,0 +1,4 @@
+//! `/user`: what a user keeps for their clients.
+
+mod account_data;
+mod rooms;

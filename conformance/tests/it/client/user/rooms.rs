@@ -1,0 +1,47 @@
+//! GET /_matrix/client/v3/user/{userId}/rooms/{roomId}/account_data/{type}
+//! PUT /_matrix/client/v3/user/{userId}/rooms/{roomId}/account_data/{type}
+//! GET /_matrix/client/v3/user/{userId}/rooms/{roomId}/tags
+//! PUT /_matrix/client/v3/user/{userId}/rooms/{roomId}/tags/{tag}
+//! DELETE /_matrix/client/v3/user/{userId}/rooms/{roomId}/tags/{tag}
+
+use serde_json::{Value, json};
+use starling_conformance::client::{Sync, path};
+
+use crate::support;
+
+#[tokio::test]
+async fn tags_are_account_data_of_the_room() {
+    let alice = support::user("alice").await;
+    let room = alice.create_public_room().await.unwrap();
+    let mut sync = Sync::start(&alice).await.unwrap();
+    let tags = path("/_matrix/client/v3/user/{}/rooms/{}/tags", &[&alice.id, &room]);
+    let tag = format!("{tags}/m.favourite");
+    alice.api.put(&tag, json!({ "order": 0.5 })).await.unwrap().ok().unwrap();
+    let found = alice.api.get(&tags).await.unwrap().ok().unwrap();
+    assert_eq!(found, json!({ "tags": { "m.favourite": { "order": 0.5 } } }));
+    let wanted = json!({ "type": "m.tag", "content": found });
+    let has_it = |answer: &Value| {
+        let events = answer["rooms"]["join"][&room]["account_data"]["events"].as_array();
+        events.is_some_and(|events| events.contains(&wanted))
+    };
+    sync.until("the tag", has_it).await.unwrap();
+    alice.api.delete(&tag).await.unwrap().ok().unwrap();
+    let found = alice.api.get(&tags).await.unwrap().ok().unwrap();
+    assert_eq!(found, json!({ "tags": {} }));
+}
+
+#[tokio::test]
+async fn each_room_has_its_own_account_data() {
+    let alice = support::user("alice").await;
+    let rooms =
+        [alice.create_public_room().await.unwrap(), alice.create_public_room().await.unwrap()];
+    let data = |room: &str| {
+        let template = "/_matrix/client/v3/user/{}/rooms/{}/account_data/{}";
+        path(template, &[&alice.id, room, "org.example.colour"])
+    };
+    let content = json!({ "colour": "green" });
+    alice.api.put(&data(&rooms[0]), content.clone()).await.unwrap().ok().unwrap();
+    assert_eq!(alice.api.get(&data(&rooms[0])).await.unwrap().ok().unwrap(), content);
+    let other = alice.api.get(&data(&rooms[1])).await.unwrap();
+    other.expect_error(404, "M_NOT_FOUND").unwrap();
+}
