@@ -1,6 +1,8 @@
 //! Events that a peer makes or receives: hashed, signed and named by the rules of a room version.
 
-use anyhow::{Context as _, Result};
+use std::collections::BTreeMap;
+
+use anyhow::{Context as _, Result, ensure};
 use base64::{
     Engine as _,
     engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD},
@@ -9,6 +11,8 @@ use ruma::{
     CanonicalJsonObject, CanonicalJsonValue, RoomVersionId,
     canonical_json::redact,
     room_version_rules::{EventIdFormatVersion, RoomVersionRules},
+    serde::Base64,
+    signatures::{Verified, verify_event},
 };
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
@@ -109,6 +113,20 @@ impl Event {
     }
 }
 
+/// Fails unless an event bears a signature by a key of this document, and the hash of its content.
+pub(super) fn verify(version: &str, pdu: &Value, document: &Value) -> Result<()> {
+    let server = document["server_name"].as_str().context("no server name")?;
+    let keys = document["verify_keys"].as_object().context("no keys")?;
+    let mut public = BTreeMap::new();
+    for (id, key) in keys {
+        public.insert(id.clone(), Base64::parse(key["key"].as_str().context("no key")?)?);
+    }
+    let keys = BTreeMap::from([(server.to_owned(), public)]);
+    let verified = verify_event(&keys, &canonical_object(pdu)?, &rules(version)?)?;
+    ensure!(verified == Verified::All, "the hash is wrong: {pdu}");
+    Ok(())
+}
+
 /// The rules of a room version.
 pub(super) fn rules(version: &str) -> Result<RoomVersionRules> {
     let id = RoomVersionId::try_from(version)?;
@@ -149,9 +167,6 @@ fn essence(object: &CanonicalJsonObject, rules: &RoomVersionRules) -> CanonicalJ
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
-
-    use ruma::{serde::Base64, signatures::verify_event};
     use serde_json::json;
 
     use super::*;
@@ -176,16 +191,12 @@ mod tests {
     #[test]
     fn another_implementation_verifies_what_is_sealed() {
         let key = Key::new().unwrap();
-        let public: Base64 = Base64::parse(key.public()).unwrap();
-        let keys =
-            BTreeMap::from([("evil.test".to_owned(), BTreeMap::from([(key.id.clone(), public)]))]);
+        let document = key.document("evil.test", 0).unwrap();
         for version in VERSIONS {
             let event = Event::seal(version, &draft(), "evil.test", &key).unwrap();
+            verify(version, &event.pdu, &document).unwrap();
             let object = canonical_object(&event.pdu).unwrap();
-            let rules = rules(version).unwrap();
-            let verified = verify_event(&keys, &object, &rules).unwrap();
-            assert_eq!(verified, ruma::signatures::Verified::All, "{version}");
-            let hash = ruma::signatures::reference_hash(&object, &rules).unwrap();
+            let hash = ruma::signatures::reference_hash(&object, &rules(version).unwrap()).unwrap();
             match version {
                 "1" | "2" => assert!(event.id.ends_with(":evil.test")),
                 _ => assert_eq!(event.id, format!("${hash}"), "{version}"),
@@ -194,11 +205,14 @@ mod tests {
     }
 
     #[test]
-    fn a_broken_signature_is_not_verified() {
+    fn what_was_tampered_with_is_not_verified() {
         let key = Key::new().unwrap();
+        let document = key.document("evil.test", 0).unwrap();
         let event = Event::seal("12", &draft(), "evil.test", &key).unwrap();
         let broken = event.with_broken_signature("evil.test");
         assert_eq!(event.id, broken.id);
-        assert_ne!(event.pdu["signatures"], broken.pdu["signatures"]);
+        verify("12", &broken.pdu, &document).unwrap_err();
+        let changed = event.tampered(|pdu| pdu["content"]["body"] = "goodbye".into());
+        verify("12", &changed.pdu, &document).unwrap_err();
     }
 }

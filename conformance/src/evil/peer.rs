@@ -218,6 +218,12 @@ impl Peer {
         self.put(server, &path("/_matrix/federation/v1/send/{}", &[id]), &body).await
     }
 
+    /// Fails unless an event of `server` bears its signature and the hash of its content.
+    pub async fn verify(&self, server: &Server, version: &str, pdu: &Value) -> Result<()> {
+        let answer = self.request_as(server, Method::GET, "/_matrix/key/v2/server", None, None);
+        super::event::verify(version, pdu, &answer.await?.ok()?)
+    }
+
     /// Serves this room to other servers.
     pub(super) fn host(&self, room: &Room) {
         self.shared().rooms.insert(room.id.clone(), room.clone());

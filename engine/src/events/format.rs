@@ -99,7 +99,7 @@ impl Pdu {
         let pdu = RawValue::from_string(json)
             .and_then(|json| Self::from_stored(event_id.clone(), room_id, json, false, rules))
             .map_err(|error| refuse(error.to_string()))?;
-        check_reference_lengths(&pdu).map_err(refuse)?;
+        check_references(&pdu).map_err(refuse)?;
         Ok(pdu)
     }
 }
@@ -156,8 +156,8 @@ fn check_format(
     // `ruma` measures the size too, and allows one byte less than the specification does: it gets
     // only the fields it reads.
     let checked = event.iter().filter(|(key, _)| CHECKED_BY_RUMA.contains(&key.as_str()));
-    let checked = checked.map(|(key, value)| (key.clone(), value.clone())).collect();
-    check_pdu_format(&checked, &rules.event_format)?;
+    let checked = checked.map(|(key, value)| (key.clone(), shortened(key, value, rules)));
+    check_pdu_format(&checked.collect(), &rules.event_format)?;
 
     let describe = |error: ruma::canonical_json::CanonicalJsonFieldError| error.to_string();
     event.get_as_required_object("content", "content").map_err(describe)?;
@@ -170,13 +170,47 @@ fn check_format(
     }
 }
 
-/// Event IDs without a domain are not measured when they are parsed.
-fn check_reference_lengths(pdu: &Pdu) -> Result<(), String> {
-    let mut references = pdu.prev_events.iter().chain(&pdu.auth_events);
-    match references.find(|id| id.as_str().len() > MAX_ID_BYTES) {
-        Some(_) => Err(format!("refers to an event ID longer than {MAX_ID_BYTES} bytes")),
-        None => Ok(()),
+/// The value to be measured. Until room version 11 servers counted the characters of types and state
+/// keys, so rooms have such events with more bytes: they are kept, for what follows them, but
+/// rejected (see [`has_long_ids`]). The flag is of that version and about something else.
+fn shortened(
+    key: &str,
+    value: &CanonicalJsonValue,
+    rules: &RoomVersionRules,
+) -> CanonicalJsonValue {
+    let counts_characters = !rules.authorization.use_room_create_sender;
+    match value {
+        CanonicalJsonValue::String(text)
+            if counts_characters
+                && ["state_key", "type"].contains(&key)
+                && text.len() > MAX_ID_BYTES
+                && text.chars().count() <= MAX_ID_BYTES =>
+        {
+            CanonicalJsonValue::String(String::new())
+        }
+        value => value.clone(),
     }
+}
+
+/// Whether an event's type or state key has more bytes than any room version allows.
+#[must_use]
+pub fn has_long_ids(pdu: &Pdu) -> bool {
+    let state_key = pdu.state_key.as_deref().unwrap_or_default();
+    pdu.kind.to_string().len() > MAX_ID_BYTES || state_key.len() > MAX_ID_BYTES
+}
+
+/// Event IDs without a domain are not measured when they are parsed.
+fn check_references(pdu: &Pdu) -> Result<(), String> {
+    for id in pdu.prev_events.iter().chain(&pdu.auth_events) {
+        if id.as_str().len() > MAX_ID_BYTES {
+            return Err(format!("refers to an event ID longer than {MAX_ID_BYTES} bytes"));
+        }
+        // Where an event names itself, it can claim that.
+        if *id == pdu.event_id {
+            return Err("refers to itself".to_owned());
+        }
+    }
+    Ok(())
 }
 
 #[cfg(test)]
@@ -290,6 +324,31 @@ mod tests {
         event["depth"] = json!(1.5);
         let refused = Pdu::from_json(&event.to_string(), &RoomVersionRules::V2);
         assert!(matches!(refused, Err(PduError::Refused { .. })));
+    }
+
+    #[test]
+    fn an_event_does_not_refer_to_itself() {
+        for field in ["prev_events", "auth_events"] {
+            let mut event = event();
+            event["event_id"] = json!("$e:x.org");
+            event["prev_events"] = json!([]);
+            event["auth_events"] = json!([]);
+            event[field] = json!([["$e:x.org", { "sha256": "h" }]]);
+            let refused = Pdu::from_json(&event.to_string(), &RoomVersionRules::V1);
+            assert!(matches!(refused, Err(PduError::Refused { .. })), "{field}");
+        }
+    }
+
+    #[test]
+    fn old_rooms_count_characters() {
+        let state_key = json!("\u{1f600}".repeat(64));
+        let old = Pdu::from_json(&with("state_key", state_key.clone()), &RoomVersionRules::V10);
+        assert!(has_long_ids(&old.unwrap()));
+        let new = Pdu::from_json(&with("state_key", state_key), &RoomVersionRules::V11);
+        assert!(matches!(new, Err(PduError::Refused { .. })));
+        let longer = json!("\u{1f600}".repeat(256));
+        let longer = Pdu::from_json(&with("state_key", longer), &RoomVersionRules::V10);
+        assert!(matches!(longer, Err(PduError::Refused { .. })));
     }
 
     #[test]

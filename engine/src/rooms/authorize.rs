@@ -15,7 +15,10 @@ use ruma::{
 use serde_json::value::RawValue;
 
 use super::versions;
-use crate::{events::Pdu, state::StateKey};
+use crate::{
+    events::{Pdu, format},
+    state::StateKey,
+};
 
 /// Why an event is not allowed.
 #[derive(Clone, Debug, thiserror::Error, PartialEq, Eq)]
@@ -131,8 +134,11 @@ fn check_create_named_by_room(
     }
 }
 
-/// What the rules say about content and `ruma` reads more kindly.
+/// What the rules and limits say about an event by itself and `ruma` reads more kindly.
 fn check_content(pdu: &Pdu) -> Result<(), Denied> {
+    if format::has_long_ids(pdu) {
+        return Err(Denied::Event("its type or state key is too long".to_owned()));
+    }
     match pdu.kind {
         TimelineEventType::RoomCreate => check_room_version(pdu),
         TimelineEventType::RoomMember => check_third_party_invite(pdu),

@@ -16,7 +16,9 @@ pub(super) async fn advance(batch: &mut Batch, event: &StoredEvent) -> Result<()
     for followed in followed(batch, event).await? {
         batch.room.extremities.remove(&followed);
     }
-    if !is_followed(batch, event).await? {
+    // In room versions 1 and 2 events can claim to follow each other; a graph without an end could
+    // not be continued.
+    if batch.room.extremities.is_empty() || !is_followed(batch, event).await? {
         batch.room.extremities.insert(event.pdu.event_id.clone());
     }
     Ok(())

@@ -1,5 +1,12 @@
 //! PUT /_matrix/federation/v1/send/{txnId}
 
+mod authority;
+mod bad_pdu;
+pub(crate) mod corpus;
+mod missing;
+mod numbers;
+mod size;
+
 use crate::scene::Scene;
 
 #[tokio::test]
