@@ -113,15 +113,18 @@ impl Event {
     }
 }
 
-/// Fails unless an event bears a signature by a key of this document, and the hash of its content.
-pub(super) fn verify(version: &str, pdu: &Value, document: &Value) -> Result<()> {
-    let server = document["server_name"].as_str().context("no server name")?;
-    let keys = document["verify_keys"].as_object().context("no keys")?;
-    let mut public = BTreeMap::new();
-    for (id, key) in keys {
-        public.insert(id.clone(), Base64::parse(key["key"].as_str().context("no key")?)?);
+/// Fails unless an event bears the signatures that it needs, by keys of these documents, and the hash
+/// of its content.
+pub(super) fn verify(version: &str, pdu: &Value, documents: &[Value]) -> Result<()> {
+    let mut keys = BTreeMap::new();
+    for document in documents {
+        let server = document["server_name"].as_str().context("no server name")?;
+        let mut public = BTreeMap::new();
+        for (id, key) in document["verify_keys"].as_object().context("no keys")? {
+            public.insert(id.clone(), Base64::parse(key["key"].as_str().context("no key")?)?);
+        }
+        keys.insert(server.to_owned(), public);
     }
-    let keys = BTreeMap::from([(server.to_owned(), public)]);
     let verified = verify_event(&keys, &canonical_object(pdu)?, &rules(version)?)?;
     ensure!(verified == Verified::All, "the hash is wrong: {pdu}");
     Ok(())
@@ -191,10 +194,10 @@ mod tests {
     #[test]
     fn another_implementation_verifies_what_is_sealed() {
         let key = Key::new().unwrap();
-        let document = key.document("evil.test", 0).unwrap();
+        let documents = [key.document("evil.test", 0).unwrap()];
         for version in VERSIONS {
             let event = Event::seal(version, &draft(), "evil.test", &key).unwrap();
-            verify(version, &event.pdu, &document).unwrap();
+            verify(version, &event.pdu, &documents).unwrap();
             let object = canonical_object(&event.pdu).unwrap();
             let hash = ruma::signatures::reference_hash(&object, &rules(version).unwrap()).unwrap();
             match version {
@@ -207,12 +210,12 @@ mod tests {
     #[test]
     fn what_was_tampered_with_is_not_verified() {
         let key = Key::new().unwrap();
-        let document = key.document("evil.test", 0).unwrap();
+        let documents = [key.document("evil.test", 0).unwrap()];
         let event = Event::seal("12", &draft(), "evil.test", &key).unwrap();
         let broken = event.with_broken_signature("evil.test");
         assert_eq!(event.id, broken.id);
-        verify("12", &broken.pdu, &document).unwrap_err();
+        verify("12", &broken.pdu, &documents).unwrap_err();
         let changed = event.tampered(|pdu| pdu["content"]["body"] = "goodbye".into());
-        verify("12", &changed.pdu, &document).unwrap_err();
+        verify("12", &changed.pdu, &documents).unwrap_err();
     }
 }

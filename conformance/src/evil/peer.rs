@@ -7,7 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, bail, ensure};
 use http::Method;
 use serde_json::{Value, json};
 
@@ -218,10 +218,15 @@ impl Peer {
         self.put(server, &path("/_matrix/federation/v1/send/{}", &[id]), &body).await
     }
 
-    /// Fails unless an event of `server` bears its signature and the hash of its content.
+    /// Fails unless an event bears the signatures that it needs, each of them by `server` or this
+    /// peer and `server`'s among them, and the hash of its content.
     pub async fn verify(&self, server: &Server, version: &str, pdu: &Value) -> Result<()> {
         let answer = self.request_as(server, Method::GET, "/_matrix/key/v2/server", None, None);
-        super::event::verify(version, pdu, &answer.await?.ok()?)
+        let own = self.key.document(&self.name, super::room::now())?;
+        super::event::verify(version, pdu, &[own, answer.await?.ok()?])?;
+        let signed = pdu["signatures"].get(server.name()).is_some();
+        ensure!(signed, "not signed by {}: {pdu}", server.name());
+        Ok(())
     }
 
     /// Serves this room to other servers.

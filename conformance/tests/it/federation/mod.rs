@@ -1,3 +1,12 @@
 //! The server-server API, spoken to by a peer that lies where a test says so.
+//!
+//! The file of an endpoint also holds what this server must make of a peer's answers when it is the
+//! one who asks.
 
+mod authorization;
+mod invite;
+mod make_join;
+mod reading;
+mod relay;
 mod send;
+mod send_join;

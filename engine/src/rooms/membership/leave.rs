@@ -1,9 +1,12 @@
 //! Leaving a room, refusing an invite, taking back a knock. Nobody can keep a user from that: when no
 //! other server helps, this one notes it for itself.
 
+use std::time::Duration;
+
 use ruma::{OwnedServerName, OwnedUserId, RoomId, UserId};
 use serde::de::IgnoredAny;
 use starling_storage::{Change as Rows, Fact, memberships};
+use tokio::time::timeout;
 
 use super::{
     MembershipError,
@@ -12,6 +15,10 @@ use super::{
     remote::{self, Handshake, Wish},
 };
 use crate::Engine;
+
+/// How long other servers may take to take a refusal. Who refuses does not depend on them, so waits
+/// no longer than a person does.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Leaves a room.
 ///
@@ -52,7 +59,8 @@ pub async fn leave(
     let named = room_id.server_name().map(ToOwned::to_owned);
     let servers = remote::candidates(engine, inviter.into_iter().chain(named));
     let wish = Wish { engine, handshake: Handshake::Leave, room_id, user_id, member: &member };
-    if !leave_by_others(&wish, servers).await {
+    let helped = timeout(PATIENCE, leave_by_others(&wish, servers)).await;
+    if !matches!(helped, Ok(true)) {
         tracing::info!(room.id = %room_id, user.id = %user_id,
             "No other server took a refusal; it is noted here only");
     }

@@ -3,9 +3,12 @@
 mod authority;
 mod bad_pdu;
 pub(crate) mod corpus;
+mod edus;
 mod missing;
 mod numbers;
+mod redaction;
 mod size;
+mod user_ids;
 
 use crate::scene::Scene;
 
