@@ -22,6 +22,7 @@ mod settings;
 #[cfg(test)]
 mod testing;
 mod uia;
+mod wish;
 
 pub use client_ip::ClientIp;
 pub use settings::{Contact, Policy, Settings, Support};

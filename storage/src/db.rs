@@ -84,9 +84,10 @@ impl Db {
     pub async fn snapshot(&self) -> Result<Conn> {
         Ok(match self {
             Self::Sqlite { readers, .. } => Conn(Kind::SqliteTx(readers.begin().await?)),
-            Self::Postgres(pool) => Conn(Kind::PostgresTx(
-                pool.begin_with("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY").await?,
-            )),
+            Self::Postgres(pool) => {
+                let begin = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
+                Conn(Kind::PostgresTx(begin_postgres(pool, begin).await?))
+            }
         })
     }
 
@@ -97,7 +98,7 @@ impl Db {
             Self::Sqlite { writer, .. } => {
                 Conn(Kind::SqliteTx(writer.begin_with("BEGIN IMMEDIATE").await?))
             }
-            Self::Postgres(pool) => Conn(Kind::PostgresTx(pool.begin().await?)),
+            Self::Postgres(pool) => Conn(Kind::PostgresTx(begin_postgres(pool, "BEGIN").await?)),
         })
     }
 
@@ -117,6 +118,20 @@ impl Db {
             Self::Postgres(pool) => pool.close().await,
         }
     }
+}
+
+/// Begins a transaction that is rolled back when the caller goes away, at whatever moment.
+///
+/// sqlx counts a transaction as open only after the server's answer: a future that is dropped while it
+/// waits for that answer leaves a connection in the pool whose transaction nobody ends. In a task of
+/// its own the wait ends, and the transaction that nobody takes is rolled back.
+async fn begin_postgres(
+    pool: &PgPool,
+    statement: &'static str,
+) -> Result<Transaction<'static, Postgres>> {
+    let pool = pool.clone();
+    let begun = tokio::spawn(async move { pool.begin_with(statement).await }).await;
+    Ok(begun.map_err(|error| DbError::Unavailable(error.to_string()))??)
 }
 
 /// Copies what the write-ahead log holds into the database file, beside running transactions.

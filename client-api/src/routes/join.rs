@@ -3,7 +3,7 @@
 use serde_json::json;
 use starling_engine::rooms::membership::join::{self, Join};
 
-use super::rooms::wish::{Named, Wish};
+use crate::wish::{Named, Wish};
 use crate::{
     answer::{Answer, json as answer_json},
     call::Call,

@@ -1,5 +1,6 @@
 //! Claims, conflicts, and bad changes among good ones.
 
+use futures_util::poll;
 use starling_storage::{
     Change, Claim, CommitError, Fact,
     accounts::{self, UserRow},
@@ -142,6 +143,29 @@ async fn a_closed_storage_has_written_what_it_took() {
         storage.close().await;
         let late = storage.commit(account_data("@a:b", 99)).await;
         assert!(matches!(late, Err(CommitError::Stopped)));
+    })
+    .await;
+}
+
+/// sqlx 0.9 leaves a transaction open on PostgreSQL if the future that begins it is dropped.
+#[tokio::test]
+async fn a_reader_that_goes_away_leaves_no_transaction_behind() {
+    on_each(|storage| async move {
+        for polls in 0..60 {
+            let mut reader = Box::pin(storage.snapshot());
+            for _ in 0..polls {
+                if poll!(reader.as_mut()).is_ready() {
+                    break;
+                }
+                tokio::task::yield_now().await;
+            }
+        }
+        storage.commit(new_room("!r")).await.unwrap();
+        for version in 1..=20 {
+            storage.commit(message("!r", &format!("${version}"), version)).await.unwrap();
+            let mut conn = storage.read().await.unwrap();
+            assert_eq!(rooms::get(&mut conn, "!r").await.unwrap().unwrap().version, version + 1);
+        }
     })
     .await;
 }

@@ -4,7 +4,7 @@ use ruma::OwnedRoomId;
 use serde_json::json;
 use starling_engine::rooms::membership::remove::{self, Removal};
 
-use super::wish::About;
+use crate::wish::About;
 use crate::{
     answer::{Answer, json as answer_json},
     call::Call,

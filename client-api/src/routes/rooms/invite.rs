@@ -7,7 +7,7 @@ use starling_engine::rooms::membership::{
     invite::{self, Invite},
 };
 
-use super::wish::About;
+use crate::wish::About;
 use crate::{
     answer::{Answer, json as answer_json},
     call::Call,

@@ -4,7 +4,7 @@ use ruma::OwnedRoomId;
 use serde_json::json;
 use starling_engine::rooms::membership::leave;
 
-use super::wish::Wish;
+use crate::wish::Wish;
 use crate::{
     answer::{Answer, json as answer_json},
     call::Call,

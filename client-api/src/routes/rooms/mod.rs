@@ -19,4 +19,3 @@ pub(crate) mod send;
 pub(crate) mod state;
 pub(crate) mod typing;
 pub(crate) mod unban;
-pub(crate) mod wish;

@@ -56,7 +56,9 @@ async fn a_gap_is_not_filled_with_forgeries() {
             events(&[chain[0].clone(), broken.clone(), in_her_name.clone(), foreign.clone()]);
         scene.peer.answer("get_missing_events", Reply::ok(json!({ "events": told })));
         scene.peer.answer("backfill", Reply::ok(json!({ "pdus": told })));
-        scene.peer.answer("event", Reply::ok(json!({ "pdus": events(&[broken.clone()]) })));
+        scene
+            .peer
+            .answer("event", Reply::ok(json!({ "pdus": events(std::slice::from_ref(&broken)) })));
         scene.peer.answer("state_ids", Reply::error(404, "M_NOT_FOUND"));
         scene.peer.answer("state", Reply::error(404, "M_NOT_FOUND"));
         scene.deliver(&[&chain[2]]).await;
