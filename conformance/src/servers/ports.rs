@@ -1,6 +1,10 @@
 //! Free TCP ports on loopback.
 
-use std::net::{Ipv4Addr, SocketAddrV4, TcpListener};
+use std::{
+    collections::BTreeSet,
+    net::{Ipv4Addr, SocketAddrV4, TcpListener},
+    sync::{Mutex, PoisonError},
+};
 
 use anyhow::{Result, bail};
 
@@ -12,11 +16,14 @@ const LOWEST: u16 = 12_000;
 const HIGHEST: u16 = 31_000;
 const ATTEMPTS: usize = 100;
 
-/// A port on 127.0.0.1 on which nothing listens now.
+/// A port on 127.0.0.1 on which nothing listens now, and never twice the same: a server is known to
+/// others by its port, and they remember its keys longer than it lives.
 pub fn free() -> Result<u16> {
+    static GIVEN: Mutex<BTreeSet<u16>> = Mutex::new(BTreeSet::new());
     for _ in 0..ATTEMPTS {
         let port = LOWEST + u16::from_le_bytes(random::bytes()?) % (HIGHEST - LOWEST);
-        if TcpListener::bind(loopback(port)).is_ok() {
+        let new = GIVEN.lock().unwrap_or_else(PoisonError::into_inner).insert(port);
+        if new && TcpListener::bind(loopback(port)).is_ok() {
             return Ok(port);
         }
     }
