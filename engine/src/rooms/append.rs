@@ -4,22 +4,14 @@
 //! all of them go into one [`Batch`], which is one change: written wholly or not at all.
 
 pub mod edges;
-
 pub mod extremities;
-
-pub mod timeline;
-
-pub mod unread;
-
-pub mod state;
-
 pub mod members;
-
-pub mod servers;
-
-pub mod relations;
-
 pub mod redactions;
+pub mod relations;
+pub mod servers;
+pub mod state;
+pub mod timeline;
+pub mod unread;
 
 use std::sync::Arc;
 
