@@ -14,6 +14,7 @@ use crate::{
     database,
     doors::Doors,
     engine,
+    http::Changes,
     listeners::Listeners,
     log::{self, LogLevel},
     signals::{Request, Signals},
@@ -24,7 +25,7 @@ use crate::{
 /// How long requests that are being answered may hold up an exit.
 const DRAIN_LIMIT: Duration = Duration::from_secs(5);
 
-/// How long workers may take to end what they are at.
+/// How long workers, and requests whose clients are gone, may take to end what they are at.
 const WORKERS_LIMIT: Duration = Duration::from_secs(2);
 
 const VERSION: &str = env!("CARGO_PKG_VERSION");
@@ -53,7 +54,9 @@ async fn serve(source: Source, config: Config, level: LogLevel) -> anyhow::Resul
     let tls = federation_tls(&config).await?;
     let listeners = Listeners::bind(&config)?;
     let addresses = listeners.describe(&config);
-    let server = listeners.answer(Doors::open(&engine, &config), &config, tls.as_ref())?;
+    let changes = Changes::default();
+    let doors = Doors::open(&engine, &config);
+    let server = listeners.answer(doors, &config, tls.as_ref(), &changes)?;
     let workers = Workers::start(&engine, &config);
     announce(&engine, &addresses).await?;
 
@@ -64,7 +67,7 @@ async fn serve(source: Source, config: Config, level: LogLevel) -> anyhow::Resul
     tracing::info!("stopping");
     engine.shutdown.cancel();
     server.drain(DRAIN_LIMIT).await;
-    workers.end(WORKERS_LIMIT).await;
+    tokio::join!(changes.end(WORKERS_LIMIT), workers.end(WORKERS_LIMIT));
     engine.storage.close().await;
     tracing::info!("stopped");
     Ok(())

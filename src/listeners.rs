@@ -7,7 +7,7 @@ use crate::{
     admin,
     config::{Config, ListenAddress},
     doors::Doors,
-    http::{Listener, Server},
+    http::{self, Changes, Listener, Server},
 };
 
 /// All bound addresses, by the API that they are for.
@@ -43,9 +43,10 @@ impl Listeners {
         doors: Doors,
         config: &Config,
         tls: Option<&RustlsConfig>,
+        changes: &Changes,
     ) -> anyhow::Result<Server> {
         let mut server = Server::new(&config.limits);
-        let wrap = |router| crate::http::wrap(router, &config.client.trusted_proxies);
+        let wrap = |router| http::wrap(router, &config.client.trusted_proxies, changes);
         let federation = wrap(doors.federation);
         let mut client = wrap(doors.health).fallback_service(wrap(doors.client));
         if config.federation.enabled && config.federation.also_on_client_listener {
@@ -60,7 +61,7 @@ impl Listeners {
             server.answer(listener, tls, federation.clone())?;
         }
         if let Some(listener) = self.admin {
-            server.answer(listener, None, doors.admin)?;
+            server.answer(listener, None, wrap(doors.admin))?;
         }
         Ok(server)
     }

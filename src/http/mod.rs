@@ -2,6 +2,7 @@
 
 mod client_ip;
 mod connection;
+mod finish;
 mod health;
 mod listen;
 mod observe;
@@ -10,14 +11,16 @@ use axum::{Router, middleware};
 use ipnet::IpNet;
 
 pub(crate) use self::{
+    finish::Changes,
     health::health,
     listen::{Listener, Server},
 };
 
 /// Puts around a door's router what every request passes. It has to be the door's own router, not
 /// one that hands requests on to it, for only that knows the route.
-pub(crate) fn wrap(router: Router, trusted_proxies: &[IpNet]) -> Router {
+pub(crate) fn wrap(router: Router, trusted_proxies: &[IpNet], changes: &Changes) -> Router {
     router
         .layer(middleware::from_fn_with_state(trusted_proxies.into(), client_ip::find_client_ip))
         .layer(middleware::from_fn(observe::observe))
+        .layer(middleware::from_fn_with_state(changes.clone(), finish::finish))
 }

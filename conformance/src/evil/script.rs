@@ -1,11 +1,12 @@
 //! What the peer answers instead of the truth.
 
-use std::{fmt, time::Duration};
+use std::{fmt, sync::Arc, time::Duration};
 
 use axum::body::{Body, Bytes};
 use futures_util::stream;
 use http::{HeaderValue, Response, StatusCode, header};
 use serde_json::Value;
+use tokio::sync::Notify;
 
 use super::json::render;
 
@@ -63,6 +64,8 @@ pub enum Reply {
     Silence,
     /// Another answer after this time.
     Late(Duration, Box<Reply>),
+    /// Another answer once the test gives the sign.
+    OnSign(Arc<Notify>, Box<Reply>),
 }
 
 impl Reply {
@@ -97,6 +100,10 @@ impl Reply {
             Self::Silence => std::future::pending().await,
             Self::Late(time, reply) => {
                 tokio::time::sleep(time).await;
+                Box::pin(reply.send()).await
+            }
+            Self::OnSign(sign, reply) => {
+                sign.notified().await;
                 Box::pin(reply.send()).await
             }
         }

@@ -21,6 +21,7 @@
 
 mod client;
 mod federation;
+mod gone;
 mod health;
 mod scene;
 mod support;
