@@ -50,6 +50,7 @@ fn engine_config(config: &Config) -> EngineConfig {
             memory_kib: hashing.memory_kib,
             iterations: hashing.iterations,
         },
+        trusted_notaries: config.federation.trusted_notaries.clone(),
         cache_bytes: config.memory_budget.bytes(),
     }
 }

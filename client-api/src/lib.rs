@@ -46,6 +46,7 @@ pub fn router(engine: Engine, settings: Settings) -> Router {
 fn table() -> Vec<Route> {
     vec![
         get("/.well-known/matrix/client", routes::well_known::client::get),
+        get("/.well-known/matrix/server", routes::well_known::server::get),
         get("/.well-known/matrix/support", routes::well_known::support::get),
         get("/_matrix/client/v1/register/m.login.registration_token/validity", routes::register::m_login_registration_token::get),
         get("/_matrix/client/v3/account/3pid", routes::account::threepid::get),

@@ -7,6 +7,8 @@ pub struct Settings {
     pub rate_limits: bool,
     /// What one must agree to when registering; none: nothing is asked.
     pub policies: Vec<Policy>,
+    /// Where other servers find this one, for `/.well-known/matrix/server`; `None`: not announced.
+    pub federation_name: Option<String>,
     /// Whom to turn to, for `/.well-known/matrix/support`; `None`: not announced.
     pub support: Option<Support>,
 }

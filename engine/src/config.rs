@@ -15,6 +15,8 @@ pub struct Config {
     pub registration: Registration,
     /// What hashing a password costs.
     pub password_hashing: PasswordHashing,
+    /// The servers whose word on other servers' keys is taken, besides those servers' own.
+    pub trusted_notaries: Vec<OwnedServerName>,
     /// Bytes that the caches of events and state may take together.
     pub cache_bytes: u64,
 }

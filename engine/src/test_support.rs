@@ -50,6 +50,7 @@ pub(crate) fn config(server_name: &str) -> Config {
         default_room_version: versions::DEFAULT,
         registration: Registration { mode: RegistrationMode::Open, shared_secret: None },
         password_hashing: PasswordHashing { memory_kib: 64, iterations: 1 },
+        trusted_notaries: Vec::new(),
         cache_bytes: 16 << 20,
     }
 }

@@ -91,6 +91,7 @@ pub fn config(server_name: &ServerName) -> Config {
         default_room_version: RoomVersionId::V12,
         registration: Registration { mode: RegistrationMode::Open, shared_secret: None },
         password_hashing: PasswordHashing { memory_kib: 64, iterations: 1 },
+        trusted_notaries: Vec::new(),
         cache_bytes: 1 << 20,
     }
 }

@@ -92,6 +92,22 @@ impl<T: IncomingRequest> FromRequest<Door> for Signed<T> {
     }
 }
 
+/// A request that anybody may make.
+#[derive(Debug)]
+pub struct Unsigned<T>(pub T);
+
+impl<T: IncomingRequest> FromRequest<Door> for Unsigned<T> {
+    type Rejection = Error;
+
+    async fn from_request(request: Request, door: &Door) -> Result<Self, Error> {
+        let (request, path) = collect(request, door).await?;
+        let path: Vec<&str> = path.iter().map(String::as_str).collect();
+        let (parts, body) = request.into_parts();
+        let request = http::Request::from_parts(parts, &body[..]);
+        Ok(Self(T::try_from_http_request(request, &path)?))
+    }
+}
+
 /// As [`Signed`], for bodies that ruma's types are too strict or too lax for.
 #[derive(Debug)]
 pub struct SignedBody<T> {

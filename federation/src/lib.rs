@@ -108,6 +108,8 @@ fn post<T: 'static, H: Handler<T, Door>>(path: &'static str, handler: H) -> Rout
 fn table() -> Vec<Route> {
     vec![
         get("/_matrix/key/v2/server", routes::server::get),
+        get("/_matrix/key/v2/query/{serverName}", routes::query::get),
+        post("/_matrix/key/v2/query", routes::query::post),
         get("/_matrix/federation/v1/version", routes::version::get),
         put("/_matrix/federation/v1/send/{txnId}", routes::send::put).max_body(MAX_TRANSACTION),
         get("/_matrix/federation/v1/event/{eventId}", routes::event::get),

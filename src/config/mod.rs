@@ -153,6 +153,22 @@ pub(crate) struct Federation {
     /// Names are chosen by strangers: leave this off unless all servers are on your network.
     pub(crate) allow_private_addresses: bool,
 
+    /// The name at which other servers find this one, if that is not the server name and port
+    /// 8448: `matrix.example.org:443`.
+    ///
+    /// When set it is announced at `/.well-known/matrix/server`, which they ask for at
+    /// `https://` and the server name.
+    #[serde(with = "types::empty_is_none")]
+    #[schemars(with = "String")]
+    pub(crate) public_name: Option<String>,
+
+    /// Servers whose word on other servers' keys is taken when those do not answer, in the order
+    /// in which they are asked.
+    ///
+    /// A notary that lies can make this server believe forged events. Empty: none is asked.
+    #[schemars(with = "Vec<String>")]
+    pub(crate) trusted_notaries: Vec<OwnedServerName>,
+
     /// Whether other servers may read the directory of public rooms.
     pub(crate) allow_public_rooms: bool,
 
@@ -335,6 +351,8 @@ impl Default for Federation {
             also_on_client_listener: false,
             trusted_ca_files: Vec::new(),
             allow_private_addresses: false,
+            public_name: None,
+            trusted_notaries: Vec::new(),
             allow_public_rooms: false,
             tls: Tls::default(),
             resolve_overrides: BTreeMap::new(),

@@ -1,5 +1,6 @@
 //! What the types of the settings cannot say: values that make no sense alone or together.
 
+use ruma::ServerName;
 use starling_engine::rooms::versions;
 use tracing_subscriber::EnvFilter;
 
@@ -43,6 +44,10 @@ fn federation(federation: &Federation) -> Result<(), String> {
     let nobody_answers = federation.listen.is_empty() && !federation.also_on_client_listener;
     if federation.enabled && nobody_answers {
         return Err("`federation.listen` names no address".to_owned());
+    }
+    if let Some(name) = &federation.public_name {
+        ServerName::parse(name.as_str())
+            .map_err(|error| format!("`federation.public_name` = {name:?}: {error}"))?;
     }
     match &federation.tls {
         Tls { certificate: Some(_), key: None, .. } => {
@@ -109,6 +114,7 @@ mod tests {
             ("client.listen = []", "client.listen"),
             ("client.public_url = 'matrix.example.org'", "client.public_url"),
             ("client.public_url = 'https://matrix.example.org/?a'", "client.public_url"),
+            ("federation.public_name = 'https://matrix.example.org'", "federation.public_name"),
             ("federation.listen = []", "federation.listen"),
             ("federation.tls.key = 'x'", "federation.tls.certificate"),
             ("federation.tls.certificate = 'x'", "federation.tls.key"),

@@ -67,6 +67,15 @@ pub enum Write {
     ServerKey(ServerKeyRow),
     /// Adds or updates another server's key.
     RemoteKey(RemoteKeyRow),
+    /// The newest document in which another server published a key.
+    RemoteKeyDocument {
+        /// The server.
+        server: String,
+        /// `ed25519:…`.
+        key_id: String,
+        /// Canonical JSON with its signatures.
+        document: String,
+    },
     /// What a destination was sent.
     Destination(DestinationRow),
     /// A transaction of another server begins (`response` is `None`) or was answered.
@@ -115,6 +124,13 @@ async fn apply_one(conn: &mut Conn, row: Write) -> Result<()> {
         .bind(k.public_key)
         .bind(k.valid_until_ts)
         .bind(k.fetched_ts),
+        Write::RemoteKeyDocument { server, key_id, document } => {
+            sql("INSERT INTO remote_key_documents (server, key_id, document) VALUES ($1, $2, $3) \
+                 ON CONFLICT (server, key_id) DO UPDATE SET document = excluded.document")
+            .bind(server)
+            .bind(key_id)
+            .bind(document)
+        }
         Write::Destination(d) => {
             let txn = d.txn.as_ref();
             sql("INSERT INTO destinations (server, cursor_pos, failures, retry_ts, \
@@ -190,6 +206,32 @@ pub async fn remote_keys(conn: &mut Conn, server: &str) -> Result<Vec<RemoteKeyR
         })
     })
     .await
+}
+
+/// The documents in which another server published its keys, by key.
+///
+/// # Errors
+///
+/// When the database fails.
+pub async fn remote_key_documents(conn: &mut Conn, server: &str) -> Result<Vec<(String, String)>> {
+    sql("SELECT key_id, document FROM remote_key_documents WHERE server = $1 ORDER BY key_id")
+        .bind(server)
+        .map(conn, |row| Ok((row.get(0)?, row.get(1)?)))
+        .await
+}
+
+/// Whether another server is or was in a room with this one, or its keys are known.
+///
+/// # Errors
+///
+/// When the database fails.
+pub async fn is_known(conn: &mut Conn, server: &str) -> Result<bool> {
+    let row = sql("SELECT 1 WHERE EXISTS (SELECT 1 FROM room_servers WHERE server = $1) \
+                   OR EXISTS (SELECT 1 FROM remote_keys WHERE server = $1)")
+    .bind(server)
+    .optional(conn)
+    .await?;
+    Ok(row.is_some())
 }
 
 fn destination_row(row: &Row) -> Result<DestinationRow> {

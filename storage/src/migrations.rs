@@ -13,8 +13,10 @@ use crate::{
 };
 
 /// Numbered and forward only; a released one is never changed.
-const MIGRATIONS: &[(i64, &str, &str)] =
-    &[(1, "foundation", include_str!("../../migrations/0001_foundation.sql"))];
+const MIGRATIONS: &[(i64, &str, &str)] = &[
+    (1, "foundation", include_str!("../../migrations/0001_foundation.sql")),
+    (2, "notary", include_str!("../../migrations/0002_notary.sql")),
+];
 
 /// Applies the migrations that the database has not seen.
 ///

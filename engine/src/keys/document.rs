@@ -37,10 +37,10 @@ pub enum DocumentError {
     /// It has more keys than any server needs.
     #[error("it has {0} keys")]
     TooManyKeys(usize),
-    /// None of the keys that it lists as current signed it.
-    #[error("it is not signed by its own keys")]
+    /// None of the keys that should have signed it did.
+    #[error("it is not signed")]
     Unsigned,
-    /// A signature by one of its own keys is wrong.
+    /// A signature by one of those keys is wrong.
     #[error("its signature by {0} is wrong")]
     WrongSignature(String),
 }
@@ -95,12 +95,60 @@ pub fn read_keys(
     Ok(usable_keys(document, now_ms))
 }
 
+/// Which keys a server claims to have signed a document with.
+///
+/// # Errors
+///
+/// When it is not a signed document.
+pub fn signing_key_ids(json: &str, signer: &ServerName) -> Result<Vec<String>, DocumentError> {
+    let mut signed: Signed =
+        serde_json::from_str(json).map_err(|error| DocumentError::Malformed(error.to_string()))?;
+    let signatures = signed.signatures.remove(signer.as_str()).unwrap_or_default();
+    Ok(signatures.into_keys().take(MAX_KEYS).collect())
+}
+
+/// Checks that a notary signed the document with one of `keys` that is valid now.
+///
+/// # Errors
+///
+/// When it did not.
+pub fn check_notary(
+    json: &str,
+    notary: &ServerName,
+    keys: &BTreeMap<String, ServerKey>,
+    now_ms: i64,
+) -> Result<(), DocumentError> {
+    let text = to_canonical_json_string_for_signing(&parse_strict(json)?)
+        .map_err(|error: JsonError| DocumentError::Malformed(error.to_string()))?;
+    let signed: Signed =
+        serde_json::from_str(json).map_err(|error| DocumentError::Malformed(error.to_string()))?;
+    let valid = |key: &&ServerKey| i64::from(key.valid_until_ts.get()) >= now_ms;
+    check(&signed.signatures, notary, &text, |key_id| {
+        keys.get(key_id).filter(valid).map(|key| key.public_key.clone())
+    })
+}
+
+#[derive(Deserialize)]
+struct Signed {
+    signatures: BTreeMap<String, BTreeMap<String, String>>,
+}
+
 fn check_signatures(document: &Document, text: &str) -> Result<(), DocumentError> {
-    let signatures = document.signatures.get(document.server_name.as_str());
+    check(&document.signatures, &document.server_name, text, |key_id| {
+        document.verify_keys.get(key_id).and_then(|key| public_key(key_id, &key.key))
+    })
+}
+
+/// Every signature of `signer` by a key that `key_of` knows must be right, and there must be one.
+fn check(
+    signatures: &BTreeMap<String, BTreeMap<String, String>>,
+    signer: &ServerName,
+    text: &str,
+    key_of: impl Fn(&str) -> Option<Vec<u8>>,
+) -> Result<(), DocumentError> {
     let mut verified = false;
-    for (key_id, signature) in signatures.into_iter().flatten() {
-        let key = document.verify_keys.get(key_id).and_then(|key| public_key(key_id, &key.key));
-        let Some(key) = key else { continue };
+    for (key_id, signature) in signatures.get(signer.as_str()).into_iter().flatten() {
+        let Some(key) = key_of(key_id) else { continue };
         let wrong = || DocumentError::WrongSignature(key_id.clone());
         let signature = Base64::<Standard>::parse(signature).map_err(|_| wrong())?;
         verify_canonical_json_bytes(

@@ -4,10 +4,9 @@
 //! valid. Strangers make such claims, so between two requests to a server there is a pause, which
 //! grows while the server does not answer.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, sync::Arc};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD_NO_PAD};
-use bytes::Bytes;
 use futures_util::future::try_join_all;
 use moka::future::Cache;
 use ruma::{
@@ -20,7 +19,8 @@ use starling_storage::{
 };
 
 use super::{
-    document::{public_key, read_keys},
+    document::public_key,
+    fetch::{self, Fetched},
     signing::key_id,
 };
 use crate::{
@@ -29,11 +29,8 @@ use crate::{
         Pdu,
         verify::{ServerKey, ServerKeys, SignatureError, signing_keys},
     },
-    remote::Limits,
 };
 
-/// What one request for keys may cost.
-const LIMITS: Limits = Limits { timeout: Duration::from_secs(15), max_body: 64 * 1024 };
 /// The pause after a request for keys; each failure in a row doubles it ...
 const FIRST_PAUSE_MS: i64 = 10_000;
 /// ... up to this.
@@ -80,6 +77,23 @@ impl Known {
     fn suffices(&self, key_ids: &[String], valid_at_ms: i64) -> bool {
         let valid_at = timestamp(valid_at_ms);
         key_ids.iter().any(|id| self.keys.get(id).is_some_and(|key| key.valid_until_ts >= valid_at))
+    }
+
+    /// Adds what the server itself says now to what is known: a key that it forgot to list as old
+    /// stays valid for as long as it said when it listed it.
+    fn hear(&mut self, fetched: &Fetched) {
+        Arc::make_mut(&mut self.keys).extend(fetched.keys.clone());
+    }
+
+    /// Adds what a notary remembers, which may be older than what is known.
+    fn hear_of(&mut self, fetched: &Fetched) {
+        let keys = Arc::make_mut(&mut self.keys);
+        for (key_id, key) in &fetched.keys {
+            let known = keys.entry(key_id.clone()).or_insert_with(|| key.clone());
+            if known.valid_until_ts < key.valid_until_ts {
+                *known = key.clone();
+            }
+        }
     }
 }
 
@@ -171,30 +185,32 @@ async fn look_up(
     if known.suffices(key_ids, valid_at_ms) {
         return Ok(known);
     }
-    let fetched = fetch(engine, server).await;
-    if let Ok(keys) = &fetched {
-        // They are good for now even if they cannot be stored.
-        if let Err(error) = store(engine, server, keys).await {
-            tracing::warn!(%error, server.name = %server, "Cannot store a server's keys");
-        }
+    let direct = fetch::direct(engine, server).await;
+    let mut known = after_attempt(known, &direct, server, engine.clock.now_ms());
+    let mut fetched = Vec::from_iter(direct);
+    fetched.iter().for_each(|fetched| known.hear(fetched));
+    if !known.suffices(key_ids, valid_at_ms) {
+        let notarised = fetch::from_notaries(engine, server, key_ids, valid_at_ms).await;
+        notarised.iter().for_each(|fetched| known.hear_of(fetched));
+        fetched.extend(notarised);
     }
-    Ok(after_fetch(known, fetched, server, engine.clock.now_ms()))
+    // They are good for now even if they cannot be stored.
+    if let Err(error) = store(engine, server, &known, fetched).await {
+        tracing::warn!(%error, server.name = %server, "Cannot store a server's keys");
+    }
+    Ok(known)
 }
 
-/// Fetched keys are added to the known ones: a key that a server forgot to list as old stays valid
-/// for as long as the server said when it listed it.
-fn after_fetch(
+fn after_attempt(
     known: Known,
-    fetched: Result<BTreeMap<String, ServerKey>, String>,
+    attempt: &Result<Fetched, String>,
     server: &ServerName,
     now_ms: i64,
 ) -> Known {
-    match fetched {
-        Ok(fetched) => {
-            let mut keys = Arc::unwrap_or_clone(known.keys);
-            keys.extend(fetched);
+    match attempt {
+        Ok(_) => {
             let pause_until_ms = now_ms.saturating_add(FIRST_PAUSE_MS);
-            Known { keys: Arc::new(keys), pause_until_ms, failures: 0 }
+            Known { pause_until_ms, failures: 0, ..known }
         }
         Err(reason) => {
             tracing::info!(server.name = %server, reason, "Cannot fetch a server's keys");
@@ -215,40 +231,36 @@ async fn stored(engine: &Engine, server: &ServerName) -> Result<Known, DbError> 
     Ok(Known { keys: Arc::new(keys.collect()), ..Known::default() })
 }
 
+/// Stores the keys that documents listed, as they are known now, and the documents.
 async fn store(
     engine: &Engine,
     server: &ServerName,
-    keys: &BTreeMap<String, ServerKey>,
+    known: &Known,
+    fetched: Vec<Fetched>,
 ) -> Result<(), starling_storage::CommitError> {
     let fetched_ts = engine.clock.now_ms();
     let mut change = Change::new();
-    for (key_id, key) in keys {
-        change.write(federation::Write::RemoteKey(RemoteKeyRow {
-            server: server.to_string(),
-            key_id: key_id.clone(),
-            public_key: STANDARD_NO_PAD.encode(&key.public_key),
-            valid_until_ts: key.valid_until_ts.get().into(),
-            fetched_ts,
-        }));
+    for Fetched { keys, document } in fetched {
+        for key_id in keys.into_keys() {
+            let Some(key) = known.keys.get(&key_id) else { continue };
+            change.write(federation::Write::RemoteKey(RemoteKeyRow {
+                server: server.to_string(),
+                key_id: key_id.clone(),
+                public_key: STANDARD_NO_PAD.encode(&key.public_key),
+                valid_until_ts: key.valid_until_ts.get().into(),
+                fetched_ts,
+            }));
+            change.write(federation::Write::RemoteKeyDocument {
+                server: server.to_string(),
+                key_id,
+                document: document.clone(),
+            });
+        }
     }
-    engine.storage.commit(change).await?;
+    if !change.is_empty() {
+        engine.storage.commit(change).await?;
+    }
     Ok(())
-}
-
-async fn fetch(
-    engine: &Engine,
-    server: &ServerName,
-) -> Result<BTreeMap<String, ServerKey>, String> {
-    let request = http::Request::get("/_matrix/key/v2/server")
-        .body(Bytes::new())
-        .map_err(|error| error.to_string())?;
-    let response =
-        engine.transport.send(server, request, LIMITS).await.map_err(|error| error.to_string())?;
-    if response.status() != http::StatusCode::OK {
-        return Err(format!("status {}", response.status()));
-    }
-    let json = std::str::from_utf8(response.body()).map_err(|error| error.to_string())?;
-    read_keys(json, server, engine.clock.now_ms()).map_err(|error| error.to_string())
 }
 
 fn timestamp(ms: i64) -> MilliSecondsSinceUnixEpoch {
@@ -257,7 +269,7 @@ fn timestamp(ms: i64) -> MilliSecondsSinceUnixEpoch {
 
 #[cfg(test)]
 mod tests {
-    use ruma::{CanonicalJsonObject, room_id, server_name, signatures::sign_json, user_id};
+    use ruma::{CanonicalJsonObject, room_id, server_name, user_id};
     use serde_json::json;
 
     use super::*;
@@ -267,7 +279,7 @@ mod tests {
             sign::{Expectation, Role, sign_event},
             verify::verify,
         },
-        keys::testing::{Servers, encoded, pair, setup},
+        keys::testing::{self, Servers, encoded, pair, setup},
         testing::{START_MS as NOW, TestEngine},
     };
 
@@ -275,18 +287,7 @@ mod tests {
     const DAY: i64 = 24 * 60 * MINUTE;
 
     fn document(seeds: &[u8], valid_until_ms: i64) -> String {
-        let keys: BTreeMap<_, _> = seeds
-            .iter()
-            .map(|seed| (format!("ed25519:{seed}"), json!({ "key": encoded(*seed) })))
-            .collect();
-        let document = json!({
-            "server_name": "a.example", "valid_until_ts": valid_until_ms, "verify_keys": keys,
-        });
-        let mut object: CanonicalJsonObject = serde_json::from_value(document).unwrap();
-        for seed in seeds {
-            sign_json("a.example", &pair(*seed, &seed.to_string()), &mut object).unwrap();
-        }
-        serde_json::to_string(&object).unwrap()
+        testing::document("a.example", seeds, valid_until_ms)
     }
 
     async fn start() -> (TestEngine, Arc<Servers>) {

@@ -1,7 +1,7 @@
 //! Keys, a database, and a transport that serves key documents, for tests.
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeMap, HashMap},
     sync::{
         Arc, Mutex,
         atomic::{AtomicUsize, Ordering},
@@ -13,7 +13,11 @@ use base64::{Engine as _, engine::general_purpose::STANDARD_NO_PAD};
 use bytes::Bytes;
 use ed25519_dalek::pkcs8::ALGORITHM_OID;
 use http::{Request, Response};
-use ruma::{ServerName, server_name, signatures::Ed25519KeyPair};
+use ruma::{
+    CanonicalJsonObject, ServerName, server_name,
+    signatures::{Ed25519KeyPair, sign_json},
+};
+use serde_json::json;
 use starling_storage::{
     Change, Storage,
     federation::{ServerKeyRow, Write},
@@ -27,12 +31,21 @@ use crate::{
 
 /// An engine `us.example` on a database that `prepare` wrote to, and its other servers.
 pub(crate) async fn setup(prepare: impl AsyncFnOnce(&Storage)) -> (TestEngine, Arc<Servers>) {
+    setup_trusting(&[], prepare).await
+}
+
+/// As [`setup`], with notaries that the engine trusts.
+pub(crate) async fn setup_trusting(
+    notaries: &[&ServerName],
+    prepare: impl AsyncFnOnce(&Storage),
+) -> (TestEngine, Arc<Servers>) {
     let database = TempDatabase::sqlite().unwrap();
     let storage = database.open().await.unwrap();
     prepare(&storage).await;
     storage.close().await;
     let servers = Arc::<Servers>::default();
-    let config = config(server_name!("us.example"));
+    let mut config = config(server_name!("us.example"));
+    config.trusted_notaries = notaries.iter().map(|&notary| notary.to_owned()).collect();
     (TestEngine::on(database, config, servers.clone()).await.unwrap(), servers)
 }
 
@@ -40,12 +53,18 @@ pub(crate) async fn setup(prepare: impl AsyncFnOnce(&Storage)) -> (TestEngine, A
 #[derive(Default)]
 pub(crate) struct Servers {
     documents: Mutex<HashMap<String, String>>,
+    notaries: Mutex<HashMap<String, Vec<String>>>,
     asked: AtomicUsize,
 }
 
 impl Servers {
     pub(crate) fn publish(&self, server: &str, document: String) {
         self.documents.lock().unwrap().insert(server.to_owned(), document);
+    }
+
+    /// From now on a notary answers every query with these documents.
+    pub(crate) fn vouch(&self, notary: &str, documents: Vec<String>) {
+        self.notaries.lock().unwrap().insert(notary.to_owned(), documents);
     }
 
     pub(crate) fn vanish(&self, server: &str) {
@@ -65,15 +84,42 @@ impl Transport for Servers {
         request: Request<Bytes>,
         _: Limits,
     ) -> Result<Response<Bytes>, TransportError> {
-        assert_eq!(request.uri(), "/_matrix/key/v2/server");
         self.asked.fetch_add(1, Ordering::SeqCst);
         // Gives other tasks the chance to ask meanwhile.
         tokio::task::yield_now().await;
-        let document = self.documents.lock().unwrap().get(destination.as_str()).cloned();
-        document
+        let server = destination.as_str();
+        let answer = match request.uri().path() {
+            "/_matrix/key/v2/server" => self.documents.lock().unwrap().get(server).cloned(),
+            "/_matrix/key/v2/query" => {
+                let documents = self.notaries.lock().unwrap().get(server).cloned();
+                documents.map(|all| format!("{{\"server_keys\":[{}]}}", all.join(",")))
+            }
+            other => panic!("nobody asks for {other}"),
+        };
+        answer
             .map(|document| Response::new(document.into()))
             .ok_or_else(|| TransportError::Timeout { server: destination.to_string() })
     }
+}
+
+/// The document of a server with the keys of these seeds, signed by them.
+pub(crate) fn document(server: &str, seeds: &[u8], valid_until_ms: i64) -> String {
+    let keys: BTreeMap<_, _> = seeds
+        .iter()
+        .map(|seed| (format!("ed25519:{seed}"), json!({ "key": encoded(*seed) })))
+        .collect();
+    let document = json!({
+        "server_name": server, "valid_until_ts": valid_until_ms, "verify_keys": keys,
+    });
+    let document = serde_json::to_string(&document).unwrap();
+    seeds.iter().fold(document, |document, seed| signed(&document, server, *seed))
+}
+
+/// The document with a signature more.
+pub(crate) fn signed(document: &str, server: &str, seed: u8) -> String {
+    let mut object: CanonicalJsonObject = serde_json::from_str(document).unwrap();
+    sign_json(server, &pair(seed, &seed.to_string()), &mut object).unwrap();
+    serde_json::to_string(&object).unwrap()
 }
 
 /// The same seed gives the same key.

@@ -1,4 +1,5 @@
-//! `/.well-known/matrix`: what a client that knows a server name only can find out.
+//! `/.well-known/matrix`: what can be found out by whoever knows only a server name.
 
 pub(crate) mod client;
+pub(crate) mod server;
 pub(crate) mod support;

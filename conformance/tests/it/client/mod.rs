@@ -12,3 +12,4 @@ mod rooms;
 mod sync;
 mod user;
 mod versions;
+mod well_known;

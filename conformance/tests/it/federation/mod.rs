@@ -6,6 +6,7 @@
 mod authorization;
 mod invite;
 mod make_join;
+mod query;
 mod reading;
 mod relay;
 mod send;

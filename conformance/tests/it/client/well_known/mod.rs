@@ -1,0 +1,3 @@
+//! What is announced to whoever knows only the server name.
+
+mod server;

@@ -1,4 +1,0 @@
-//! Questions about this server's names and users.
-
-pub(crate) mod directory;
-pub(crate) mod profile;
