@@ -4,6 +4,7 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
+use ed25519_dalek::VerifyingKey;
 use ruma::{
     MilliSecondsSinceUnixEpoch, OwnedServerName, ServerName, SigningKeyAlgorithm, UInt,
     serde::{Base64, base64::Standard},
@@ -184,10 +185,17 @@ fn usable_keys(document: Document, now_ms: i64) -> BTreeMap<String, ServerKey> {
 }
 
 /// The bytes of an ed25519 key.
+///
+/// `None` when it is none, or one of the few points of small order, of which everybody knows
+/// signatures that are right for any text.
 pub(super) fn public_key(key_id: &str, key: &str) -> Option<Vec<u8>> {
     let version = key_id.strip_prefix("ed25519:")?;
+    if version.is_empty() || key_id.len() > 255 {
+        return None;
+    }
     let key = Base64::<Standard>::parse(key).ok()?.into_inner();
-    (!version.is_empty() && key_id.len() <= 255 && key.len() == 32).then_some(key)
+    let point = VerifyingKey::try_from(key.as_slice()).ok()?;
+    (!point.is_weak()).then_some(key)
 }
 
 #[cfg(test)]
@@ -284,6 +292,18 @@ mod tests {
         let changed =
             signed(document(), &[pair(1, "1")]).replace("\"expired_ts\":5", "\"expired_ts\":6");
         assert!(matches!(read(&changed), Err(DocumentError::WrongSignature(_))));
+    }
+
+    #[test]
+    fn keys_by_which_anybody_can_sign_are_none() {
+        // The neutral element, and -1: both of small order. The last is no point at all.
+        let neutral = [&[1][..], &[0; 31]].concat();
+        let minus_one = [&[0xec][..], &[0xff; 30], &[0x7f]].concat();
+        for bytes in [neutral, minus_one, vec![0; 32], [&[2][..], &[0; 31]].concat()] {
+            let key = Base64::<Standard>::new(bytes).encode();
+            assert_eq!(public_key("ed25519:1", &key), None, "{key}");
+        }
+        assert!(public_key("ed25519:1", &encoded(1)).is_some());
     }
 
     #[test]

@@ -35,7 +35,7 @@ enum Subtree {
 
 impl Trie {
     /// Puts events into a snapshot, or removes keys (`None`). Of several changes to a key the last
-    /// counts.
+    /// counts; none at all leave the snapshot as it is.
     ///
     /// # Errors
     ///
@@ -46,6 +46,10 @@ impl Trie {
         root: i64,
         changes: &[(StateKey, Option<OwnedEventId>)],
     ) -> Result<Applied, S::Error> {
+        // What no change leads to is not read below, and what is not read counts as empty.
+        if changes.is_empty() {
+            return Ok(Applied { root, nodes: Vec::new() });
+        }
         let latest: BTreeMap<&StateKey, Option<&OwnedEventId>> =
             changes.iter().map(|(key, event_id)| (key, event_id.as_ref())).collect();
         let changes: Vec<Change<'_>> = latest

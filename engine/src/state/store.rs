@@ -142,9 +142,6 @@ impl Snapshots {
         root: i64,
         changes: &[(StateKey, Option<OwnedEventId>)],
     ) -> Result<i64, Internal> {
-        if changes.is_empty() {
-            return Ok(root);
-        }
         let applied = self.trie.apply(&*self, root, changes).await?;
         for (id, data) in applied.nodes {
             self.pending.insert(id, Arc::new(Node::decode(&data)?));

@@ -95,7 +95,7 @@ fn differences(old: &Map, new: &Map) -> Vec<Changed> {
 fn steps() -> impl Strategy<Value = Vec<Step>> {
     let change = (0..60_u32, prop::option::weighted(0.6, 0..5_u32))
         .prop_map(|(number, value)| (key(number), value.map(event)));
-    prop::collection::vec(prop::collection::vec(change, 1..25), 1..12)
+    prop::collection::vec(prop::collection::vec(change, 0..25), 1..12)
 }
 
 fn shapes() -> impl Strategy<Value = Shape> {
