@@ -23,5 +23,6 @@ mod client;
 mod federation;
 mod gone;
 mod health;
+mod nonsense;
 mod scene;
 mod support;
