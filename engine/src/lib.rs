@@ -26,11 +26,11 @@ pub mod state;
 pub mod ephemeral;
 pub mod notifier;
 
+pub mod push;
+
 pub mod ask;
 
 pub mod rooms;
-
-pub mod push;
 
 pub mod accounts;
 
@@ -79,6 +79,8 @@ pub struct Inner {
     pub rooms: rooms::room::Rooms,
     /// Who waits for news.
     pub notifier: notifier::Notifier,
+    /// The push rules at hand.
+    pub push: push::Memory,
     /// Who is typing.
     pub typing: rooms::typing::Typing,
     /// What other servers are told and nobody stores.
@@ -124,6 +126,7 @@ impl Engine {
             accounts: accounts::Memory::default(),
             rooms: rooms::room::Rooms::default(),
             notifier: notifier::Notifier::start(&storage, &shutdown),
+            push: push::Memory::default(),
             typing: rooms::typing::Typing::default(),
             ephemeral: ephemeral::Ephemeral::default(),
             shutdown,

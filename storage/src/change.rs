@@ -3,7 +3,7 @@
 
 use crate::{
     account_data, accounts, events, facts::Fact, federation, memberships, receipts, rooms, state,
-    timeline,
+    timeline, unread,
 };
 
 /// Stands for a position that the commit will give: the fact's place in [`Change::facts`].
@@ -62,8 +62,10 @@ pub enum Write {
     Event(events::Write),
     /// State nodes and current state.
     State(state::Write),
-    /// Places in the timeline, unread numbers.
+    /// Places in the timeline.
     Timeline(timeline::Write),
+    /// Unread numbers, marks, notifications.
+    Unread(unread::Write),
     /// Rooms, extremities, aliases, servers in rooms.
     Room(rooms::Write),
     /// Memberships.
@@ -126,6 +128,7 @@ write_from!(
     Event(events),
     State(state),
     Timeline(timeline),
+    Unread(unread),
     Room(rooms),
     Membership(memberships),
     Account(accounts),

@@ -26,6 +26,7 @@ pub mod storage;
 #[cfg(feature = "test-support")]
 pub mod test_support;
 pub mod timeline;
+pub mod unread;
 pub mod writer;
 
 pub use change::{At, Change, Claim};

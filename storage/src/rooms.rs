@@ -31,8 +31,6 @@ pub struct RoomRow {
     pub joined_members: i64,
     /// Members that are invited.
     pub invited_members: i64,
-    /// Default-notifying events so far.
-    pub notify_count: i64,
     /// The greatest depth of its events.
     pub max_depth: i64,
 }
@@ -111,8 +109,6 @@ pub struct RoomUpdate {
     pub joined_members: i64,
     /// Members that are invited.
     pub invited_members: i64,
-    /// Default-notifying events so far.
-    pub notify_count: i64,
     /// The greatest depth of its events.
     pub max_depth: i64,
 }
@@ -158,13 +154,12 @@ pub(crate) async fn apply(conn: &mut Conn, rows: Vec<Write>) -> Result<Vec<Write
 
 async fn put_update(conn: &mut Conn, update: RoomUpdate) -> Result<()> {
     sql("UPDATE rooms SET current_state = $2, flags = $3, joined_members = $4, \
-         invited_members = $5, notify_count = $6, max_depth = $7 WHERE room_id = $1")
+         invited_members = $5, max_depth = $6 WHERE room_id = $1")
     .bind(update.room_id)
     .bind(update.current_state)
     .bind(update.flags)
     .bind(update.joined_members)
     .bind(update.invited_members)
-    .bind(update.notify_count)
     .bind(update.max_depth)
     .execute(conn)
     .await?;
@@ -249,8 +244,8 @@ async fn put_server(conn: &mut Conn, base: i64, update: ServerUpdate) -> Result<
 /// Writes the row of a new room at version 1; `false` when the room exists.
 pub(crate) async fn claim_new(conn: &mut Conn, room: &NewRoom) -> Result<bool> {
     let changed = sql("INSERT INTO rooms (room_id, room_version, version, current_state, flags, \
-         published, joined_members, invited_members, notify_count, max_depth) \
-         VALUES ($1, $2, 1, 0, CAST(0 AS SMALLINT), CAST(0 AS SMALLINT), 0, 0, 0, 0) ON CONFLICT DO NOTHING")
+         published, joined_members, invited_members, max_depth) \
+         VALUES ($1, $2, 1, 0, CAST(0 AS SMALLINT), CAST(0 AS SMALLINT), 0, 0, 0) ON CONFLICT DO NOTHING")
     .bind(&room.room_id)
     .bind(&room.room_version)
     .execute(conn)
@@ -286,7 +281,7 @@ pub(crate) async fn compare_and_raise(
 }
 
 const COLUMNS: &str = "room_id, room_version, version, current_state, flags, published, \
-                       joined_members, invited_members, notify_count, max_depth";
+                       joined_members, invited_members, max_depth";
 
 fn room_row(row: &Row) -> Result<RoomRow> {
     Ok(RoomRow {
@@ -298,8 +293,7 @@ fn room_row(row: &Row) -> Result<RoomRow> {
         published: row.get(5)?,
         joined_members: row.get(6)?,
         invited_members: row.get(7)?,
-        notify_count: row.get(8)?,
-        max_depth: row.get(9)?,
+        max_depth: row.get(8)?,
     })
 }
 

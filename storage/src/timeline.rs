@@ -1,10 +1,11 @@
-//! The order in which a room's events are shown, and the running numbers behind unread counts.
+//! The order in which a room's events are shown.
 
 use crate::{
     bulk,
     change::At,
     db::{Conn, Result, Row, Value, sql},
     events::{EventRow, event_row},
+    unread::Numbers,
 };
 
 /// Rows of this family.
@@ -20,24 +21,6 @@ pub enum Write {
     /// An event of history, before everything that the timeline has. The commit gives negative
     /// positions in the order of the rows: the newest event first.
     Backfill(Entry),
-    /// The running number of a thread.
-    ThreadCount {
-        /// The room.
-        room_id: String,
-        /// The thread's root event.
-        thread_root: String,
-        /// Default-notifying events in the thread.
-        notify_count: i64,
-    },
-    /// Where a user has read up to.
-    UnreadMark(UnreadMark),
-    /// A user has read up to an event that they send themselves.
-    OwnEvent {
-        /// The mark; `pos` is given by the commit.
-        mark: UnreadMark,
-        /// The fact of the event.
-        at: At,
-    },
 }
 
 /// An event's place in the timeline.
@@ -55,25 +38,11 @@ pub struct Entry {
     pub local: bool,
     /// The thread that it belongs to.
     pub thread_root: Option<String>,
-    /// Default-notifying events of the room up to and including this one.
-    pub notify_count: i64,
-    /// Default-notifying events of the thread up to and including this one.
-    pub thread_notify_count: i64,
-}
-
-/// Where a user has read up to in a room or thread, as a value of its running number.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct UnreadMark {
-    /// The user.
-    pub user_id: String,
-    /// The room.
-    pub room_id: String,
-    /// The thread, or `""` for the whole room.
-    pub thread_root: String,
-    /// The position that was read up to.
-    pub pos: i64,
-    /// The running number there.
-    pub notify_count: i64,
+    /// What it does to everybody who has the default push rules: bits of
+    /// [`notifies`](crate::unread::notifies).
+    pub notifies: i16,
+    /// The running numbers of its thread with this event, if it notifies.
+    pub numbers: Numbers,
 }
 
 /// Writes the rows of a batch; `base` is the position before each change's first fact, `backfill`
@@ -83,24 +52,14 @@ pub(crate) async fn apply(
     rows: Vec<(i64, Write)>,
     backfill: &mut i64,
 ) -> Result<()> {
-    let (mut entries, mut threads, mut marks) = (vec![], vec![], vec![]);
-    for (base, row) in rows {
-        match row {
-            Write::Append { entry, at } => entries.push((at.after(base), entry)),
-            Write::Backfill(entry) => {
-                entries.push((*backfill, entry));
-                *backfill -= 1;
-            }
-            Write::ThreadCount { room_id, thread_root, notify_count } => {
-                threads.push((room_id, thread_root, notify_count));
-            }
-            Write::UnreadMark(mark) => marks.push(mark),
-            Write::OwnEvent { mark, at } => marks.push(UnreadMark { pos: at.after(base), ..mark }),
+    let entries = rows.into_iter().map(|(base, row)| match row {
+        Write::Append { entry, at } => (at.after(base), entry),
+        Write::Backfill(entry) => {
+            *backfill -= 1;
+            (*backfill + 1, entry)
         }
-    }
-    put_entries(conn, entries).await?;
-    put_thread_counts(conn, threads).await?;
-    put_unread_marks(conn, marks).await
+    });
+    put_entries(conn, entries.collect()).await
 }
 
 async fn put_entries(conn: &mut Conn, entries: Vec<(i64, Entry)>) -> Result<()> {
@@ -112,58 +71,23 @@ async fn put_entries(conn: &mut Conn, entries: Vec<(i64, Entry)>) -> Result<()> 
             e.depth.into(),
             e.local.into(),
             e.thread_root.into(),
-            e.notify_count.into(),
-            e.thread_notify_count.into(),
+            e.notifies.into(),
+            e.numbers.notify.into(),
+            e.numbers.highlight.into(),
         ]
     });
     bulk::insert(
         conn,
-        "INSERT INTO timeline (pos, room_id, event_id, depth, local, thread_root, notify_count, \
-         thread_notify_count)",
+        "INSERT INTO timeline (pos, room_id, event_id, depth, local, thread_root, notifies, \
+         notify_count, highlight_count)",
         "",
         values.collect(),
     )
     .await
 }
 
-async fn put_thread_counts(conn: &mut Conn, rows: Vec<(String, String, i64)>) -> Result<()> {
-    let rows = bulk::last_by_key(rows, |(room, root, _)| (room.clone(), root.clone()));
-    let values = rows
-        .into_iter()
-        .map(|(room, root, count)| -> Vec<Value> { vec![room.into(), root.into(), count.into()] });
-    bulk::insert(
-        conn,
-        "INSERT INTO thread_counts (room_id, thread_root, notify_count)",
-        "ON CONFLICT (room_id, thread_root) DO UPDATE SET notify_count = excluded.notify_count",
-        values.collect(),
-    )
-    .await
-}
-
-async fn put_unread_marks(conn: &mut Conn, marks: Vec<UnreadMark>) -> Result<()> {
-    let marks =
-        bulk::last_by_key(marks, |m| (m.user_id.clone(), m.room_id.clone(), m.thread_root.clone()));
-    let values = marks.into_iter().map(|m| -> Vec<Value> {
-        vec![
-            m.user_id.into(),
-            m.room_id.into(),
-            m.thread_root.into(),
-            m.pos.into(),
-            m.notify_count.into(),
-        ]
-    });
-    bulk::insert(
-        conn,
-        "INSERT INTO unread_marks (user_id, room_id, thread_root, pos, notify_count)",
-        "ON CONFLICT (user_id, room_id, thread_root) DO UPDATE SET \
-         pos = excluded.pos, notify_count = excluded.notify_count",
-        values.collect(),
-    )
-    .await
-}
-
 const ENTRY: &str = "t.pos, t.room_id, t.event_id, t.depth, t.local, t.thread_root, \
-                     t.notify_count, t.thread_notify_count";
+                     t.notifies, t.notify_count, t.highlight_count";
 
 fn entry(row: &Row, first: usize) -> Result<Entry> {
     Ok(Entry {
@@ -173,8 +97,8 @@ fn entry(row: &Row, first: usize) -> Result<Entry> {
         depth: row.get(first + 3)?,
         local: row.get(first + 4)?,
         thread_root: row.get(first + 5)?,
-        notify_count: row.get(first + 6)?,
-        thread_notify_count: row.get(first + 7)?,
+        notifies: row.get(first + 6)?,
+        numbers: Numbers { notify: row.get(first + 7)?, highlight: row.get(first + 8)? },
     })
 }
 
@@ -343,78 +267,4 @@ pub async fn newest_owed_to(
     );
     let values = vec![server.into(), after.into(), until.into(), limit.into()];
     crate::db::composed(text, values).map(conn, event_and_entry).await
-}
-
-/// The running number of a thread.
-///
-/// # Errors
-///
-/// When the database fails.
-pub async fn thread_count(conn: &mut Conn, room_id: &str, thread_root: &str) -> Result<i64> {
-    let row = sql("SELECT notify_count FROM thread_counts WHERE room_id = $1 AND thread_root = $2")
-        .bind(room_id)
-        .bind(thread_root)
-        .optional(conn)
-        .await?;
-    row.map_or(Ok(0), |row| row.get(0))
-}
-
-/// How many default-notifying events a thread has.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ThreadCount {
-    /// The thread's root event.
-    pub thread_root: String,
-    /// Now.
-    pub now: i64,
-    /// At the position that was asked for.
-    pub then: i64,
-}
-
-/// The running numbers of a room's threads, now and as they were at position `pos`.
-///
-/// # Errors
-///
-/// When the database fails.
-pub async fn thread_counts(conn: &mut Conn, room_id: &str, pos: i64) -> Result<Vec<ThreadCount>> {
-    sql("SELECT c.thread_root, c.notify_count, \
-           (SELECT t.thread_notify_count FROM timeline t WHERE t.room_id = c.room_id \
-            AND t.thread_root = c.thread_root AND t.pos <= $2 ORDER BY t.pos DESC LIMIT 1) \
-         FROM thread_counts c WHERE c.room_id = $1 ORDER BY c.thread_root")
-    .bind(room_id)
-    .bind(pos)
-    .map(conn, |row| {
-        let then: Option<i64> = row.get(2)?;
-        Ok(ThreadCount {
-            thread_root: row.get(0)?,
-            now: row.get(1)?,
-            then: then.unwrap_or_default(),
-        })
-    })
-    .await
-}
-
-/// Where a user has read up to in each of the given rooms, all threads.
-///
-/// # Errors
-///
-/// When the database fails.
-pub async fn unread_marks(
-    conn: &mut Conn,
-    user_id: &str,
-    room_ids: &[String],
-) -> Result<Vec<UnreadMark>> {
-    sql("SELECT user_id, room_id, thread_root, pos, notify_count FROM unread_marks \
-         WHERE user_id = $1 AND room_id = ANY($2)")
-    .bind(user_id)
-    .bind(room_ids)
-    .map(conn, |row| {
-        Ok(UnreadMark {
-            user_id: row.get(0)?,
-            room_id: row.get(1)?,
-            thread_root: row.get(2)?,
-            pos: row.get(3)?,
-            notify_count: row.get(4)?,
-        })
-    })
-    .await
 }

@@ -17,7 +17,7 @@ use crate::{
     facts::{Fact, Positioned},
     federation,
     feed::Feed,
-    memberships, receipts, rooms, state, timeline,
+    memberships, receipts, rooms, state, timeline, unread,
 };
 
 /// How many changes one transaction takes at most.
@@ -285,6 +285,7 @@ async fn claim(conn: &mut Conn, change: &Change) -> Result<Option<CommitError>> 
 #[derive(Default)]
 struct Placed {
     timeline: Vec<(usize, timeline::Write)>,
+    unread: Vec<(usize, unread::Write)>,
     memberships: Vec<(usize, memberships::Write)>,
     rooms: Vec<(usize, rooms::Write)>,
     states: Vec<(usize, state::Write)>,
@@ -308,6 +309,7 @@ async fn write_rows(conn: &mut Conn, batch: &[Pending]) -> Result<Placed> {
                 Write::Account(row) => account_rows.push(row),
                 Write::Federation(row) => federation_rows.push(row),
                 Write::Timeline(row) => placed.timeline.push((index, row)),
+                Write::Unread(row) => placed.unread.push((index, row)),
                 Write::Membership(row) => placed.memberships.push((index, row)),
                 Write::AccountData(row) => placed.account_data.push((index, row)),
                 Write::Receipt(row) => placed.receipts.push((index, row)),
@@ -342,7 +344,9 @@ async fn write_placed(
     rooms::apply_placed(conn, with_base(placed.rooms, bases)).await?;
     state::apply_placed(conn, with_base(placed.states, bases)).await?;
     account_data::apply(conn, with_base(placed.account_data, bases)).await?;
-    receipts::apply(conn, with_base(placed.receipts, bases)).await
+    receipts::apply(conn, with_base(placed.receipts, bases)).await?;
+    // Last: it asks the memberships and account data of this batch too.
+    unread::apply(conn, with_base(placed.unread, bases)).await
 }
 
 fn with_base<T>(rows: Vec<(usize, T)>, bases: &[i64]) -> Vec<(i64, T)> {

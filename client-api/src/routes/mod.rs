@@ -15,6 +15,7 @@ pub(crate) mod joined_rooms;
 pub(crate) mod knock;
 pub(crate) mod login;
 pub(crate) mod logout;
+pub(crate) mod notifications;
 pub(crate) mod profile;
 pub(crate) mod public_rooms;
 pub(crate) mod pushrules;

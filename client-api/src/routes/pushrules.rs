@@ -12,7 +12,8 @@ pub(crate) mod global;
 
 pub(crate) async fn get(call: Call) -> Answer {
     let session = call.authenticated().await?;
-    answer::json(&json!({ "global": rules::of_user(&session.user_id) }))
+    let global = rules::get(&call.engine, &session.user_id).await?;
+    answer::json(&json!({ "global": global }))
 }
 
 #[cfg(test)]

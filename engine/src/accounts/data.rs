@@ -3,12 +3,15 @@
 use ruma::{RoomId, UserId};
 use serde_json::{Map, Value, value::RawValue};
 use starling_storage::{
-    Change, Claim, CommitError, Fact,
+    At, Change, Claim, CommitError, Fact,
     account_data::{self as rows, Expected, Write},
-    memberships,
+    memberships, unread,
 };
 
-use crate::{Engine, Internal};
+use crate::{
+    Engine, Internal,
+    push::{reach, rules},
+};
 
 /// How long the type of account data or the name of a tag may be, in bytes.
 const LONGEST_NAME: usize = 255;
@@ -58,6 +61,9 @@ pub async fn get(
 ) -> Result<Option<Box<RawValue>>, Internal> {
     let mut conn = engine.storage.read().await?;
     let found = rows::get(&mut conn, user.as_str(), name_of(room), kind).await?;
+    if room.is_none() && kind == rules::KIND {
+        return Ok(Some(rules::content(user, found.as_deref())?));
+    }
     Ok(found.map(RawValue::from_string).transpose()?)
 }
 
@@ -73,12 +79,19 @@ pub async fn set(
     kind: &str,
     content: String,
 ) -> Result<(), SetError> {
-    if matches!(kind, "m.fully_read" | "m.push_rules") {
+    if matches!(kind, "m.fully_read" | rules::KIND) {
         return Err(SetError::ServerControlled(kind.to_owned()));
     }
     check(engine, user, room, kind).await?;
     let mut change = Change::new();
-    put(&mut change, user, room, kind, content);
+    let ignored = (room.is_none() && kind == rules::IGNORED).then(|| rules::ignored_in(&content));
+    let at = put(&mut change, user, room, kind, content);
+    if let Some(ignored) = ignored {
+        // Whom a user ignores, does not notify them.
+        let rooms = if ignored.is_empty() { vec![] } else { vec![reach::EVERYWHERE.to_owned()] };
+        let user_id = user.to_string();
+        change.write(unread::Write::Reach { user_id, source: "ignored", rooms, at });
+    }
     engine.storage.commit(change).await.map_err(Internal::from)?;
     Ok(())
 }
@@ -189,7 +202,7 @@ async fn check(
     Ok(())
 }
 
-fn put(change: &mut Change, user: &UserId, room: Option<&RoomId>, kind: &str, content: String) {
+fn put(change: &mut Change, user: &UserId, room: Option<&RoomId>, kind: &str, content: String) -> At {
     let (user_id, room_id, kind) = (user.to_string(), name_of(room).to_owned(), kind.to_owned());
     let at = change.fact(Fact::AccountData {
         user_id: user_id.clone(),
@@ -197,6 +210,7 @@ fn put(change: &mut Change, user: &UserId, room: Option<&RoomId>, kind: &str, co
         kind: kind.clone(),
     });
     change.write(Write::Put { user_id, room_id, kind, content, at });
+    at
 }
 
 fn name_of(room: Option<&RoomId>) -> &str {

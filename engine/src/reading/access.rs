@@ -3,12 +3,10 @@
 use std::collections::HashSet;
 
 use ruma::{DeviceId, OwnedUserId, RoomId, UserId, events::StateEventType};
-use serde::Deserialize;
-use serde_json::value::RawValue;
 use starling_storage::{Conn, account_data, memberships, rooms};
 
 use super::reader::Reader;
-use crate::{Engine, Internal, rooms::visibility};
+use crate::{Engine, Internal, push::rules, rooms::visibility};
 
 /// Why nothing can be read.
 #[derive(Debug, thiserror::Error)]
@@ -95,13 +93,8 @@ pub async fn ignored_users(
     conn: &mut Conn,
     user_id: &UserId,
 ) -> Result<HashSet<OwnedUserId>, Internal> {
-    #[derive(Deserialize)]
-    struct Content {
-        ignored_users: std::collections::HashMap<String, Box<RawValue>>,
-    }
     let content = account_data::get(conn, user_id.as_str(), "", "m.ignored_user_list").await?;
-    // The client wrote this; what is no list ignores nobody.
-    let content = content.and_then(|content| serde_json::from_str::<Content>(&content).ok());
-    let listed = content.into_iter().flat_map(|content| content.ignored_users.into_keys());
-    Ok(listed.filter_map(|id| id.try_into().ok()).filter(|id| id != user_id).collect())
+    let mut ignored = content.map(|content| rules::ignored_in(&content)).unwrap_or_default();
+    ignored.remove(user_id);
+    Ok(ignored)
 }

@@ -18,6 +18,8 @@ pub mod members;
 
 pub mod messages;
 
+pub mod notifications;
+
 pub mod context;
 
 pub mod state;

@@ -34,6 +34,12 @@ impl Form {
         Self { shape: Shape::Client { room_id: true }, fields: None }
     }
 
+    /// Whole events where the room stands beside them.
+    #[must_use]
+    pub fn bare() -> Self {
+        Self { shape: Shape::Client { room_id: false }, fields: None }
+    }
+
     /// What a filter of /sync says; the room stands around the events there.
     #[must_use]
     pub fn of(filter: &Filter) -> Self {

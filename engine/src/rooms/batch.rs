@@ -63,7 +63,6 @@ pub struct Batch {
     pub change: Change,
     before: Room,
     events: HashMap<OwnedEventId, Arc<StoredEvent>>,
-    pub(super) threads: HashMap<String, i64>,
     pub(super) servers: HashMap<String, i64>,
 }
 
@@ -80,7 +79,6 @@ impl Batch {
             change,
             before: room.clone(),
             events: HashMap::new(),
-            threads: HashMap::new(),
             servers: HashMap::new(),
         }
     }
@@ -213,7 +211,6 @@ impl Batch {
             flags: room.row.flags,
             joined_members: room.row.joined_members,
             invited_members: room.row.invited_members,
-            notify_count: room.row.notify_count,
             max_depth: room.row.max_depth,
         }));
     }

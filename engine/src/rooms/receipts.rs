@@ -170,13 +170,8 @@ impl Plan {
         if !advances(conn, &row, Some(event)).await? {
             return Ok(());
         }
-        let mark = unread::mark(conn, user_id, event, receipt.thread_id.as_deref()).await?;
-        let marks =
-            timeline::unread_marks(conn, &row.user_id, std::slice::from_ref(&row.room_id)).await?;
-        let same = |old: &&timeline::UnreadMark| old.thread_root == mark.thread_root;
-        if marks.iter().find(same).is_none_or(|old| old.pos < mark.pos) {
-            self.change.write(timeline::Write::UnreadMark(mark));
-        }
+        let mark = unread::mark(user_id, event, receipt.thread_id.as_deref());
+        self.change.write(starling_storage::unread::Write::Mark(mark));
         put(&mut self.change, row, private);
         if !private {
             self.edus.push(Edu::Receipt {

@@ -3,13 +3,16 @@
 //! The lock only keeps the tasks of this process from doing work in vain. What makes a change right
 //! is the room's version, which the commit compares: so a lock that is lost does no harm.
 
-use std::{collections::BTreeSet, ops::Deref, sync::Arc};
+use std::{collections::{BTreeMap, BTreeSet}, ops::Deref, sync::Arc};
 
 use moka::sync::Cache;
 use ruma::{
     OwnedEventId, OwnedRoomId, RoomId, RoomVersionId, room_version_rules::RoomVersionRules,
 };
-use starling_storage::rooms::{self as rows, RoomRow};
+use starling_storage::{
+    rooms::{self as rows, RoomRow},
+    unread::Numbers,
+};
 use tokio::sync::{Mutex, OwnedMutexGuard};
 
 use crate::{Engine, events::store, internal::Internal};
@@ -28,6 +31,8 @@ pub struct Room {
     pub row: RoomRow,
     /// The events that no accepted event follows yet.
     pub extremities: BTreeSet<OwnedEventId>,
+    /// The running numbers of some of its threads.
+    pub(super) threads: BTreeMap<String, Numbers>,
 }
 
 impl Room {
@@ -43,10 +48,9 @@ impl Room {
             published: false,
             joined_members: 0,
             invited_members: 0,
-            notify_count: 0,
             max_depth: 0,
         };
-        Self { id, version: Arc::new((version, rules)), row, extremities: BTreeSet::new() }
+        Self { id, version: Arc::new((version, rules)), row, extremities: BTreeSet::new(), threads: BTreeMap::new() }
     }
 
     /// What holds in its version.
@@ -166,5 +170,5 @@ pub async fn load(engine: &Engine, room_id: &RoomId) -> Result<Option<Room>, Int
     let Some(row) = rows::get(&mut conn, room_id.as_str()).await? else { return Ok(None) };
     let extremities = rows::forward_extremities(&mut conn, room_id.as_str()).await?;
     let extremities = extremities.into_iter().map(TryInto::try_into).collect::<Result<_, _>>()?;
-    Ok(Some(Room { id: room_id.to_owned(), version, row, extremities }))
+    Ok(Some(Room { id: room_id.to_owned(), version, row, extremities, threads: BTreeMap::new() }))
 }

@@ -121,9 +121,7 @@ impl Moment {
         };
         let candidates: Vec<String> = joined.iter().filter(is_candidate).cloned().collect();
         let rows = rooms::get_many(conn, &candidates).await?;
-        let numbers: Vec<_> =
-            rows.iter().map(|row| (row.room_id.clone(), row.notify_count)).collect();
-        self.unread = unread::count(conn, user_id, &numbers).await?;
+        self.unread = unread::count(conn, user_id, &candidates).await?;
         self.rooms = rows.into_iter().map(|row| (row.room_id.clone(), row)).collect();
 
         let mut known: Vec<String> = candidates;

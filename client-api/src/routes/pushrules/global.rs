@@ -1,13 +1,213 @@
 //! GET /_matrix/client/v3/pushrules/global/
+//! GET /_matrix/client/v3/pushrules/global/{kind}/{ruleId}
+//! PUT /_matrix/client/v3/pushrules/global/{kind}/{ruleId}
+//! DELETE /_matrix/client/v3/pushrules/global/{kind}/{ruleId}
+//! GET /_matrix/client/v3/pushrules/global/{kind}/{ruleId}/enabled
+//! PUT /_matrix/client/v3/pushrules/global/{kind}/{ruleId}/enabled
+//! GET /_matrix/client/v3/pushrules/global/{kind}/{ruleId}/actions
+//! PUT /_matrix/client/v3/pushrules/global/{kind}/{ruleId}/actions
 
-use starling_engine::push::rules;
+use ruma::push::{Action, AnyPushRule, AnyPushRuleRef, PushCondition, RuleKind};
+use serde::Deserialize;
+use serde_json::{Value, json};
+use starling_engine::push::{
+    change::{self, NewRule},
+    rules,
+};
 
 use crate::{
     answer::{self, Answer},
     call::Call,
+    error::Error,
+    limits::Doing,
 };
 
-pub(crate) async fn get(call: Call) -> Answer {
+pub(crate) async fn get_all(call: Call) -> Answer {
     let session = call.authenticated().await?;
-    answer::json(&rules::of_user(&session.user_id))
+    answer::json(&rules::get(&call.engine, &session.user_id).await?)
+}
+
+pub(crate) async fn get(call: Call) -> Answer {
+    match rule(&call).await? {
+        AnyPushRule::Override(rule) | AnyPushRule::Underride(rule) => answer::json(&rule),
+        AnyPushRule::Content(rule) => answer::json(&rule),
+        AnyPushRule::Room(rule) => answer::json(&rule),
+        AnyPushRule::Sender(rule) => answer::json(&rule),
+        _ => Err(no_such_rule()),
+    }
+}
+
+pub(crate) async fn get_enabled(call: Call) -> Answer {
+    answer::json(&json!({ "enabled": rule(&call).await?.as_ref().enabled() }))
+}
+
+pub(crate) async fn get_actions(call: Call) -> Answer {
+    answer::json(&json!({ "actions": rule(&call).await?.as_ref().actions() }))
+}
+
+pub(crate) async fn put(mut call: Call) -> Answer {
+    #[derive(Deserialize)]
+    struct Body {
+        actions: Vec<Value>,
+        #[serde(default)]
+        conditions: Vec<PushCondition>,
+        pattern: Option<String>,
+    }
+    #[derive(Deserialize)]
+    struct Query {
+        before: Option<String>,
+        after: Option<String>,
+    }
+    let session = call.authenticated().await?;
+    call.door.limits.user(Doing::Account, &session.user_id)?;
+    let kind = kind(&call)?;
+    let Query { before, after } = call.query_as()?;
+    let body: Body = call.body_as().await?;
+    if kind == RuleKind::Content && body.pattern.is_none() {
+        return Err(Error::missing_param("A content rule has a `pattern`"));
+    }
+    let rule = NewRule {
+        kind,
+        rule_id: call.path_arg(1).to_owned(),
+        actions: actions(body.actions)?,
+        conditions: body.conditions,
+        pattern: body.pattern.unwrap_or_default(),
+        before,
+        after,
+    };
+    change::put(&call.engine, &session.user_id, &rule).await?;
+    answer::raw_json("{}")
+}
+
+pub(crate) async fn delete(call: Call) -> Answer {
+    let session = call.authenticated().await?;
+    call.door.limits.user(Doing::Account, &session.user_id)?;
+    change::remove(&call.engine, &session.user_id, &kind(&call)?, call.path_arg(1)).await?;
+    answer::raw_json("{}")
+}
+
+pub(crate) async fn put_enabled(mut call: Call) -> Answer {
+    #[derive(Deserialize)]
+    struct Body {
+        enabled: bool,
+    }
+    let session = call.authenticated().await?;
+    call.door.limits.user(Doing::Account, &session.user_id)?;
+    let Body { enabled } = call.body_as().await?;
+    let (user, kind) = (&session.user_id, kind(&call)?);
+    change::set_enabled(&call.engine, user, &kind, call.path_arg(1), enabled).await?;
+    answer::raw_json("{}")
+}
+
+pub(crate) async fn put_actions(mut call: Call) -> Answer {
+    #[derive(Deserialize)]
+    struct Body {
+        actions: Vec<Value>,
+    }
+    let session = call.authenticated().await?;
+    call.door.limits.user(Doing::Account, &session.user_id)?;
+    let body: Body = call.body_as().await?;
+    let (user, kind, actions) = (&session.user_id, kind(&call)?, actions(body.actions)?);
+    change::set_actions(&call.engine, user, &kind, call.path_arg(1), &actions).await?;
+    answer::raw_json("{}")
+}
+
+/// The rule that the path names.
+async fn rule(call: &Call) -> Result<AnyPushRule, Error> {
+    let session = call.authenticated().await?;
+    let kind = kind(call)?;
+    let rules = rules::get(&call.engine, &session.user_id).await?;
+    rules.get(kind, call.path_arg(1)).map(AnyPushRuleRef::to_owned).ok_or_else(no_such_rule)
+}
+
+fn kind(call: &Call) -> Result<RuleKind, Error> {
+    match call.path_arg(0) {
+        "override" => Ok(RuleKind::Override),
+        "underride" => Ok(RuleKind::Underride),
+        "sender" => Ok(RuleKind::Sender),
+        "room" => Ok(RuleKind::Room),
+        "content" => Ok(RuleKind::Content),
+        _ => Err(Error::invalid_param("There are no rules of this kind")),
+    }
+}
+
+/// Actions without those of old versions of the specification, which mean nothing.
+///
+/// <https://spec.matrix.org/v1.19/client-server-api/#historical-actions>
+fn actions(mut actions: Vec<Value>) -> Result<Vec<Action>, Error> {
+    actions.retain(|action| *action != "dont_notify" && *action != "coalesce");
+    let bad = |_| Error::bad_json("An action is malformed");
+    actions.into_iter().map(|action| serde_json::from_value(action).map_err(bad)).collect()
+}
+
+fn no_such_rule() -> Error {
+    Error::not_found("There is no such push rule")
+}
+
+#[cfg(test)]
+mod tests {
+    use http::StatusCode;
+    use serde_json::json;
+
+    use crate::testing::TestDoor;
+
+    const RULES: &str = "/_matrix/client/v3/pushrules/global";
+
+    #[tokio::test]
+    async fn rules_are_set_read_and_removed() {
+        let door = TestDoor::new().await;
+        let alice = door.user("alice").await;
+        let path = format!("{RULES}/content/cake");
+        let body = json!({ "pattern": "cake", "actions": ["notify", "dont_notify"] });
+        door.put(&path, &alice, body).await.ok();
+        let wanted = json!({
+            "rule_id": "cake", "default": false, "enabled": true,
+            "pattern": "cake", "actions": ["notify"],
+        });
+        assert_eq!(door.get(&path, &alice).await.ok(), wanted);
+        let (enabled, actions) = (format!("{path}/enabled"), format!("{path}/actions"));
+        door.put(&enabled, &alice, json!({ "enabled": false })).await.ok();
+        assert_eq!(door.get(&enabled, &alice).await.ok(), json!({ "enabled": false }));
+        let tweak = json!({ "set_tweak": "sound", "value": "bell" });
+        door.put(&actions, &alice, json!({ "actions": [tweak] })).await.ok();
+        assert_eq!(door.get(&actions, &alice).await.ok(), json!({ "actions": [tweak] }));
+        door.delete(&path, &alice, json!({})).await.ok();
+        for path in [&path, &enabled, &actions] {
+            door.get(path, &alice).await.refused(StatusCode::NOT_FOUND, "M_NOT_FOUND");
+        }
+    }
+
+    #[tokio::test]
+    async fn what_is_no_rule_is_refused() {
+        let door = TestDoor::new().await;
+        let alice = door.user("alice").await;
+        let good = json!({ "actions": [], "pattern": "x" });
+        for (path, body, errcode) in [
+            ("nothing/a", good.clone(), "M_INVALID_PARAM"),
+            ("override/.dot", good.clone(), "M_INVALID_PARAM"),
+            ("override/a%2Fb", good.clone(), "M_INVALID_PARAM"),
+            ("override/a%5Cb", good.clone(), "M_INVALID_PARAM"),
+            ("room/not-a-room", good.clone(), "M_INVALID_PARAM"),
+            ("sender/not-a-user", good.clone(), "M_INVALID_PARAM"),
+            ("override/a?before=.m.rule.master", good.clone(), "M_UNKNOWN"),
+            ("override/a?after=missing", good.clone(), "M_UNKNOWN"),
+            ("content/a", json!({ "actions": [] }), "M_MISSING_PARAM"),
+            ("override/a", json!({ "actions": [{ "set_tweak": 5 }] }), "M_BAD_JSON"),
+        ] {
+            let answer = door.put(&format!("{RULES}/{path}"), &alice, body).await;
+            answer.refused(StatusCode::BAD_REQUEST, errcode);
+        }
+        let long = json!({ "actions": [], "pattern": "x".repeat(600) });
+        let answer = door.put(&format!("{RULES}/content/a"), &alice, long).await;
+        answer.refused(StatusCode::PAYLOAD_TOO_LARGE, "M_TOO_LARGE");
+        let answer = door.delete(&format!("{RULES}/content/a"), &alice, json!({})).await;
+        answer.refused(StatusCode::NOT_FOUND, "M_NOT_FOUND");
+        let predefined = format!("{RULES}/override/.m.rule.reaction");
+        let answer = door.delete(&predefined, &alice, json!({})).await;
+        answer.refused(StatusCode::BAD_REQUEST, "M_INVALID_PARAM");
+        for (part, body) in [("enabled", json!({ "enabled": true })), ("actions", good)] {
+            let answer = door.put(&format!("{RULES}/room/!no:test/{part}"), &alice, body).await;
+            answer.refused(StatusCode::NOT_FOUND, "M_NOT_FOUND");
+        }
+    }
 }

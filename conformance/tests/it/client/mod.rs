@@ -4,6 +4,7 @@ mod account;
 mod devices;
 mod login;
 mod logout;
+mod notifications;
 mod profile;
 mod pushrules;
 mod refresh;

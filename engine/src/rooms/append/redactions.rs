@@ -8,7 +8,10 @@
 use std::sync::Arc;
 
 use ruma::{OwnedEventId, events::TimelineEventType};
-use starling_storage::events::{self as rows, Write, flags};
+use starling_storage::{
+    events::{self as rows, Write, flags},
+    unread::Write::Uncount,
+};
 
 use super::timeline;
 use crate::{
@@ -130,6 +133,8 @@ fn redact(
         redacted_by: redaction.pdu.event_id.to_string(),
         json: pdu.json.get().to_owned(),
     });
+    let uncount = Uncount { room_id: room_id.clone(), event_id: event_id.clone() };
+    batch.change.write(uncount);
     batch.change.write(Write::Unrelate { room_id, event_id });
     batch.put_event(Arc::new(StoredEvent {
         pdu: Arc::new(pdu),

@@ -23,9 +23,9 @@ pub(super) async fn append(
         local,
         member,
     });
-    let mut entry = entry(batch, event);
-    entry.local = local;
-    unread::count(batch, event, &mut entry).await?;
+    let thread_root = unread::thread(batch, pdu).await?;
+    let mut entry = Entry { local, thread_root, ..entry(batch, event) };
+    unread::count(batch, event, &mut entry, at).await?;
     unread::read_by_sender(batch, event, &entry, at);
     batch.change.write(Write::Append { entry, at });
     Ok(at)

@@ -2,7 +2,7 @@
 
 use ruma::{RoomVersionId, device_id};
 use serde_json::json;
-use starling_storage::timeline;
+use starling_storage::{timeline, unread};
 
 use super::*;
 use crate::{
@@ -147,19 +147,13 @@ async fn unread_numbers_run_per_room_and_thread() {
         for event_id in [&root, &threaded, &edit] {
             let entry = timeline::find(&mut conn, room_id.as_str(), event_id.as_str()).await;
             let entry = entry.unwrap().unwrap();
-            numbers.push((entry.notify_count, entry.thread_notify_count));
+            numbers.push((entry.numbers.notify, entry.pos));
         }
-        assert_eq!(numbers, [(1, 0), (2, 1), (2, 0)]);
-        let rooms = [room_id.to_string()];
-        let marks = timeline::unread_marks(&mut conn, alice.as_str(), &rooms);
-        let mut marks: Vec<_> = marks
-            .await
-            .unwrap()
-            .into_iter()
-            .map(|mark| (mark.thread_root, mark.notify_count))
-            .collect();
-        marks.sort();
-        assert_eq!(marks, [(String::new(), 1), (root.to_string(), 1)]);
+        let pos = |index: usize| numbers[index].1;
+        assert_eq!(numbers.iter().map(|it| it.0).collect::<Vec<_>>(), [1, 1, 0]);
+        let marks = unread::marks(&mut conn, alice.as_str(), room_id.as_str()).await.unwrap();
+        let marks: Vec<_> = marks.into_iter().map(|mark| (mark.thread, mark.pos)).collect();
+        assert_eq!(marks, [(String::new(), pos(2)), (root.to_string(), pos(1))]);
     })
     .await;
 }

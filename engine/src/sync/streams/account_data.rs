@@ -5,13 +5,29 @@ use serde_json::value::RawValue;
 
 use crate::{
     Internal,
+    push::rules,
     sync::{Sync, answer::Events},
 };
 
-/// New global account data.
+/// New global account data. Push rules are there from the first /sync on, also those that nobody set.
 pub(super) fn global(sync: &Sync<'_>) -> Result<Events, Internal> {
     let filter = &sync.request.filter.account_data;
-    events(sync, "", |kind| filter.wants_type(kind))
+    let mut events = events(sync, "", |kind| kind != rules::KIND && filter.wants_type(kind))?;
+    if filter.wants_type(rules::KIND) {
+        events.events.extend(push_rules(sync)?);
+    }
+    Ok(events)
+}
+
+fn push_rules(sync: &Sync<'_>) -> Result<Option<Box<RawValue>>, Internal> {
+    let rows = sync.moment.account_data.get("").into_iter().flatten();
+    let stored = rows.filter(|(kind, _)| kind == rules::KIND).map(|(_, content)| content);
+    let stored = stored.map(String::as_str).next();
+    if stored.is_none() && sync.moment.since.is_some() {
+        return Ok(None);
+    }
+    let content = rules::content(sync.asking.user_id, stored)?;
+    event(rules::KIND, &content).map(Some)
 }
 
 /// New account data of a room.
@@ -25,17 +41,20 @@ fn events(
     room_id: &str,
     wants: impl Fn(&str) -> bool,
 ) -> Result<Events, Internal> {
+    let rows = sync.moment.account_data.get(room_id).into_iter().flatten();
+    let mut events = Vec::new();
+    for (kind, content) in rows.filter(|(kind, _)| wants(kind)) {
+        events.push(event(kind, serde_json::from_str(content)?)?);
+    }
+    Ok(Events { events })
+}
+
+fn event(kind: &str, content: &RawValue) -> Result<Box<RawValue>, Internal> {
     #[derive(Serialize)]
     struct Event<'a> {
         #[serde(rename = "type")]
         kind: &'a str,
         content: &'a RawValue,
     }
-    let rows = sync.moment.account_data.get(room_id).into_iter().flatten();
-    let mut events = Vec::new();
-    for (kind, content) in rows.filter(|(kind, _)| wants(kind)) {
-        let content = serde_json::from_str(content)?;
-        events.push(serde_json::value::to_raw_value(&Event { kind, content })?);
-    }
-    Ok(Events { events })
+    Ok(serde_json::value::to_raw_value(&Event { kind, content })?)
 }

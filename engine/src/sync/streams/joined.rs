@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use ruma::{OwnedRoomId, OwnedUserId, RoomId, events::room::member::MembershipState};
-use starling_storage::{memberships::MembershipRow, rooms::RoomRow};
+use starling_storage::{memberships::MembershipRow, rooms::RoomRow, unread::Numbers};
 
 use super::{
     account_data, ephemeral,
@@ -129,7 +129,10 @@ pub(super) async fn was_joined(
 }
 
 fn count(sync: &Sync<'_>, unread: Unread, joined: &mut JoinedRoom) {
-    let counts = |notification_count| Counts { highlight_count: 0, notification_count };
+    let counts = |numbers: Numbers| Counts {
+        highlight_count: numbers.highlight.max(0),
+        notification_count: numbers.notify.max(0),
+    };
     if sync.request.filter.room.timeline.unread_thread_notifications {
         joined.unread_notifications = counts(unread.main);
         let threads = unread.threads.into_iter();

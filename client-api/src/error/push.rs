@@ -1,0 +1,17 @@
+//! What the engine refuses about push rules.
+
+use starling_engine::push::change::ChangeError;
+
+use super::Error;
+
+impl From<ChangeError> for Error {
+    fn from(error: ChangeError) -> Self {
+        match error {
+            ChangeError::NotFound => Self::not_found("There is no such push rule"),
+            ChangeError::BadName(reason) => Self::invalid_param(reason),
+            error @ ChangeError::BadPlace(_) => Self::unknown(error.to_string()),
+            ChangeError::TooMuch => Self::too_large("Too many or too large push rules"),
+            ChangeError::Internal(cause) => cause.into(),
+        }
+    }
+}

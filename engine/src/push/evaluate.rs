@@ -1,0 +1,155 @@
+//! What push rules say about an event. Pure.
+//!
+//! <https://spec.matrix.org/v1.19/client-server-api/#push-rules>
+
+use futures_util::FutureExt as _;
+use ruma::{
+    OwnedRoomId, OwnedUserId, UInt,
+    push::{Action, FlattenedJson, PushConditionPowerLevelsCtx, PushConditionRoomCtx, Ruleset},
+    serde::Raw,
+};
+use serde_json::Value;
+
+use crate::events::Pdu;
+
+/// An event that is laid before rules.
+#[derive(Debug)]
+pub struct Subject {
+    event: FlattenedJson,
+    room_id: OwnedRoomId,
+    joined_members: UInt,
+    power_levels: Option<PushConditionPowerLevelsCtx>,
+}
+
+/// What an event does to somebody.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Outcome {
+    /// It notifies.
+    pub notify: bool,
+    /// It is of special interest; only what notifies is.
+    pub highlight: bool,
+}
+
+/// Whose rules are asked.
+#[derive(Clone, Debug)]
+pub struct Listener<'a> {
+    /// The user.
+    pub user_id: OwnedUserId,
+    /// Their name in the room.
+    pub display_name: String,
+    /// Their rules.
+    pub rules: &'a Ruleset,
+}
+
+impl Subject {
+    /// An event in a room of so many members. Without power levels nobody has the power to notify
+    /// the room. `None`: rules cannot read the event, which notifies nobody.
+    #[must_use]
+    pub fn new(
+        pdu: &Pdu,
+        joined_members: i64,
+        power_levels: Option<PushConditionPowerLevelsCtx>,
+    ) -> Option<Self> {
+        // Rooms of old versions may hold numbers that no type here can; reading them as below would
+        // panic.
+        serde_json::from_str::<Value>(pdu.json.get()).ok()?;
+        Some(Self {
+            event: FlattenedJson::from_raw(&Raw::<()>::from_json(pdu.json.clone())),
+            room_id: pdu.room_id.clone(),
+            joined_members: UInt::try_from(joined_members).unwrap_or_default(),
+            power_levels,
+        })
+    }
+
+    /// The actions of the first of somebody's rules that matches; none for what they sent.
+    #[must_use]
+    pub fn actions<'a>(&self, listener: &Listener<'a>) -> &'a [Action] {
+        let context = PushConditionRoomCtx::new(
+            self.room_id.clone(),
+            self.joined_members,
+            listener.user_id.clone(),
+            listener.display_name.clone(),
+        );
+        let context = match &self.power_levels {
+            Some(levels) => context.with_power_levels(levels.clone()),
+            None => context,
+        };
+        // The conditions that are in use here wait for nothing.
+        let applies = |rule: &ruma::push::AnyPushRuleRef<'_>| {
+            rule.applies(&self.event, &context).now_or_never().unwrap_or(false)
+        };
+        listener.rules.iter().find(applies).map_or(&[], |rule| rule.actions())
+    }
+
+    /// What the event does to somebody.
+    #[must_use]
+    pub fn outcome(&self, listener: &Listener<'_>) -> Outcome {
+        Outcome::of(self.actions(listener))
+    }
+}
+
+impl Outcome {
+    /// What actions come to.
+    #[must_use]
+    pub fn of(actions: &[Action]) -> Self {
+        let notify = actions.iter().any(Action::should_notify);
+        Self { notify, highlight: notify && actions.iter().any(Action::is_highlight) }
+    }
+
+    /// Whether it does anything.
+    #[must_use]
+    pub fn is_something(self) -> bool {
+        self.notify
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use ruma::{RoomVersionId, user_id};
+    use serde_json::json;
+
+    use super::*;
+    use crate::{
+        push::rules,
+        rooms::testing::{Draft, Room, draft},
+    };
+
+    fn said(kind: &str, content: Value) -> std::sync::Arc<Pdu> {
+        let mut room = Room::new(&RoomVersionId::V11);
+        room.make(Draft { state_key: None, ..draft(kind, "@alice:a.org", "", content) })
+    }
+
+    fn outcome(pdu: &Pdu, user: &str, rules: &Ruleset) -> (bool, bool) {
+        let listener = Listener {
+            user_id: user.try_into().unwrap(),
+            display_name: "Bobby".to_owned(),
+            rules,
+        };
+        let outcome = Subject::new(pdu, 3, None).unwrap().outcome(&listener);
+        (outcome.notify, outcome.highlight)
+    }
+
+    #[test]
+    fn the_predefined_rules() {
+        let bob = user_id!("@bob:a.org");
+        let (rules, everybody) = (rules::default_of(bob), rules::of_everybody());
+        let text = |content: Value| said("m.room.message", content);
+        let mention = json!({ "user_ids": [bob] });
+        let edit = json!({ "rel_type": "m.replace", "event_id": "$e" });
+        for (pdu, to_bob, to_all) in [
+            (text(json!({ "msgtype": "m.text", "body": "x" })), (true, false), (true, false)),
+            (text(json!({ "msgtype": "m.notice", "body": "x" })), (false, false), (false, false)),
+            (text(json!({ "m.mentions": mention })), (true, true), (true, false)),
+            (text(json!({ "m.relates_to": edit })), (false, false), (false, false)),
+            (said("m.reaction", json!({})), (false, false), (false, false)),
+            (said("org.example", json!({ "m.mentions": mention })), (true, true), (false, false)),
+            (said("m.room.encrypted", json!({})), (true, false), (true, false)),
+            (said("m.call.invite", json!({})), (true, false), (true, false)),
+            (said("org.example", json!({})), (false, false), (false, false)),
+        ] {
+            assert_eq!(outcome(&pdu, "@bob:a.org", &rules), to_bob, "{}", pdu.json);
+            assert_eq!(outcome(&pdu, "@:localhost", &everybody), to_all, "{}", pdu.json);
+            assert_eq!(outcome(&pdu, "@alice:a.org", &rules), (false, false), "{}", pdu.json);
+        }
+    }
+}
