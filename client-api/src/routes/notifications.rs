@@ -46,7 +46,8 @@ mod tests {
         door.post(&format!("/_matrix/client/v3/join/{room}"), &bob, json!({})).await.ok();
         for (number, mentions) in [(1, json!({})), (2, json!({ "user_ids": [bob.user_id] }))] {
             let path = format!("/_matrix/client/v3/rooms/{room}/send/m.room.message/{number}");
-            let body = json!({ "msgtype": "m.text", "body": number.to_string(), "m.mentions": mentions });
+            let body =
+                json!({ "msgtype": "m.text", "body": number.to_string(), "m.mentions": mentions });
             door.put(&path, &alice, body).await.ok();
         }
         let page = door.get(&format!("{PATH}?limit=1"), &bob).await.ok();

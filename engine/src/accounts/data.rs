@@ -202,7 +202,13 @@ async fn check(
     Ok(())
 }
 
-fn put(change: &mut Change, user: &UserId, room: Option<&RoomId>, kind: &str, content: String) -> At {
+fn put(
+    change: &mut Change,
+    user: &UserId,
+    room: Option<&RoomId>,
+    kind: &str,
+    content: String,
+) -> At {
     let (user_id, room_id, kind) = (user.to_string(), name_of(room).to_owned(), kind.to_owned());
     let at = change.fact(Fact::AccountData {
         user_id: user_id.clone(),

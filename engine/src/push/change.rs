@@ -239,7 +239,8 @@ fn insert(rules: &mut Ruleset, new: &NewRule) -> Result<(), ChangeError> {
         }
         RuleKind::Sender => {
             let id = OwnedUserId::try_from(new.rule_id.as_str());
-            let id = id.map_err(|_| ChangeError::BadName("a sender rule is called like its user"))?;
+            let id =
+                id.map_err(|_| ChangeError::BadName("a sender rule is called like its user"))?;
             let old = std::mem::take(&mut rules.sender);
             let placed = place(old, simple(new, id, enabled), new, |rule| rule.rule_id.as_str())?;
             rules.sender = placed.into_iter().collect();

@@ -120,11 +120,8 @@ mod tests {
     }
 
     fn outcome(pdu: &Pdu, user: &str, rules: &Ruleset) -> (bool, bool) {
-        let listener = Listener {
-            user_id: user.try_into().unwrap(),
-            display_name: "Bobby".to_owned(),
-            rules,
-        };
+        let listener =
+            Listener { user_id: user.try_into().unwrap(), display_name: "Bobby".to_owned(), rules };
         let outcome = Subject::new(pdu, 3, None).unwrap().outcome(&listener);
         (outcome.notify, outcome.highlight)
     }

@@ -39,7 +39,8 @@ pub fn default_of(user: &UserId) -> Ruleset {
 pub(super) fn of_everybody() -> Ruleset {
     let nobody = ruma::user_id!("@:localhost");
     let mut rules = default_of(nobody);
-    for about_one in [PredefinedOverrideRuleId::IsUserMention, PredefinedOverrideRuleId::InviteForMe]
+    for about_one in
+        [PredefinedOverrideRuleId::IsUserMention, PredefinedOverrideRuleId::InviteForMe]
     {
         rules.override_.shift_remove(about_one.as_str());
     }

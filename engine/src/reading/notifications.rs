@@ -12,8 +12,7 @@ use ruma::{
 use serde::Serialize;
 use serde_json::value::RawValue;
 use starling_storage::{
-    memberships,
-    rooms,
+    memberships, rooms,
     unread::{self, Mark, Notified},
 };
 
@@ -171,10 +170,8 @@ impl<'a> Pager<'a> {
             return Ok(None);
         }
         let actions = actions(&self.rules, user_id, place, &event.pdu, notified.highlight);
-        let has_read =
-            |mark: &Mark| mark.thread.is_empty() || mark.thread == notified.thread;
-        let read =
-            place.marks.iter().any(|mark| has_read(mark) && mark.pos >= notified.pos);
+        let has_read = |mark: &Mark| mark.thread.is_empty() || mark.thread == notified.thread;
+        let read = place.marks.iter().any(|mark| has_read(mark) && mark.pos >= notified.pos);
         let ts = event.received_ts;
         let seen = [Seen { event, pos: notified.pos, membership }];
         let event = place.reader.show(&seen, &Form::bare()).await?.pop();

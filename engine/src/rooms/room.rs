@@ -3,7 +3,11 @@
 //! The lock only keeps the tasks of this process from doing work in vain. What makes a change right
 //! is the room's version, which the commit compares: so a lock that is lost does no harm.
 
-use std::{collections::{BTreeMap, BTreeSet}, ops::Deref, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    ops::Deref,
+    sync::Arc,
+};
 
 use moka::sync::Cache;
 use ruma::{
@@ -50,7 +54,13 @@ impl Room {
             invited_members: 0,
             max_depth: 0,
         };
-        Self { id, version: Arc::new((version, rules)), row, extremities: BTreeSet::new(), threads: BTreeMap::new() }
+        Self {
+            id,
+            version: Arc::new((version, rules)),
+            row,
+            extremities: BTreeSet::new(),
+            threads: BTreeMap::new(),
+        }
     }
 
     /// What holds in its version.

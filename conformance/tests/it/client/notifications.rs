@@ -48,7 +48,8 @@ async fn only_highlights() {
     let room = alice.create_public_room().await.unwrap();
     bob.join(&room, &[]).await.unwrap();
     alice.say(&room, "nothing special").await.unwrap();
-    let content = json!({ "msgtype": "m.text", "body": "bob", "m.mentions": { "user_ids": [bob.id] } });
+    let content =
+        json!({ "msgtype": "m.text", "body": "bob", "m.mentions": { "user_ids": [bob.id] } });
     let mention = alice.send(&room, "m.room.message", content).await.unwrap();
     let (found, _) = list(&bob, "?only=highlight").await;
     assert_eq!(found.len(), 1);

@@ -230,12 +230,8 @@ pub(super) fn read_by_sender(batch: &mut Batch, event: &StoredEvent, entry: &Ent
 /// Who joins begins with nothing unread, and with the rules that they have.
 pub(super) fn read_by_joining(batch: &mut Batch, user_id: &UserId, at: At) {
     let (user_id, room_id) = (user_id.to_string(), batch.room.id.to_string());
-    let mark = Mark {
-        user_id: user_id.clone(),
-        room_id: room_id.clone(),
-        thread: String::new(),
-        pos: 0,
-    };
+    let mark =
+        Mark { user_id: user_id.clone(), room_id: room_id.clone(), thread: String::new(), pos: 0 };
     batch.change.write(Write::OwnEvent { mark, at });
     batch.change.write(Write::Joined { user_id, room_id, at });
 }

@@ -199,7 +199,9 @@ async fn set_rules(stage: &Stage, model: &mut Model, what: Rules) {
     match what {
         Rules::Mute => put(rule(RuleKind::Room, room, vec![], "")).await,
         Rules::MutedElsewhere => put(rule(RuleKind::Room, "!other:a.org", vec![], "")).await,
-        Rules::Cake => put(rule(RuleKind::Content, "c", vec![Action::Notify, highlight], "cake")).await,
+        Rules::Cake => {
+            put(rule(RuleKind::Content, "c", vec![Action::Notify, highlight], "cake")).await
+        }
         Rules::Unmute => {
             let _ = change::remove(&stage.engine, &bob, &RuleKind::Room, room).await;
         }

@@ -124,7 +124,8 @@ async fn rules_decide_what_is_unread() {
     put(&bob, &rule("room", &room), json!({ "actions": [] })).await.ok().unwrap();
     assert_eq!(say("muted", json!({})).await, (3, 2));
     assert_eq!(say("but for", json!({ "user_ids": [bob.id] })).await, (4, 3));
-    let highlight = json!({ "pattern": "c?ke", "actions": ["notify", { "set_tweak": "highlight" }] });
+    let highlight =
+        json!({ "pattern": "c?ke", "actions": ["notify", { "set_tweak": "highlight" }] });
     put(&bob, &rule("content", "cake"), highlight).await.ok().unwrap();
     assert_eq!(say("Have some Cake!", json!({})).await, (5, 4));
     assert_eq!(say("cupcakes", json!({})).await, (5, 4));
