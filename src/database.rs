@@ -16,13 +16,14 @@ const ANSWER_LIMIT: Duration = Duration::from_secs(2);
 ///
 /// # Errors
 ///
-/// When it cannot be reached, is in use by another process (SQLite), was written by a newer version,
+/// When it cannot be reached, is in use by another process, was written by a newer version,
 /// or belongs to a server of another name.
 pub(crate) async fn open(config: &Config) -> anyhow::Result<Storage> {
     let options = Options {
         url: url(config),
         max_connections: config.database.connections,
         instance: rng::token::<9>(),
+        alone: true,
     };
     let storage = Storage::open(options).await.context("cannot open the database")?;
     // Events, accounts and rooms carry the name; under another one they would be somebody else's.

@@ -17,6 +17,9 @@ use sqlx::{
 
 use crate::dialect;
 
+/// The number of the lock, one of a database's own: "starling" in ASCII.
+const ALONE: i64 = 0x7374_6172_6c69_6e67;
+
 /// A database error. Callers cannot act on it: it is logged and answered as an internal error.
 #[derive(Debug, thiserror::Error)]
 pub enum DbError {
@@ -132,6 +135,26 @@ async fn begin_postgres(
     let pool = pool.clone();
     let begun = tokio::spawn(async move { pool.begin_with(statement).await }).await;
     Ok(begun.map_err(|error| DbError::Unavailable(error.to_string()))??)
+}
+
+/// A session of PostgreSQL that holds the lock of the one process that works on the database.
+#[derive(Debug)]
+pub(crate) struct Session(PgConnection);
+
+impl Session {
+    /// Takes the lock in a new session; `None` when another session has it. It is given up with the
+    /// session.
+    pub(crate) async fn alone(url: &str) -> Result<Option<Self>> {
+        let mut conn = PgConnection::connect_with(&PgConnectOptions::from_str(url)?).await?;
+        let taken = sqlx::query("SELECT pg_try_advisory_lock($1)").bind(ALONE);
+        let taken: bool = taken.fetch_one(&mut conn).await?.try_get(0)?;
+        Ok(taken.then_some(Self(conn)))
+    }
+
+    /// Whether the session still is.
+    pub(crate) async fn check(&mut self) -> Result<()> {
+        Ok(self.0.ping().await?)
+    }
 }
 
 /// Copies what the write-ahead log holds into the database file, beside running transactions.

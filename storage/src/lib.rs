@@ -5,6 +5,7 @@
 //! their facts), [`storage`] (a database opened); then one module per table family, each with its rows, what can be written to them, and
 //! the queries on them.
 
+mod alone;
 mod bulk;
 pub mod db;
 mod dialect;

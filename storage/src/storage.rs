@@ -1,11 +1,6 @@
 //! The database of a deployment, opened: reads by connections, writes through the writer.
 
-use std::{
-    fs::{File, TryLockError},
-    path::Path,
-    sync::Arc,
-    time::Duration,
-};
+use std::{path::Path, sync::Arc, time::Duration};
 
 use sqlx::{SqlitePool, sqlite::SqlitePoolOptions};
 use tokio::{
@@ -14,8 +9,9 @@ use tokio::{
 };
 
 use crate::{
+    alone::Alone,
     change::Change,
-    db::{self, Conn, Db, DbError, Result, sql},
+    db::{self, Conn, Db, Result, sql},
     facts,
     feed::Feed,
     migrations,
@@ -40,6 +36,8 @@ pub struct Options {
     pub max_connections: u32,
     /// A name for this start of this process that no other has.
     pub instance: String,
+    /// Refuses a PostgreSQL database on which another process works. A SQLite file is never shared.
+    pub alone: bool,
 }
 
 /// An opened database.
@@ -51,7 +49,7 @@ pub struct Storage {
     submit: mpsc::WeakSender<Pending>,
     tasks: Arc<Mutex<Vec<JoinHandle<()>>>>,
     writer: Arc<Mutex<Option<JoinHandle<()>>>>,
-    lock: Option<Arc<File>>,
+    alone: Arc<Mutex<Option<Alone>>>,
 }
 
 impl Storage {
@@ -59,9 +57,13 @@ impl Storage {
     ///
     /// # Errors
     ///
-    /// When it cannot be reached, is held by another process (SQLite), or is of a newer version.
+    /// When it cannot be reached, is held by another process, or is of a newer version.
     pub async fn open(options: Options) -> Result<Self> {
-        let lock = lock_file(&options.url)?;
+        let sqlite = options.url.starts_with("sqlite:");
+        let alone = match sqlite || options.alone {
+            true => Some(Alone::take(&options.url).await?),
+            false => None,
+        };
         let db = Db::open(&options.url, options.max_connections).await?;
         migrations::run(&db).await?;
         let head = facts::head(&mut db.read().await?).await?;
@@ -81,7 +83,7 @@ impl Storage {
             queue: Arc::new(Mutex::new(Some(queue))),
             tasks: Arc::new(Mutex::new(vec![background])),
             writer: Arc::new(Mutex::new(Some(writer))),
-            lock,
+            alone: Arc::new(Mutex::new(alone)),
         })
     }
 
@@ -162,24 +164,9 @@ impl Storage {
             let _ = task.await;
         }
         self.db.close().await;
-        if let Some(Err(error)) = self.lock.as_ref().map(|file| file.unlock()) {
-            tracing::warn!(%error, "the lock on the database file could not be given up");
+        if let Some(alone) = self.alone.lock().await.take() {
+            alone.end().await;
         }
-    }
-}
-
-/// One process per SQLite file: two would not hear of each other's commits.
-fn lock_file(url: &str) -> Result<Option<Arc<File>>> {
-    let Some(path) = url.strip_prefix("sqlite:") else { return Ok(None) };
-    let path = format!("{path}.lock");
-    let unavailable = |reason: String| DbError::Unavailable(format!("{path}: {reason}"));
-    let file = File::create(&path).map_err(|error| unavailable(error.to_string()))?;
-    match file.try_lock() {
-        Ok(()) => Ok(Some(Arc::new(file))),
-        Err(TryLockError::WouldBlock) => {
-            Err(unavailable("another process has the database".into()))
-        }
-        Err(TryLockError::Error(error)) => Err(unavailable(error.to_string())),
     }
 }
 

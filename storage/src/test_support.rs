@@ -73,7 +73,8 @@ impl TempDatabase {
     pub async fn open(&self) -> Result<Storage> {
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
         let instance = format!("test-{}-{number}", std::process::id());
-        Storage::open(Options { url: self.url.clone(), max_connections: 8, instance }).await
+        let options = Options { url: self.url.clone(), max_connections: 8, instance, alone: false };
+        Storage::open(options).await
     }
 
     /// Removes the database.

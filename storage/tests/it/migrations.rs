@@ -1,7 +1,7 @@
-//! Databases of other versions.
+//! Databases of other versions and of other processes.
 
 use sqlx::{Connection as _, Executor as _, PgConnection, SqliteConnection};
-use starling_storage::test_support::TempDatabase;
+use starling_storage::{Options, Storage, test_support::TempDatabase};
 
 /// Pretends that a later version has been at work.
 const LATER: &str = "INSERT INTO _sqlx_migrations \
@@ -36,6 +36,23 @@ async fn opening_again_changes_nothing() {
         for _ in 0..2 {
             database.open().await.unwrap().close().await;
         }
+        database.remove().await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_second_process_is_refused_until_the_first_has_ended() {
+    for database in TempDatabase::all().await.unwrap() {
+        let open = async || {
+            let (url, instance) = (database.url.clone(), "a test".to_owned());
+            Storage::open(Options { url, max_connections: 2, instance, alone: true }).await
+        };
+        let first = open().await.unwrap();
+        let error = open().await.unwrap_err().to_string();
+        assert!(error.contains("another process"), "{error}");
+        assert_eq!(error.lines().count(), 1, "{error}");
+        first.close().await;
+        open().await.unwrap().close().await;
         database.remove().await.unwrap();
     }
 }
