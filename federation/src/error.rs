@@ -32,6 +32,8 @@ pub enum Kind {
     Forbidden,
     /// There is no such thing, or the asking server may not know that there is.
     NotFound,
+    /// The invited user does not want invites.
+    InviteBlocked,
     /// The body is not JSON.
     NotJson,
     /// The body is JSON of another shape.
@@ -62,6 +64,7 @@ impl Kind {
             Self::Unauthorized => (StatusCode::UNAUTHORIZED, "M_UNAUTHORIZED"),
             Self::Forbidden => (StatusCode::FORBIDDEN, "M_FORBIDDEN"),
             Self::NotFound => (StatusCode::NOT_FOUND, "M_NOT_FOUND"),
+            Self::InviteBlocked => (StatusCode::FORBIDDEN, "M_INVITE_BLOCKED"),
             Self::NotJson => (StatusCode::BAD_REQUEST, "M_NOT_JSON"),
             Self::BadJson => (StatusCode::BAD_REQUEST, "M_BAD_JSON"),
             Self::InvalidParam => (StatusCode::BAD_REQUEST, "M_INVALID_PARAM"),

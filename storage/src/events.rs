@@ -184,8 +184,11 @@ async fn put_events(conn: &mut Conn, events: Vec<EventRow>) -> Result<()> {
         conn,
         "INSERT INTO events (room_id, event_id, type, state_key, sender, depth, \
          origin_server_ts, received_ts, state_before, flags, redacted_by, json)",
+        // An event that has its place keeps it when it comes once more without one.
         "ON CONFLICT (event_id, room_id) DO UPDATE SET \
-         state_before = excluded.state_before, flags = excluded.flags",
+         state_before = COALESCE(excluded.state_before, events.state_before), \
+         flags = CASE WHEN excluded.state_before IS NULL AND events.state_before IS NOT NULL \
+           THEN events.flags ELSE excluded.flags END",
         values.collect(),
     )
     .await

@@ -134,6 +134,20 @@ pub async fn get(conn: &mut Conn, user_id: &str, room_id: &str) -> Result<Option
     Ok(rows.into_iter().next())
 }
 
+/// In how many rooms a user is something.
+///
+/// # Errors
+///
+/// When the database fails.
+pub async fn count(conn: &mut Conn, user_id: &str, membership: &str) -> Result<i64> {
+    let row = sql("SELECT COUNT(*) FROM memberships WHERE user_id = $1 AND membership = $2")
+        .bind(user_id)
+        .bind(membership)
+        .optional(conn)
+        .await?;
+    row.map_or(Ok(0), |row| row.get(0))
+}
+
 /// Every membership of a user, in the order in which they changed.
 ///
 /// # Errors

@@ -65,6 +65,7 @@ impl From<CreateError> for Error {
             CreateError::UnsupportedVersion => Self::unsupported_room_version(),
             CreateError::BadAlias(reason) => Self::invalid_param(reason),
             CreateError::AliasTaken => Self::room_in_use(),
+            CreateError::InviteBlocked => Self::invite_blocked(),
             CreateError::TooMuch(reason) => Self::too_large(reason),
             CreateError::BadContent(reason) => Self::bad_json(reason),
             CreateError::InvalidState(reason) => Self::invalid_room_state(reason),

@@ -107,6 +107,9 @@ pub enum CreateError {
     /// The alias names another room.
     #[error("the alias is taken")]
     AliasTaken,
+    /// A user who is to be invited does not want invites.
+    #[error("one of the users does not take invites")]
+    InviteBlocked,
     /// Too much is wanted at once.
     #[error("{0}")]
     TooMuch(String),
@@ -144,6 +147,7 @@ pub async fn create(engine: &Engine, wanted: &CreateRoom) -> Result<OwnedRoomId,
     let rules = versions::rules(&version).ok_or(CreateError::UnsupportedVersion)?;
     check_amounts(wanted)?;
     let alias = alias(engine, wanted).await?;
+    check_invites(engine, wanted).await?;
     let (place, create) = free_place(engine, wanted, &version, &rules).await?;
     let room_id = create.room_id.clone();
     let room = Room::new(room_id.clone(), version, rules);
@@ -184,6 +188,17 @@ fn check_amounts(wanted: &CreateRoom) -> Result<(), CreateError> {
     }
     if wanted.initial_state.len() > MAX_INITIAL_STATE {
         return Err(CreateError::TooMuch(format!("more than {MAX_INITIAL_STATE} state events")));
+    }
+    Ok(())
+}
+
+/// Whoever wants no invites gets none, and who creates the room is told before there is one.
+async fn check_invites(engine: &Engine, wanted: &CreateRoom) -> Result<(), CreateError> {
+    let ours = |user_id: &&OwnedUserId| user_id.server_name() == engine.config.server_name;
+    for user_id in wanted.invite.iter().filter(ours) {
+        if *user_id != wanted.creator && invite::blocks_invites(engine, user_id).await? {
+            return Err(CreateError::InviteBlocked);
+        }
     }
     Ok(())
 }

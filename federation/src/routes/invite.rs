@@ -87,6 +87,7 @@ impl From<InviteError> for Error {
             }
             InviteError::Invalid(reason) => Self::new(Kind::InvalidParam, reason),
             InviteError::Forbidden(reason) => Self::new(Kind::Forbidden, reason),
+            InviteError::Blocked => Self::new(Kind::InviteBlocked, error.to_string()),
             InviteError::Internal(error) => Self::internal(error),
         }
     }

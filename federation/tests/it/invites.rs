@@ -1,11 +1,11 @@
 //! Invites of our users by other servers: what is signed, and what is not.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use ruma::{OwnedRoomId, OwnedUserId, RoomVersionId};
 use serde_json::{Value, json};
-use starling_engine::ask::path;
-use starling_storage::memberships;
+use starling_engine::{ask::path, rooms::room};
+use starling_storage::{Change, Fact, account_data, memberships};
 
 use crate::{
     network::{Network, Server},
@@ -60,6 +60,10 @@ impl World {
             body["invite_room_state"] = state.clone();
         }
         self.peer.put(&self.home, &path, &body).await
+    }
+
+    async fn commit(&self, change: Change) {
+        self.home.engine().storage.commit(change).await.unwrap();
     }
 
     async fn stripped(&self) -> Option<String> {
@@ -173,5 +177,51 @@ async fn the_state_that_comes_with_an_invite_is_pruned_or_refused() {
     ] {
         assert_eq!(world.invite(world.event(&json!({})), &state).await.0, 400, "{state}");
     }
+    assert_eq!(world.stripped().await, None);
+}
+
+#[tokio::test]
+async fn an_invite_waits_for_who_is_about_to_take_the_room_over() {
+    let world = World::new(RoomVersionId::V11).await;
+    let place = room::place(world.home.engine(), &world.room).await;
+    let nothing = Value::Null;
+    let mut invite = Box::pin(world.invite(world.event(&json!({})), &nothing));
+    assert!(tokio::time::timeout(Duration::from_millis(200), &mut invite).await.is_err());
+    assert_eq!(world.stripped().await, None);
+    drop(place);
+    assert_eq!(invite.await.0, 200);
+    assert!(world.stripped().await.is_some());
+}
+
+#[tokio::test]
+async fn who_wants_no_invites_gets_none() {
+    let world = World::new(RoomVersionId::V11).await;
+    let (user_id, room_id) = (world.bob.to_string(), String::new());
+    let kind = "m.invite_permission_config".to_owned();
+    let content = r#"{"default_action":"block"}"#.to_owned();
+    let mut change = Change::new();
+    let (user, room) = (user_id.clone(), room_id.clone());
+    let at = change.fact(Fact::AccountData { user_id: user, room_id: room, kind: kind.clone() });
+    change.write(account_data::Write::Put { user_id, room_id, kind, content, at });
+    world.commit(change).await;
+    let (status, answer) = world.invite(world.event(&json!({})), &Value::Null).await;
+    assert_eq!((status, &answer["errcode"]), (403, &json!("M_INVITE_BLOCKED")), "{answer}");
+    assert_eq!(world.stripped().await, None);
+}
+
+#[tokio::test]
+async fn strangers_can_leave_so_many_invites_open_and_no_more() {
+    let world = World::new(RoomVersionId::V11).await;
+    let mut change = Change::new();
+    for number in 0..1000 {
+        let (user_id, room_id) = (world.bob.to_string(), format!("!{number}:peer.org"));
+        let at =
+            change.fact(Fact::Membership { user_id: user_id.clone(), room_id: room_id.clone() });
+        let membership = "invite".to_owned();
+        let row = memberships::MembershipRow { user_id, room_id, membership, ..Default::default() };
+        change.write(memberships::Write::Put { row, at });
+    }
+    world.commit(change).await;
+    assert_eq!(world.invite(world.event(&json!({})), &Value::Null).await.0, 403);
     assert_eq!(world.stripped().await, None);
 }

@@ -1,7 +1,8 @@
 //! What is written is read back the same on both databases.
 
 use starling_storage::{
-    Change, Fact, events,
+    Change, Fact,
+    events::{self, EventRow},
     memberships::{self, MembershipRow},
     rooms::{self, ServerUpdate},
     state,
@@ -39,6 +40,27 @@ async fn an_event_is_read_by_its_room_only() {
         let row = events::get(&mut conn, "!s", "$same").await.unwrap().unwrap();
         assert_eq!(row.sender, "@!s");
         assert!(events::get(&mut conn, "!t", "$same").await.unwrap().is_none());
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn an_event_keeps_its_place_when_it_comes_again_without_one() {
+    on_each(|storage| async move {
+        let put = async |state_before, flags| {
+            let row = EventRow { state_before, flags, ..event_row("!r", "$1", 1) };
+            let mut change = Change::new();
+            change.write(events::Write::Put(Box::new(row)));
+            storage.commit(change).await.unwrap();
+            let mut conn = storage.read().await.unwrap();
+            let row = events::get(&mut conn, "!r", "$1").await.unwrap().unwrap();
+            (row.state_before, row.flags)
+        };
+        let outlier = events::flags::OUTLIER;
+        assert_eq!(put(None, outlier).await, (None, outlier));
+        assert_eq!(put(Some(7), 0).await, (Some(7), 0));
+        assert_eq!(put(None, outlier).await, (Some(7), 0));
+        assert_eq!(put(Some(8), events::flags::REJECTED).await.0, Some(8));
     })
     .await;
 }
@@ -231,7 +253,7 @@ async fn who_is_owed_an_event_and_what_is_newest_of_it() {
         let mut conn = storage.read().await.unwrap();
         let all = timeline::owed_to(&mut conn, "far", 0, i64::MAX, 100).await.unwrap();
         let newest = timeline::newest_owed_to(&mut conn, "far", 0, i64::MAX, 100).await.unwrap();
-        let ids = |rows: &[(events::EventRow, Entry)]| -> Vec<String> {
+        let ids = |rows: &[(EventRow, Entry)]| -> Vec<String> {
             rows.iter().map(|(event, _)| event.event_id.clone()).collect()
         };
         assert_eq!(ids(&all), ["$0", "$1", "$2", "$3"]);

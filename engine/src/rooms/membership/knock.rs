@@ -18,9 +18,12 @@ use super::{
 use crate::{
     Engine, Internal,
     events::{Pdu, client},
-    rooms::serve::{
-        invite::outlier,
-        stripped::{self, StrippedError},
+    rooms::{
+        room,
+        serve::{
+            invite::outlier,
+            stripped::{self, StrippedError},
+        },
     },
 };
 
@@ -86,9 +89,14 @@ async fn note(
     engine: &Engine,
     user_id: &UserId,
     pdu: &Pdu,
-    mut room: Vec<Box<RawValue>>,
+    mut stripped: Vec<Box<RawValue>>,
 ) -> Result<(), Internal> {
-    room.push(client::to_stripped(pdu)?);
+    let _place = room::place(engine, &pdu.room_id).await;
+    // Who came into the room meanwhile knows better.
+    if local::is_resident(engine, &pdu.room_id).await? {
+        return Ok(());
+    }
+    stripped.push(client::to_stripped(pdu)?);
     let (user_id, room_id) = (user_id.to_string(), pdu.room_id.to_string());
     let mut change = starling_storage::Change::new();
     change.write(rows::Write::Put(Box::new(outlier(engine, pdu))));
@@ -102,7 +110,7 @@ async fn note(
         local: true,
         display_name: pdu.content_str("displayname"),
         avatar_url: pdu.content_str("avatar_url"),
-        stripped_state: Some(to_raw_value(&room)?.get().to_owned()),
+        stripped_state: Some(to_raw_value(&stripped)?.get().to_owned()),
         ..MembershipRow::default()
     };
     change.write(memberships::Write::Put { row, at });

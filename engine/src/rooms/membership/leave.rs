@@ -14,7 +14,7 @@ use super::{
     local::{self, Change},
     remote::{self, Handshake, Wish},
 };
-use crate::Engine;
+use crate::{Engine, rooms::room};
 
 /// How long other servers may take to take a refusal. Who refuses does not depend on them, so waits
 /// no longer than a person does.
@@ -64,7 +64,7 @@ pub async fn leave(
         tracing::info!(room.id = %room_id, user.id = %user_id,
             "No other server took a refusal; it is noted here only");
     }
-    note_left(engine, row).await
+    note_left(engine, user_id, room_id, row).await
 }
 
 async fn leave_by_others(wish: &Wish<'_>, servers: Vec<OwnedServerName>) -> bool {
@@ -85,8 +85,16 @@ async fn leave_by_others(wish: &Wish<'_>, servers: Vec<OwnedServerName>) -> bool
 /// Notes that the user is outside, which their devices are told.
 async fn note_left(
     engine: &Engine,
+    user_id: &UserId,
+    room_id: &RoomId,
     row: memberships::MembershipRow,
 ) -> Result<(), MembershipError> {
+    let _place = room::place(engine, room_id).await;
+    // What the user became meanwhile, by another request, is not undone.
+    let now = local::membership(engine, user_id, room_id).await?;
+    if now.is_none_or(|now| now.event_id != row.event_id || now.membership != row.membership) {
+        return Ok(());
+    }
     let mut rows = Rows::new();
     let (user_id, room_id) = (row.user_id.clone(), row.room_id.clone());
     let at = rows.fact(Fact::Membership { user_id: user_id.clone(), room_id });

@@ -8,7 +8,7 @@ use super::{invite::Invite, join::Join, local::membership, remove::Removal, *};
 use crate::{
     Engine,
     rooms::{
-        create::{InitialState, Preset, create},
+        create::{CreateError, InitialState, Preset, create},
         room,
     },
     test_support::{on_each_database, raw, user, wanted_room},
@@ -187,6 +187,11 @@ async fn who_wants_no_invites_gets_none() {
         engine.storage.commit(change).await.unwrap();
         let refused = invite_as(&engine, &room_id, &alice, &bob).await;
         assert!(matches!(refused, Err(MembershipError::InviteBlocked)));
+        let mut wanted = wanted_room(&alice, Preset::PrivateChat);
+        wanted.invite = vec![bob.clone()];
+        let refused = create(&engine, &wanted).await;
+        assert!(matches!(refused, Err(CreateError::InviteBlocked)));
+        assert_eq!(joined_rooms(&engine, &alice).await.unwrap(), [room_id]);
     })
     .await;
 }

@@ -15,6 +15,7 @@ use crate::{
     events::{Pdu, client},
     internal::Internal,
     rooms::{
+        room,
         serve::{invite, stripped},
         versions,
     },
@@ -65,7 +66,11 @@ async fn receive_one(
     if !ends(&member, &pdu, origin) {
         return Ok(Some((event_id, Err("This server is not in the room".to_owned()))));
     }
-    end(engine, &member, &pdu).await?;
+    let _place = room::place(engine, room_id).await;
+    // Meanwhile the user may have become something else.
+    if outside_member(engine, room_id, raw).await?.as_ref() == Some(&member) {
+        end(engine, &member, &pdu).await?;
+    }
     Ok(Some((event_id, Ok(()))))
 }
 

@@ -26,8 +26,11 @@ use crate::{
         sign::{Expectation, Role, sign_event},
     },
     internal::Internal,
-    rooms::{receive::intake, versions},
+    rooms::{membership::invite::blocks_invites, receive::intake, room, versions},
 };
+
+/// How many invites of a user may be open before strangers can make no more.
+const MAX_INVITES: i64 = 1000;
 
 /// An invite that is handed in.
 #[derive(Clone, Copy, Debug)]
@@ -56,6 +59,9 @@ pub enum InviteError {
     /// The user cannot be invited.
     #[error("{0}")]
     Forbidden(&'static str),
+    /// The user does not want invites.
+    #[error("this user does not take invites")]
+    Blocked,
     /// A failure of ours.
     #[error(transparent)]
     Internal(#[from] Internal),
@@ -93,6 +99,8 @@ pub async fn invite(
     verify(engine, room_id, &rules, &pdu).await?;
     let room_state = stripped::read(engine, room_id, &rules, room_state).await?;
     let signed = Arc::new(sign(engine, &pdu, &user_id, &rules)?);
+    // Whoever is about to take the room over, joined by another server, is waited for.
+    let _place = room::place(engine, room_id).await;
     // A server that is in the room gets the event as all others do.
     if !access::is_in_room(engine, room_id, &engine.config.server_name).await? {
         store(engine, &signed, &user_id, room_state).await?;
@@ -130,10 +138,19 @@ fn check_asked_for(
 async fn check_user(engine: &Engine, user_id: &UserId) -> Result<(), InviteError> {
     let mut conn = engine.storage.read().await.map_err(Internal::from)?;
     let user = accounts::user(&mut conn, user_id.as_str()).await.map_err(Internal::from)?;
-    match user {
-        Some(user) if user.deactivated_ts.is_none() => Ok(()),
-        // Who asks need not learn which of the two it is.
-        _ => Err(InviteError::Forbidden("The user cannot be invited")),
+    // Who asks need not learn which of the two it is.
+    if user.is_none_or(|user| user.deactivated_ts.is_some()) {
+        return Err(InviteError::Forbidden("The user cannot be invited"));
+    }
+    let invites = memberships::count(&mut conn, user_id.as_str(), "invite");
+    let invites = invites.await.map_err(Internal::from)?;
+    drop(conn);
+    if invites >= MAX_INVITES {
+        return Err(InviteError::Forbidden("The user has too many invites"));
+    }
+    match blocks_invites(engine, user_id).await? {
+        true => Err(InviteError::Blocked),
+        false => Ok(()),
     }
 }
 
