@@ -75,6 +75,10 @@ pub struct Inner {
     pub outbound: outbound::Outbound,
     /// What this process remembers about accounts.
     pub accounts: accounts::Memory,
+    /// Events that no other server has.
+    pub unserved: rooms::backfill::Unserved,
+    /// The rooms of the directory, as it shows them.
+    pub listed: rooms::directory::ListedRooms,
     /// The rooms at hand.
     pub rooms: rooms::room::Rooms,
     /// Who waits for news.
@@ -124,6 +128,8 @@ impl Engine {
             transactions: rooms::receive::transaction::InWork::default(),
             outbound: outbound::Outbound::default(),
             accounts: accounts::Memory::default(),
+            unserved: rooms::backfill::Unserved::default(),
+            listed: rooms::directory::ListedRooms::default(),
             rooms: rooms::room::Rooms::default(),
             notifier: notifier::Notifier::start(&storage, &shutdown),
             push: push::Memory::default(),

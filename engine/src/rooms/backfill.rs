@@ -5,7 +5,8 @@ use std::{
     sync::Arc,
 };
 
-use ruma::{OwnedEventId, OwnedServerName, RoomId};
+use moka::sync::Cache;
+use ruma::{OwnedEventId, OwnedRoomId, OwnedServerName, RoomId};
 use starling_storage::{events::flags, rooms as rows};
 
 use super::{
@@ -26,7 +27,9 @@ use crate::{
 };
 
 /// How many unknown events are asked for at a time.
-const MAX_EDGES: i64 = 10;
+const MAX_EDGES: usize = 10;
+/// Among how many those are chosen.
+const MAX_LOOKED_AT: i64 = 200;
 /// How many events one request asks for at most.
 const MAX_EVENTS: u32 = 100;
 /// How many servers are asked before we do without.
@@ -34,6 +37,12 @@ const MAX_SERVERS: usize = 3;
 /// For how many events of one answer the state is asked for; the others would need it too, but an
 /// answer with so many loose ends is of no use.
 const MAX_LOOSE: usize = 5;
+/// The pause after an unknown event was asked for in vain; each further time doubles it ...
+const FIRST_PAUSE_MS: i64 = 30_000;
+/// ... up to this.
+const MAX_PAUSE_MS: i64 = 60 * 60_000;
+/// How many unknown events are remembered.
+const MAX_UNSERVED: u64 = 50_000;
 
 /// Asks other servers for history of a room before what is known, and stores it: it is found in the
 /// timeline at negative positions. Returns how many events came; 0 when nobody has more.
@@ -47,6 +56,7 @@ pub async fn backfill(engine: &Engine, room_id: &RoomId, limit: u32) -> Result<u
     if edges.is_empty() {
         return Ok(0);
     }
+    let now_ms = engine.clock.now_ms();
     for server in servers(engine, room_id).await? {
         let peer = Peer { engine, server: &server, room_id, rules: &version.1 };
         let mut budget = Budget::default();
@@ -56,13 +66,59 @@ pub async fn backfill(engine: &Engine, room_id: &RoomId, limit: u32) -> Result<u
             return Ok(added);
         }
     }
+    engine.unserved.note(room_id, edges, now_ms);
     Ok(0)
 }
 
+/// Unknown events that are asked for next, the deepest first, without those that nobody had lately.
 async fn edges(engine: &Engine, room_id: &RoomId) -> Result<Vec<OwnedEventId>, Internal> {
     let mut conn = engine.storage.read().await?;
-    let edges = rows::backward_extremities(&mut conn, room_id.as_str(), MAX_EDGES).await?;
-    edges.into_iter().map(|(event_id, _)| Ok(event_id.try_into()?)).collect()
+    let edges = rows::backward_extremities(&mut conn, room_id.as_str(), MAX_LOOKED_AT).await?;
+    drop(conn);
+    let now_ms = engine.clock.now_ms();
+    let mut wanted = Vec::new();
+    for (event_id, _) in edges {
+        let event_id = OwnedEventId::try_from(event_id)?;
+        if wanted.len() < MAX_EDGES && engine.unserved.may_ask(room_id, &event_id, now_ms) {
+            wanted.push(event_id);
+        }
+    }
+    Ok(wanted)
+}
+
+/// Unknown events that other servers were asked for in vain. An event that names others which do not
+/// exist makes such, and would have every reader of the room ask for them, and nobody for others.
+#[derive(Clone, Debug)]
+pub struct Unserved(Cache<(OwnedRoomId, OwnedEventId), Refusals>);
+
+/// How often in a row, and when it may be asked again.
+#[derive(Clone, Copy, Debug)]
+struct Refusals {
+    count: u32,
+    until_ms: i64,
+}
+
+impl Default for Unserved {
+    fn default() -> Self {
+        Self(Cache::builder().max_capacity(MAX_UNSERVED).build())
+    }
+}
+
+impl Unserved {
+    fn may_ask(&self, room_id: &RoomId, event_id: &OwnedEventId, now_ms: i64) -> bool {
+        let refusals = self.0.get(&(room_id.to_owned(), event_id.clone()));
+        refusals.is_none_or(|refusals| refusals.until_ms <= now_ms)
+    }
+
+    fn note(&self, room_id: &RoomId, event_ids: Vec<OwnedEventId>, now_ms: i64) {
+        for event_id in event_ids {
+            let key = (room_id.to_owned(), event_id);
+            let before = self.0.get(&key).map_or(0, |refusals| refusals.count);
+            let pause_ms = FIRST_PAUSE_MS.saturating_mul(1 << before.min(16)).min(MAX_PAUSE_MS);
+            let until_ms = now_ms.saturating_add(pause_ms);
+            self.0.insert(key, Refusals { count: before.saturating_add(1), until_ms });
+        }
+    }
 }
 
 /// The servers that have most members in the room: they know most of it.

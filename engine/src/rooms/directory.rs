@@ -2,9 +2,10 @@
 //!
 //! <https://spec.matrix.org/v1.19/client-server-api/#listing-rooms>
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use http::Method;
+use moka::sync::Cache;
 use ruma::{OwnedRoomAliasId, OwnedRoomId, RoomId, ServerName, events::StateEventType};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
@@ -28,6 +29,9 @@ use crate::{
 
 /// How many rooms a page holds at most.
 pub const LARGEST_PAGE: usize = 500;
+
+/// How many rooms are kept as the directory shows them.
+const MAX_LISTED: u64 = 10_000;
 
 /// A room as the directory shows it.
 #[derive(Clone, Debug, Deserialize, Serialize, PartialEq, Eq)]
@@ -109,22 +113,38 @@ pub async fn page(engine: &Engine, search: &Search) -> Result<Page, DirectoryErr
     let rows = rows::published(&mut engine.storage.read().await.map_err(Internal::from)?)
         .await
         .map_err(Internal::from)?;
-    let mut found = Vec::new();
-    for row in rows {
-        let room = listed(engine, row).await?;
-        found.extend(room.filter(|room| matches(room, search)));
-    }
     let limit = search.limit.unwrap_or(LARGEST_PAGE).clamp(1, LARGEST_PAGE);
-    let start = start(search)?.min(found.len());
-    let total = found.len();
-    let chunk: Vec<Listed> = found.into_iter().skip(start).take(limit).collect();
-    let end = start + chunk.len();
+    let start = start(search)?;
+    let (mut chunk, mut total) = (Vec::new(), 0);
+    for row in rows {
+        let in_page = total >= start && chunk.len() < limit;
+        // Without a search only the rooms of the page have to be looked at.
+        if !in_page && search.is_for_all() {
+            total += 1;
+            continue;
+        }
+        let Some(room) = listed(engine, &row).await? else { continue };
+        if !matches(&room, search) {
+            continue;
+        }
+        total += 1;
+        if in_page {
+            chunk.push(Listed { num_joined_members: row.joined_members, ..Listed::clone(&room) });
+        }
+    }
+    let end = start.saturating_add(chunk.len());
     Ok(Page {
         next_batch: (end < total).then(|| format!("d{end}")),
-        prev_batch: (start > 0).then(|| format!("d{}", start.saturating_sub(limit))),
+        prev_batch: (start > 0).then(|| format!("d{}", start.min(total).saturating_sub(limit))),
         total_room_count_estimate: Some(total as u64),
         chunk,
     })
+}
+
+impl Search {
+    fn is_for_all(&self) -> bool {
+        self.term.is_none() && self.room_types.is_none()
+    }
 }
 
 fn start(search: &Search) -> Result<usize, DirectoryError> {
@@ -146,8 +166,31 @@ fn matches(room: &Listed, search: &Search) -> bool {
     found && search.room_types.as_ref().is_none_or(|types| types.contains(&room.room_type))
 }
 
+/// What the directory shows of rooms, by room and version: a version is what the room is between two
+/// changes.
+#[derive(Clone, Debug)]
+pub struct ListedRooms(Cache<(String, i64), Arc<Listed>>);
+
+impl Default for ListedRooms {
+    fn default() -> Self {
+        Self(Cache::builder().max_capacity(MAX_LISTED).build())
+    }
+}
+
 /// What the directory shows of a room; `None` when its state cannot be read.
-async fn listed(engine: &Engine, row: RoomRow) -> Result<Option<Listed>, Internal> {
+async fn listed(engine: &Engine, row: &RoomRow) -> Result<Option<Arc<Listed>>, Internal> {
+    let key = (row.room_id.clone(), row.version);
+    if let Some(room) = engine.listed.0.get(&key) {
+        return Ok(Some(room));
+    }
+    let room = read(engine, row).await?.map(Arc::new);
+    if let Some(room) = &room {
+        engine.listed.0.insert(key, room.clone());
+    }
+    Ok(room)
+}
+
+async fn read(engine: &Engine, row: &RoomRow) -> Result<Option<Listed>, Internal> {
     let room_id = RoomId::parse(&row.room_id)?;
     let Some(room) = room::load(engine, &room_id).await? else { return Ok(None) };
     let keys = [

@@ -14,6 +14,9 @@ use crate::{
     rooms::authorize,
 };
 
+/// How many events a chain may have: no server takes a room over with more.
+const MAX_CHAIN: usize = 250_000;
+
 /// The auth chain of some events of a room, without those events unless they are in the chain of
 /// another. Since room version 12 it holds the create event, which no event names.
 ///
@@ -43,5 +46,8 @@ pub async fn auth_chain(
         let events = store::get_many(engine, room_id, &next).await?;
         next = events.values().flat_map(|event| event.pdu.auth_events.clone()).collect();
         chain.extend(events.into_values());
+        if chain.len() > MAX_CHAIN {
+            return Err(Internal::Damaged(format!("{room_id} has an auth chain without end")));
+        }
     }
 }
