@@ -8,7 +8,7 @@ use ruma::ServerName;
 use starling_engine::{
     Config as EngineConfig, Engine, Parts,
     clock::{Clock, SystemClock},
-    config::{PasswordHashing, Registration, RegistrationMode as EngineRegistrationMode},
+    config::{PasswordHashing, Presence, Registration, RegistrationMode as EngineRegistrationMode},
     keys::SigningKeys,
     remote::{Limits, Transport, TransportError},
     state::store::Secret,
@@ -51,6 +51,7 @@ fn engine_config(config: &Config) -> EngineConfig {
             iterations: hashing.iterations,
         },
         trusted_notaries: config.federation.trusted_notaries.clone(),
+        presence: Presence { enabled: config.presence.enabled },
         cache_bytes: config.memory_budget.bytes(),
     }
 }

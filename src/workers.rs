@@ -5,7 +5,7 @@ use std::time::Duration;
 use starling_engine::{
     Engine,
     accounts::{follow, upkeep},
-    outbound,
+    outbound, presence,
     rooms::receive::transaction,
 };
 use tokio::{
@@ -24,6 +24,7 @@ impl Workers {
         let mut workers = vec![
             ("accounts", tokio::spawn(upkeep::run(engine.clone()))),
             ("memberships", tokio::spawn(follow::run(engine.clone()))),
+            ("presence", tokio::spawn(presence::run(engine.clone()))),
         ];
         if config.federation.enabled {
             workers.extend(outbound::start(engine).map(|task| ("federation", task)));

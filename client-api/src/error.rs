@@ -12,6 +12,7 @@ use starling_engine::Internal;
 
 mod accounts;
 mod parse;
+mod presence;
 mod push;
 mod reading;
 mod rooms;

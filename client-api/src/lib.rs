@@ -73,6 +73,8 @@ fn table() -> Vec<Route> {
         post("/_matrix/client/v3/logout", routes::logout::post),
         post("/_matrix/client/v3/logout/all", routes::logout::all::post),
         get("/_matrix/client/v3/notifications", routes::notifications::get),
+        get("/_matrix/client/v3/presence/{userId}/status", routes::presence::status::get),
+        put("/_matrix/client/v3/presence/{userId}/status", routes::presence::status::put),
         get("/_matrix/client/v3/profile/{userId}", routes::profile::get_all),
         delete("/_matrix/client/v3/profile/{userId}/{keyName}", routes::profile::delete),
         get("/_matrix/client/v3/profile/{userId}/{keyName}", routes::profile::get),

@@ -17,6 +17,8 @@ pub struct Config {
     pub password_hashing: PasswordHashing,
     /// The servers whose word on other servers' keys is taken, besides those servers' own.
     pub trusted_notaries: Vec<OwnedServerName>,
+    /// Whether users are shown who is there.
+    pub presence: Presence,
     /// Bytes that the caches of events and state may take together.
     pub cache_bytes: u64,
 }
@@ -39,6 +41,19 @@ pub enum RegistrationMode {
     Token,
     /// Nothing (`m.login.dummy`).
     Open,
+}
+
+/// Whether users are shown who is there.
+#[derive(Clone, Copy, Debug)]
+pub struct Presence {
+    /// Whether there is presence at all.
+    pub enabled: bool,
+}
+
+impl Default for Presence {
+    fn default() -> Self {
+        Self { enabled: true }
+    }
 }
 
 /// The parameters of argon2id.

@@ -1,10 +1,13 @@
-//! What other servers are told and nobody stores: typing and receipts of this deployment's users.
+//! What other servers are told and nobody stores: typing, receipts and presence of this deployment's
+//! users.
 //!
 //! The federation sender listens; who falls behind by more than [`CAPACITY`] loses the oldest, which
 //! the protocol allows for these.
 
-use ruma::{OwnedEventId, OwnedRoomId, OwnedUserId};
+use ruma::{OwnedEventId, OwnedRoomId, OwnedServerName, OwnedUserId};
 use tokio::sync::broadcast;
+
+use crate::presence::Presence;
 
 /// How many of them a listener may lag behind.
 pub const CAPACITY: usize = 1024;
@@ -33,6 +36,15 @@ pub enum Edu {
         ts: i64,
         /// `main` or a thread's root; `None` when it is not about a thread.
         thread_id: Option<String>,
+    },
+    /// `m.presence`: whether a user of this deployment is there.
+    Presence {
+        /// Who.
+        user_id: OwnedUserId,
+        /// What their presence is.
+        presence: Presence,
+        /// The only server to be told; `None`: all that are in a room with them.
+        only: Option<OwnedServerName>,
     },
 }
 

@@ -26,6 +26,7 @@ pub mod state;
 pub mod ephemeral;
 pub mod notifier;
 
+pub mod presence;
 pub mod push;
 
 pub mod ask;
@@ -85,6 +86,8 @@ pub struct Inner {
     pub notifier: notifier::Notifier,
     /// The push rules at hand.
     pub push: push::Memory,
+    /// Who is there.
+    pub presence: presence::Memory,
     /// Who is typing.
     pub typing: rooms::typing::Typing,
     /// What other servers are told and nobody stores.
@@ -133,6 +136,7 @@ impl Engine {
             rooms: rooms::room::Rooms::default(),
             notifier: notifier::Notifier::start(&storage, &shutdown),
             push: push::Memory::default(),
+            presence: presence::Memory::default(),
             typing: rooms::typing::Typing::default(),
             ephemeral: ephemeral::Ephemeral::default(),
             shutdown,

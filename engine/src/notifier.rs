@@ -44,6 +44,8 @@ struct Waiter {
 enum News {
     Fact(Positioned),
     Typing(String),
+    /// Somebody's presence, in rooms.
+    Presence(String, Vec<String>),
 }
 
 impl Notifier {
@@ -78,6 +80,11 @@ impl Notifier {
     /// Wakes who waits in a room because its list of typing users changed.
     pub fn typing(&self, room_id: &RoomId) {
         self.lock().publish(&News::Typing(room_id.to_string()));
+    }
+
+    /// Wakes a user, and who waits in some rooms, because the user's presence changed.
+    pub fn presence(&self, user_id: &UserId, rooms: Vec<String>) {
+        self.lock().publish(&News::Presence(user_id.to_string(), rooms));
     }
 
     fn lock(&self) -> MutexGuard<'_, Waiting> {
@@ -123,6 +130,9 @@ impl Waiting {
         let of_user = |user_id: &str| self.by_user.get(user_id).into_iter().flatten().copied();
         let ids: HashSet<u64> = match news {
             News::Typing(room_id) => in_room(room_id).collect(),
+            News::Presence(user_id, rooms) => {
+                rooms.iter().flat_map(|room_id| in_room(room_id)).chain(of_user(user_id)).collect()
+            }
             News::Fact(fact) => match &fact.fact {
                 Fact::Event { room_id, member, .. } => {
                     let member = member.iter().flat_map(|user_id| of_user(user_id));
@@ -193,7 +203,7 @@ impl Registration {
         let kept = std::mem::take(&mut waiter.kept);
         let unread = |news: &News| match news {
             News::Fact(fact) => fact.pos > read_until,
-            News::Typing(_) => true,
+            News::Typing(_) | News::Presence(..) => true,
         };
         let missed = |news: &News| unread(news) && waiting.concerned(news).contains(&self.id);
         if kept.iter().any(missed) {

@@ -51,6 +51,7 @@ pub(crate) fn config(server_name: &str) -> Config {
         registration: Registration { mode: RegistrationMode::Open, shared_secret: None },
         password_hashing: PasswordHashing { memory_kib: 64, iterations: 1 },
         trusted_notaries: Vec::new(),
+        presence: crate::config::Presence::default(),
         cache_bytes: 16 << 20,
     }
 }

@@ -92,6 +92,7 @@ pub fn config(server_name: &ServerName) -> Config {
         registration: Registration { mode: RegistrationMode::Open, shared_secret: None },
         password_hashing: PasswordHashing { memory_kib: 64, iterations: 1 },
         trusted_notaries: Vec::new(),
+        presence: crate::config::Presence::default(),
         cache_bytes: 1 << 20,
     }
 }

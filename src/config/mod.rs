@@ -65,6 +65,9 @@ pub(crate) struct Config {
     /// New rooms.
     pub(crate) rooms: Rooms,
 
+    /// Who is there.
+    pub(crate) presence: Presence,
+
     /// Protection against floods of requests.
     pub(crate) rate_limits: RateLimits,
 
@@ -279,6 +282,15 @@ pub(crate) struct Rooms {
     pub(crate) default_version: RoomVersionId,
 }
 
+/// The `presence` section.
+#[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Presence {
+    /// Whether users who share a room see each other being online, here and on other servers. It is kept
+    /// in memory, and in rooms with more than 200 members nobody is woken for it.
+    pub(crate) enabled: bool,
+}
+
 /// The `rate_limits` section.
 #[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]
 #[serde(default, deny_unknown_fields)]
@@ -324,6 +336,7 @@ impl Default for Config {
             registration: Registration::default(),
             accounts: Accounts::default(),
             rooms: Rooms::default(),
+            presence: Presence::default(),
             rate_limits: RateLimits::default(),
             limits: Limits::default(),
             log: Log::default(),
@@ -387,6 +400,12 @@ impl Default for PasswordHashing {
 impl Default for Rooms {
     fn default() -> Self {
         Self { default_version: versions::DEFAULT }
+    }
+}
+
+impl Default for Presence {
+    fn default() -> Self {
+        Self { enabled: true }
     }
 }
 

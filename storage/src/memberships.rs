@@ -250,3 +250,77 @@ pub async fn of_server(conn: &mut Conn, room_id: &str, server: &str) -> Result<V
     .map(conn, |row| row.get(0))
     .await
 }
+
+/// Those of `users` who are joined to a room that `user_id` is joined to.
+///
+/// # Errors
+///
+/// When the database fails.
+pub async fn sharing(conn: &mut Conn, user_id: &str, users: &[String]) -> Result<Vec<String>> {
+    sql("SELECT DISTINCT b.user_id FROM memberships b \
+         JOIN memberships a ON a.user_id = $1 AND a.room_id = b.room_id AND a.membership = 'join' \
+         WHERE b.user_id = ANY($2) AND b.membership = 'join'")
+    .bind(user_id)
+    .bind(users)
+    .map(conn, |row| row.get(0))
+    .await
+}
+
+/// Those of `users` who are joined to any room.
+///
+/// # Errors
+///
+/// When the database fails.
+pub async fn joined_anywhere(conn: &mut Conn, users: &[String]) -> Result<Vec<String>> {
+    sql("SELECT DISTINCT user_id FROM memberships \
+         WHERE user_id = ANY($1) AND membership = 'join'")
+    .bind(users)
+    .map(conn, |row| row.get(0))
+    .await
+}
+
+/// Those of `users` who are joined to any of the rooms.
+///
+/// # Errors
+///
+/// When the database fails.
+pub async fn joined_of(
+    conn: &mut Conn,
+    room_ids: &[String],
+    users: &[String],
+) -> Result<Vec<String>> {
+    sql("SELECT DISTINCT user_id FROM memberships \
+         WHERE room_id = ANY($1) AND user_id = ANY($2) AND membership = 'join'")
+    .bind(room_ids)
+    .bind(users)
+    .map(conn, |row| row.get(0))
+    .await
+}
+
+/// The rooms of at most `members` joined members that a user is joined to.
+///
+/// # Errors
+///
+/// When the database fails.
+pub async fn small_rooms(conn: &mut Conn, user_id: &str, members: i64) -> Result<Vec<String>> {
+    sql("SELECT m.room_id FROM memberships m JOIN rooms r ON r.room_id = m.room_id \
+         WHERE m.user_id = $1 AND m.membership = 'join' AND r.joined_members <= $2")
+    .bind(user_id)
+    .bind(members)
+    .map(conn, |row| row.get(0))
+    .await
+}
+
+/// The servers that are in a room with a user.
+///
+/// # Errors
+///
+/// When the database fails.
+pub async fn servers_sharing(conn: &mut Conn, user_id: &str) -> Result<Vec<String>> {
+    sql("SELECT DISTINCT s.server FROM memberships m \
+         JOIN room_servers s ON s.room_id = m.room_id AND s.left_pos IS NULL \
+         WHERE m.user_id = $1 AND m.membership = 'join'")
+    .bind(user_id)
+    .map(conn, |row| row.get(0))
+    .await
+}

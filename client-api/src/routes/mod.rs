@@ -16,6 +16,7 @@ pub(crate) mod knock;
 pub(crate) mod login;
 pub(crate) mod logout;
 pub(crate) mod notifications;
+pub(crate) mod presence;
 pub(crate) mod profile;
 pub(crate) mod public_rooms;
 pub(crate) mod pushrules;

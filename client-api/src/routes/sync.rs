@@ -6,6 +6,7 @@ use serde::Deserialize;
 use starling_engine::{
     Engine,
     accounts::Session,
+    presence::{self, Status},
     reading::{access::Asking, filter::Filter, token::SyncToken},
     sync::{self, Request, filters},
 };
@@ -26,17 +27,7 @@ struct Query {
     use_state_after: bool,
     #[serde(default)]
     timeout: u64,
-    /// There is no presence yet: any of its values is accepted and has no effect.
-    #[serde(rename = "set_presence")]
-    _set_presence: Option<Presence>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "lowercase")]
-enum Presence {
-    Offline,
-    Online,
-    Unavailable,
+    set_presence: Option<String>,
 }
 
 pub(crate) async fn get(call: Call) -> Answer {
@@ -49,6 +40,13 @@ pub(crate) async fn get(call: Call) -> Answer {
         use_state_after: query.use_state_after,
         timeout: Duration::from_millis(query.timeout),
     };
+    let status = match query.set_presence {
+        None => Status::Online,
+        Some(name) => Status::of_name(&name)
+            .ok_or_else(|| Error::invalid_param("`set_presence` has an unknown value"))?,
+    };
+    let (user, device) = (&session.user_id, &session.device_id);
+    let _connected = presence::connect(&call.engine, user, device, status).await?;
     let asking = Asking { user_id: &session.user_id, device_id: Some(&session.device_id) };
     json(&sync::sync(&call.engine, asking, request).await?)
 }

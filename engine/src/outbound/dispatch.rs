@@ -6,8 +6,8 @@ use std::{
     time::Duration,
 };
 
-use ruma::{OwnedServerName, RoomId, ServerName};
-use starling_storage::{DbError, Fact, Listener, Positioned, federation, rooms};
+use ruma::{OwnedServerName, RoomId, ServerName, UserId};
+use starling_storage::{DbError, Fact, Listener, Positioned, federation, memberships, rooms};
 use tokio::{
     sync::{Semaphore, broadcast::error::RecvError, mpsc},
     task::JoinSet,
@@ -153,8 +153,14 @@ impl Dispatcher {
     }
 
     async fn hear_ephemeral(&mut self, edu: &Edu) {
-        let (Edu::Typing { room_id, .. } | Edu::Receipt { room_id, .. }) = edu;
-        match self.servers_in(room_id).await {
+        let servers = match edu {
+            Edu::Typing { room_id, .. } | Edu::Receipt { room_id, .. } => {
+                self.servers_in(room_id).await
+            }
+            Edu::Presence { only: Some(server), .. } => Ok(vec![server.clone()]),
+            Edu::Presence { user_id, .. } => self.servers_sharing(user_id).await,
+        };
+        match servers {
             Ok(servers) => {
                 let Ok(message) = Message::new(edu, self.engine.clock.now_ms()) else { return };
                 for server in servers {
@@ -168,6 +174,12 @@ impl Dispatcher {
     async fn servers_in(&self, room_id: &RoomId) -> Result<Vec<OwnedServerName>, DbError> {
         let mut conn = self.engine.storage.read().await?;
         let servers = rooms::servers_in(&mut conn, room_id.as_str()).await?;
+        Ok(servers.into_iter().filter_map(|server| server.try_into().ok()).collect())
+    }
+
+    async fn servers_sharing(&self, user_id: &UserId) -> Result<Vec<OwnedServerName>, DbError> {
+        let mut conn = self.engine.storage.read().await?;
+        let servers = memberships::servers_sharing(&mut conn, user_id.as_str()).await?;
         Ok(servers.into_iter().filter_map(|server| server.try_into().ok()).collect())
     }
 

@@ -1,4 +1,5 @@
-//! What is sent to a server beside events, and lives in memory only: typing and receipts.
+//! What is sent to a server beside events, and lives in memory only: typing, receipts and
+//! presence.
 //!
 //! <https://spec.matrix.org/v1.19/server-server-api/#edus>
 
@@ -6,7 +7,7 @@ use std::collections::VecDeque;
 
 use serde_json::{Value, json, value::RawValue};
 
-use crate::ephemeral::Edu;
+use crate::{ephemeral::Edu, presence};
 
 /// How many a server may have waiting; the oldest make room.
 const MAX_WAITING: usize = 1000;
@@ -28,7 +29,7 @@ impl Message {
     ///
     /// None in practice: the JSON is made here.
     pub(super) fn new(edu: &Edu, queued_ms: i64) -> Result<Self, serde_json::Error> {
-        let json = serde_json::value::to_raw_value(&json(edu))?;
+        let json = serde_json::value::to_raw_value(&json(edu, queued_ms))?;
         Ok(Self { subject: subject(edu), json, queued_ms })
     }
 }
@@ -39,10 +40,11 @@ fn subject(edu: &Edu) -> String {
         Edu::Receipt { room_id, user_id, thread_id, .. } => {
             format!("receipt {room_id} {user_id} {}", thread_id.as_deref().unwrap_or_default())
         }
+        Edu::Presence { user_id, .. } => format!("presence {user_id}"),
     }
 }
 
-fn json(edu: &Edu) -> Value {
+fn json(edu: &Edu, now_ms: i64) -> Value {
     match edu {
         Edu::Typing { room_id, user_id, typing } => {
             let content = json!({ "room_id": room_id, "user_id": user_id, "typing": typing });
@@ -56,6 +58,11 @@ fn json(edu: &Edu) -> Value {
             let of_user = json!({ "data": data, "event_ids": [event_id] });
             let content = json!({ room_id: { "m.read": { user_id: of_user } } });
             json!({ "edu_type": "m.receipt", "content": content })
+        }
+        Edu::Presence { user_id, presence, .. } => {
+            let mut of_user = presence::content(presence, now_ms);
+            of_user["user_id"] = json!(user_id);
+            json!({ "edu_type": "m.presence", "content": { "push": [of_user] } })
         }
     }
 }

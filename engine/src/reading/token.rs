@@ -21,6 +21,8 @@ pub struct SyncToken {
     pub epoch: i64,
     /// How much of the list of typing users was seen: counts for the process start in `instance`.
     pub typing: u64,
+    /// How many changes of presence were seen; counts like `typing`.
+    pub presence: u64,
     /// The process start that gave the token.
     pub instance: String,
 }
@@ -32,11 +34,12 @@ impl SyncToken {
     ///
     /// [`BadToken`].
     pub fn parse(text: &str) -> Result<Self, BadToken> {
-        let mut parts = text.strip_prefix('s').ok_or(BadToken)?.splitn(4, '.');
+        let mut parts = text.strip_prefix('s').ok_or(BadToken)?.splitn(5, '.');
         let token = Self {
             pos: number(parts.next())?,
             epoch: number(parts.next())?,
             typing: number(parts.next())?,
+            presence: number(parts.next())?,
             instance: parts.next().ok_or(BadToken)?.to_owned(),
         };
         let opaque = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
@@ -60,8 +63,8 @@ impl SyncToken {
 
 impl fmt::Display for SyncToken {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { pos, epoch, typing, instance } = self;
-        write!(f, "s{pos}.{epoch}.{typing}.{instance}")
+        let Self { pos, epoch, typing, presence, instance } = self;
+        write!(f, "s{pos}.{epoch}.{typing}.{presence}.{instance}")
     }
 }
 
@@ -212,9 +215,10 @@ mod tests {
             "s1",
             "s99999999",
             "t1-5",
-            "s-1.0.0.x",
+            "s-1.0.0.0.x",
+            "s1.0.0.x",
             "s1.0.0",
-            "s1.0.0.a b",
+            "s1.0.0.0.a b",
             "x1.2",
             "b1.2",
             "f1",
@@ -222,9 +226,9 @@ mod tests {
             "p",
             "p+1",
             "p1.5",
-            "s99999999999999999999.0.0.x",
+            "s99999999999999999999.0.0.0.x",
             "\u{1F600}",
-            "s1.0.0.\u{e9}",
+            "s1.0.0.0.\u{e9}",
         ];
         for text in garbage {
             assert_eq!(SyncToken::parse(text), Err(BadToken), "{text}");
@@ -236,7 +240,8 @@ mod tests {
 
     #[test]
     fn a_sync_token_is_a_place_in_every_room() {
-        let token = SyncToken { pos: 7, epoch: 1, typing: 3, instance: "Ab-_".to_owned() };
+        let token =
+            SyncToken { pos: 7, epoch: 1, typing: 3, presence: 4, instance: "Ab-_".to_owned() };
         assert_eq!(PageToken::parse(&token.to_string()), Ok(PageToken::Position(7)));
     }
 
@@ -267,9 +272,9 @@ mod tests {
     proptest! {
         #[test]
         fn tokens_are_read_back(
-            pos in 0_i64.., epoch in 0_i64.., typing: u64, depth: i64, place: i64, bound in bounds(),
+            pos in 0_i64.., epoch in 0_i64.., typing: u64, presence: u64, depth: i64, place: i64, bound in bounds(),
         ) {
-            let token = SyncToken { pos, epoch, typing, instance: "aB3_-".to_owned() };
+            let token = SyncToken { pos, epoch, typing, presence, instance: "aB3_-".to_owned() };
             prop_assert_eq!(SyncToken::parse(&token.to_string()), Ok(token));
             for token in [PageToken::Position(place), PageToken::Place { depth, pos: place, bound }] {
                 prop_assert_eq!(PageToken::parse(&token.to_string()), Ok(token));

@@ -19,6 +19,7 @@ use crate::{
     Engine,
     events::{Canonical, Pdu, store},
     internal::Internal,
+    presence,
 };
 
 /// Why something was not said.
@@ -251,7 +252,11 @@ pub(super) async fn one(
     }
     for _ in 0..MAX_ATTEMPTS {
         match attempt(engine, &mut guard, draft, transaction).await? {
-            Some(event_id) => return Ok(event_id),
+            Some(event_id) => {
+                drop(guard);
+                presence::note_active(engine, &draft.sender).await;
+                return Ok(event_id);
+            }
             None => continue,
         }
     }

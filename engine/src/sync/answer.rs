@@ -14,7 +14,7 @@ pub struct Answer {
     pub next_batch: String,
     /// Global account data.
     pub account_data: Events,
-    /// Presence of others. There is none yet.
+    /// Who is there.
     pub presence: Events,
     /// Messages to the device. There are none yet.
     pub to_device: Events,
@@ -162,6 +162,7 @@ impl Answer {
     pub fn is_empty(&self) -> bool {
         let Rooms { join, invite, knock, leave } = &self.rooms;
         self.account_data.events.is_empty()
+            && self.presence.events.is_empty()
             && join.is_empty()
             && invite.is_empty()
             && knock.is_empty()

@@ -16,7 +16,7 @@ use starling_storage::{
 
 use super::Request;
 use crate::{
-    Engine, Internal,
+    Engine, Internal, presence,
     reading::{access::ignored_users, token::SyncToken},
     rooms::unread::{self, Unread},
 };
@@ -32,6 +32,10 @@ pub(super) struct Moment {
     pub(super) token: SyncToken,
     /// How much of the list of typing users was seen by the client.
     pub(super) typing_since: u64,
+    /// How many changes of presence were seen by the client.
+    pub(super) presence_since: u64,
+    /// Users whose presence is new to the client.
+    pub(super) presence: HashSet<OwnedUserId>,
     /// What the user is in all rooms.
     pub(super) memberships: Vec<MembershipRow>,
     /// Rooms in which something may be new: the joined ones of them.
@@ -60,7 +64,7 @@ impl Moment {
         request: &Request,
     ) -> Result<Self, Internal> {
         // What is typed after this is seen the next time.
-        let typing = engine.typing.serial();
+        let (typing, presence) = (engine.typing.serial(), engine.presence.serial());
         let mut conn = engine.storage.snapshot().await?;
         let mut moment = Self { head: facts::head(&mut conn).await?, ..Self::default() };
         let epochs = epochs::all(&mut conn).await?;
@@ -68,16 +72,21 @@ impl Moment {
             pos: moment.head,
             epoch: epochs.last().map_or(0, |epoch| epoch.epoch),
             typing,
+            presence,
             instance: engine.typing.instance().to_owned(),
         };
         if let Some(token) = &request.since {
             moment.since = Some(token.clamped(&epochs, moment.head));
             let is_ours = token.instance == engine.typing.instance();
             moment.typing_since = if is_ours { token.typing } else { 0 };
+            moment.presence_since = if is_ours { token.presence } else { 0 };
         }
         moment.memberships = memberships::of_user(&mut conn, user_id.as_str()).await?;
         moment.read_account(&mut conn, user_id).await?;
         moment.read_rooms(engine, &mut conn, user_id, request).await?;
+        if engine.config.presence.enabled {
+            moment.read_presence(engine, &mut conn, user_id).await?;
+        }
         Ok(moment)
     }
 
@@ -130,6 +139,27 @@ impl Moment {
             Some(since) => state::roots_at(conn, &known, since).await?.into_iter().collect(),
             None => HashMap::new(),
         };
+        Ok(())
+    }
+
+    /// Whose presence changed, of those who share a room with the user; in rooms that are new to the
+    /// user, all who are there.
+    async fn read_presence(
+        &mut self,
+        engine: &Engine,
+        conn: &mut Conn,
+        user_id: &UserId,
+    ) -> Result<(), Internal> {
+        let changed = engine.presence.changed(self.presence_since, self.token.presence);
+        if !changed.is_empty() {
+            self.presence = presence::sharing(conn, user_id, &changed).await?;
+            self.presence.extend(changed.into_iter().filter(|changed| changed == user_id));
+        }
+        let since = self.since.unwrap_or(0);
+        if self.presence_since > 0 {
+            let fresh = self.rooms_of(|row| row.membership == "join" && row.pos > since);
+            self.presence.extend(presence::there_in(engine, conn, &fresh).await?);
+        }
         Ok(())
     }
 

@@ -5,6 +5,7 @@ mod devices;
 mod login;
 mod logout;
 mod notifications;
+mod presence;
 mod profile;
 mod pushrules;
 mod refresh;

@@ -11,6 +11,7 @@ use serde_json::value::RawValue;
 use crate::{
     Engine,
     internal::Internal,
+    presence,
     rooms::{
         receipts::{self, RemoteReceipt},
         serve::access,
@@ -59,6 +60,7 @@ pub async fn receive(engine: &Engine, origin: &ServerName, edus: &[Box<RawValue>
         let taken = match edu.edu_type.as_str() {
             "m.typing" => receive_typing(engine, origin, edu.content).await,
             "m.receipt" => receive_receipts(engine, origin, edu.content, &mut left).await,
+            "m.presence" => presence::receive(engine, origin, edu.content).await,
             _ => Ok(()),
         };
         if let Err(error) = taken {

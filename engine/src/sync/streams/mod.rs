@@ -12,6 +12,8 @@ mod summary;
 
 mod joined;
 
+mod presence;
+
 mod left;
 
 mod invited;
@@ -30,6 +32,7 @@ pub(super) async fn all(
     let sync = Sync { engine, asking, request, form, moment };
     let mut answer = Answer { next_batch: sync.moment.token.to_string(), ..Answer::default() };
     answer.account_data = account_data::global(&sync)?;
+    answer.presence = presence::news(&sync)?;
     answer.rooms.join = joined::rooms(&sync).await?;
     answer.rooms.leave = left::rooms(&sync).await?;
     answer.rooms.invite = invited::invites(&sync).await?;

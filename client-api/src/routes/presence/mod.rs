@@ -1,0 +1,3 @@
+//! `/presence/…`
+
+pub(crate) mod status;

@@ -1,0 +1,3 @@
+//! `/presence/…`
+
+mod status;
