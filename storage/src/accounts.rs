@@ -152,6 +152,16 @@ pub(crate) async fn claim_user(conn: &mut Conn, user: &UserRow) -> Result<bool> 
     Ok(changed == 1)
 }
 
+/// Whether an account's password is still this one. Until the commit nobody changes it.
+pub(crate) async fn claim_password(conn: &mut Conn, user_id: &str, hash: &str) -> Result<bool> {
+    let changed = sql("UPDATE users SET flags = flags WHERE user_id = $1 AND password_hash = $2")
+        .bind(user_id)
+        .bind(hash)
+        .execute(conn)
+        .await?;
+    Ok(changed == 1)
+}
+
 /// Removes a row that can be used once; `false` when it is gone.
 pub(crate) async fn claim_once(conn: &mut Conn, once: &Once) -> Result<bool> {
     let changed = match once {

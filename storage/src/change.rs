@@ -44,6 +44,14 @@ pub enum Claim {
         /// The present, to compare with its expiry.
         now_ts: i64,
     },
+    /// The password of an account is still the one whose hash is `hash`; with `None` whatever it is.
+    /// Whoever sets a password claims it too: of two changes about it, one is applied first.
+    Password {
+        /// The account.
+        user_id: String,
+        /// The PHC string that was looked at.
+        hash: Option<String>,
+    },
     /// A row of the accounts that must still be there, and is removed: a one-time log-in token or a
     /// user-interactive session.
     Once(accounts::Once),

@@ -49,8 +49,8 @@ pub enum CommitError {
     /// The user id, alias or room id is taken.
     #[error("the name is taken")]
     NameTaken,
-    /// The registration token, log-in token, session, refresh token or attempt cannot be used (any
-    /// more).
+    /// The registration token, password, log-in token, session, refresh token or attempt cannot be
+    /// used (any more).
     #[error("it can be used no more")]
     UsedUp,
     /// The database failed.
@@ -226,6 +226,7 @@ fn claim_key(claim: &Claim) -> String {
         Claim::NewAlias(alias) => format!("a\0{}", alias.alias),
         Claim::NewRoom(room) => format!("r\0{}", room.room_id),
         Claim::RegistrationToken { token, .. } => format!("g\0{token}"),
+        Claim::Password { user_id, .. } => format!("p\0{user_id}"),
         Claim::Once(once) => format!("o\0{once:?}"),
         Claim::AccountData(e) => format!("d\0{}\0{}\0{}", e.user_id, e.room_id, e.kind),
         Claim::Attempt(attempt) => format!("c\0{}\0{}", attempt.bucket, attempt.key),
@@ -258,6 +259,10 @@ async fn claim(conn: &mut Conn, change: &Change) -> Result<Option<CommitError>> 
                 accounts::registration_tokens::claim(conn, token, *now_ts).await?,
                 CommitError::UsedUp,
             ),
+            Claim::Password { hash: None, .. } => continue,
+            Claim::Password { user_id, hash: Some(hash) } => {
+                (accounts::claim_password(conn, user_id, hash).await?, CommitError::UsedUp)
+            }
             Claim::Once(once) => (accounts::claim_once(conn, once).await?, CommitError::UsedUp),
             Claim::AccountData(expected) => {
                 (account_data::claim(conn, expected).await?, CommitError::Conflict)

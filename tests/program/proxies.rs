@@ -88,3 +88,29 @@ async fn requests_are_logged_with_their_id_and_without_their_secrets() {
     assert_eq!(line["span"]["method"], "GET");
     assert!(!log.contains("secret") && !log.contains("forged"), "{log}");
 }
+
+/// The address that a user sees at their device, after a request that names these addresses.
+async fn last_seen(trusted: &str, forwarded_for: &str) -> serde_json::Value {
+    let settings =
+        [("STARLING__REGISTRATION__MODE", "open"), ("STARLING__CLIENT__TRUSTED_PROXIES", trusted)];
+    let server = Server::start(&settings).await;
+    let account = serde_json::json!({
+        "username": "alice", "password": "one two three", "auth": { "type": "m.login.dummy" },
+    });
+    let register = format!("{}/_matrix/client/v3/register", server.client);
+    let account = http().post(register).json(&account).send().await.unwrap();
+    let account: serde_json::Value = account.json().await.unwrap();
+    let devices = format!("{}/_matrix/client/v3/devices", server.client);
+    let devices = http()
+        .get(devices)
+        .bearer_auth(account["access_token"].as_str().unwrap())
+        .header("x-forwarded-for", forwarded_for);
+    let devices: serde_json::Value = devices.send().await.unwrap().json().await.unwrap();
+    devices["devices"][0]["last_seen_ip"].clone()
+}
+
+#[tokio::test]
+async fn only_a_trusted_proxy_is_believed_where_a_request_comes_from() {
+    assert_eq!(last_seen("127.0.0.0/8", "198.51.100.1, 203.0.113.7").await, "203.0.113.7");
+    assert_eq!(last_seen("192.0.2.1/32", "203.0.113.7").await, "127.0.0.1");
+}

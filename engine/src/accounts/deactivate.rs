@@ -2,7 +2,7 @@
 
 use ruma::UserId;
 use starling_storage::{
-    Change, CommitError, account_data,
+    Change, Claim, CommitError, account_data,
     accounts::{self, flags},
 };
 
@@ -43,6 +43,7 @@ pub async fn deactivate(
     let user_id = user.to_string();
     let erased = if erase { flags::ERASED } else { 0 };
     let flags = account.flags & !flags::ADMIN | erased;
+    change.claim(Claim::Password { user_id: user_id.clone(), hash: None });
     change.write(accounts::Write::Flags { user_id: user_id.clone(), flags });
     change.write(accounts::Write::Deactivate { user_id, ts: engine.clock.now_ms() });
     change.write(account_data::Write::RemoveProfile { user_id: user.to_string() });

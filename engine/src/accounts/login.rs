@@ -1,7 +1,7 @@
 //! Logging in.
 
 use ruma::{OwnedDeviceId, OwnedUserId, UserId};
-use starling_storage::Change;
+use starling_storage::{Change, Claim, CommitError};
 
 use super::{
     attempts,
@@ -67,7 +67,7 @@ pub async fn with_password(
     }
     let account = names::find(engine, given).await?;
     let hash = account.as_ref().and_then(|account| account.password_hash.clone());
-    let is_right = passwords::verify(engine, password, hash).await?;
+    let is_right = passwords::verify(engine, password, hash.clone()).await?;
     let account = account.ok_or(LoginError::Wrong)?;
     if account.deactivated_ts.is_some() {
         return Err(LoginError::Deactivated);
@@ -76,19 +76,27 @@ pub async fn with_password(
         return Err(LoginError::Wrong);
     }
     let user = UserId::parse(account.user_id.as_str()).map_err(Internal::from)?;
-    Ok(enter(engine, user, device).await?)
+    let mut change = Change::new();
+    // The check took its time. A session that began with a password which was changed meanwhile
+    // would outlive the change.
+    change.claim(Claim::Password { user_id: user.to_string(), hash });
+    enter(engine, change, user, device).await
 }
 
-/// Logs a user in who has proved to be that user.
+/// Logs a user in who has proved to be that user, if what `change` claims still holds.
 async fn enter(
     engine: &Engine,
+    mut change: Change,
     user_id: OwnedUserId,
     device: NewDevice,
-) -> Result<LoggedIn, Internal> {
-    let mut change = Change::new();
+) -> Result<LoggedIn, LoginError> {
     let (device_id, tokens) = devices::enter(engine, &mut change, &user_id, device);
     attempts::forget(&mut change, attempts::Kind::AccountPasswords, user_id.as_str());
-    engine.storage.commit(change).await?;
+    match engine.storage.commit(change).await {
+        Ok(_) => {}
+        Err(CommitError::UsedUp) => return Err(LoginError::Wrong),
+        Err(error) => return Err(Internal::from(error).into()),
+    }
     tokens::revoked(engine);
     Ok(LoggedIn { user_id, device_id, tokens })
 }

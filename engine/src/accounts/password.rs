@@ -1,7 +1,7 @@
 //! Setting a password.
 
 use ruma::{DeviceId, UserId};
-use starling_storage::{Change, CommitError, accounts};
+use starling_storage::{Change, Claim, CommitError, accounts};
 
 use super::{
     devices,
@@ -75,6 +75,7 @@ pub(crate) async fn set(
         return Err(SetPasswordError::BadPassword);
     }
     let hash = Some(passwords::hash(engine, password).await?);
+    change.claim(Claim::Password { user_id: user.to_string(), hash: None });
     change.write(accounts::Write::Password { user_id: user.to_string(), hash });
     if let LogOut::AllBut(device) = log_out {
         devices::remove_all(&mut change, user, device);
