@@ -21,6 +21,7 @@ pub mod feed;
 pub mod memberships;
 pub mod migrations;
 pub mod receipts;
+pub mod relations;
 pub mod rooms;
 pub mod state;
 pub mod storage;

@@ -86,7 +86,7 @@ async fn put_entries(conn: &mut Conn, entries: Vec<(i64, Entry)>) -> Result<()> 
     .await
 }
 
-const ENTRY: &str = "t.pos, t.room_id, t.event_id, t.depth, t.local, t.thread_root, \
+pub(crate) const ENTRY: &str = "t.pos, t.room_id, t.event_id, t.depth, t.local, t.thread_root, \
                      t.notifies, t.notify_count, t.highlight_count";
 
 fn entry(row: &Row, first: usize) -> Result<Entry> {
@@ -124,13 +124,23 @@ pub enum Direction {
     Forward,
 }
 
+impl Direction {
+    /// How SQL compares with the beginning of a page, and orders the page.
+    pub(crate) fn comparison(self) -> (&'static str, &'static str) {
+        match self {
+            Self::Backward => ("<", "DESC"),
+            Self::Forward => (">", "ASC"),
+        }
+    }
+}
+
 const JOINED: &str = "FROM timeline t JOIN events e \
                       ON e.event_id = t.event_id AND e.room_id = t.room_id WHERE t.room_id = $1";
 
-const EVENT: &str = "e.room_id, e.event_id, e.type, e.state_key, e.sender, e.depth, \
+pub(crate) const EVENT: &str = "e.room_id, e.event_id, e.type, e.state_key, e.sender, e.depth, \
                      e.origin_server_ts, e.received_ts, e.state_before, e.flags, e.redacted_by, e.json";
 
-fn event_and_entry(row: &Row) -> Result<(EventRow, Entry)> {
+pub(crate) fn event_and_entry(row: &Row) -> Result<(EventRow, Entry)> {
     Ok((event_row(row)?, entry(row, 12)?))
 }
 
@@ -178,10 +188,7 @@ pub async fn page(
     range: Range,
     limit: i64,
 ) -> Result<Vec<(EventRow, Entry)>> {
-    let (compare, order) = match range.direction {
-        Direction::Backward => ("<", "DESC"),
-        Direction::Forward => (">", "ASC"),
-    };
+    let (compare, order) = range.direction.comparison();
     let text = format!(
         "SELECT {EVENT}, {ENTRY} {JOINED} AND (t.depth, t.pos) {compare} ($2, $3) \
          AND t.pos > $4 AND t.pos <= $5 ORDER BY t.depth {order}, t.pos {order} LIMIT $6"

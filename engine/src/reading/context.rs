@@ -104,7 +104,7 @@ pub async fn context(
 }
 
 /// The event with its depth, if the user may see it.
-async fn find(
+pub(super) async fn find(
     engine: &Engine,
     asking: Asking<'_>,
     room_id: &RoomId,

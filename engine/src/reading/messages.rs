@@ -106,7 +106,7 @@ pub async fn page(
 }
 
 /// Where a page begins that is not said to begin anywhere: who has left begins at the leave.
-fn beginning(reader: &Reader, direction: Direction) -> PageToken {
+pub(super) fn beginning(reader: &Reader, direction: Direction) -> PageToken {
     match direction {
         Direction::Forward => PageToken::Position(i64::MIN),
         Direction::Backward => {
@@ -116,7 +116,8 @@ fn beginning(reader: &Reader, direction: Direction) -> PageToken {
     }
 }
 
-fn range(from: PageToken, to: Option<PageToken>, direction: Direction) -> Range {
+/// The part of the history that a page may show.
+pub(super) fn range(from: PageToken, to: Option<PageToken>, direction: Direction) -> Range {
     let mut range = from.range(match direction {
         Direction::Backward => timeline::Direction::Backward,
         Direction::Forward => timeline::Direction::Forward,
@@ -143,7 +144,7 @@ async fn is_at_edge(reader: &Reader, range: Range, found: &Found) -> Result<bool
 
 /// The end of a page. Where history ends for want of an answer of other servers (`edge`), the client
 /// can try again, but not for ever.
-fn end(range: Range, found: &Found, edge: bool) -> Option<PageToken> {
+pub(super) fn end(range: Range, found: &Found, edge: bool) -> Option<PageToken> {
     let more = !found.complete || (edge && !found.events.is_empty());
     let last = found.last.filter(|_| more)?;
     Some(PageToken::end_of(range, last))

@@ -20,6 +20,8 @@ pub mod messages;
 
 pub mod notifications;
 
+pub mod relations;
+
 pub mod context;
 
 pub mod state;

@@ -5,6 +5,7 @@ use std::collections::HashSet;
 use ruma::OwnedUserId;
 use starling_storage::{
     events::EventRow,
+    relations::{self, Related},
     timeline::{self, Direction, Entry, Range},
 };
 
@@ -19,7 +20,7 @@ const SMALLEST_CHUNK: usize = 20;
 
 /// In which order, and from where to where.
 #[derive(Clone, Copy, Debug)]
-pub enum Path {
+pub enum Path<'a> {
     /// /sync's: from the newest event with `after < pos <= until` back.
     Newest {
         /// Everything after this position.
@@ -33,6 +34,15 @@ pub enum Path {
         range: Range,
         /// Where it ends at the latest.
         to: Option<PageToken>,
+    },
+    /// As /messages', but only what relates to an event.
+    Related {
+        /// Where the page begins, and its limits.
+        range: Range,
+        /// Where it ends at the latest.
+        to: Option<PageToken>,
+        /// To which event, and how.
+        to_event: Related<'a>,
     },
 }
 
@@ -64,7 +74,11 @@ impl Reader {
     /// # Errors
     ///
     /// When the database fails.
-    pub async fn scan(&mut self, mut path: Path, wanted: Wanted<'_>) -> Result<Found, Internal> {
+    pub async fn scan(
+        &mut self,
+        mut path: Path<'_>,
+        wanted: Wanted<'_>,
+    ) -> Result<Found, Internal> {
         let mut found = Found::default();
         let mut scanned = 0;
         while found.events.len() < wanted.limit && scanned < MAX_SCANNED {
@@ -93,7 +107,7 @@ impl Reader {
         Ok(found)
     }
 
-    async fn chunk(&self, path: Path, size: usize) -> Result<Vec<(EventRow, Entry)>, Internal> {
+    async fn chunk(&self, path: Path<'_>, size: usize) -> Result<Vec<(EventRow, Entry)>, Internal> {
         let limit = i64::try_from(size).unwrap_or(i64::MAX);
         let room_id = self.room_id.as_str();
         let mut conn = self.engine.storage.read().await?;
@@ -102,6 +116,9 @@ impl Reader {
                 timeline::newest(&mut conn, room_id, after, until, limit).await?
             }
             Path::History { range, .. } => timeline::page(&mut conn, room_id, range, limit).await?,
+            Path::Related { range, to_event, .. } => {
+                relations::page(&mut conn, room_id, to_event, range, limit).await?
+            }
         })
     }
 
@@ -123,10 +140,13 @@ impl Reader {
     }
 }
 
-impl Path {
+impl Path<'_> {
     /// Whether an event is on the path; where one is not, the path has ended.
     fn holds(&self, entry: &Entry) -> bool {
-        let Self::History { range, to: Some(to) } = self else { return true };
+        let (Self::History { range, to } | Self::Related { range, to, .. }) = self else {
+            return true;
+        };
+        let Some(to) = to else { return true };
         let before = to.is_after(entry.depth, entry.pos);
         match (to, range.direction) {
             // The limit is one of positions: such events are left out, and the path goes on.
@@ -139,10 +159,12 @@ impl Path {
     /// The rest of the path.
     fn continued(self, last: Option<(i64, i64)>) -> Self {
         let Some((depth, pos)) = last else { return self };
+        let from = (depth, pos);
         match self {
             Self::Newest { after, .. } => Self::Newest { after, until: pos.saturating_sub(1) },
-            Self::History { range, to } => {
-                Self::History { range: Range { from: (depth, pos), ..range }, to }
+            Self::History { range, to } => Self::History { range: Range { from, ..range }, to },
+            Self::Related { range, to, to_event } => {
+                Self::Related { range: Range { from, ..range }, to, to_event }
             }
         }
     }

@@ -15,6 +15,7 @@ pub(crate) mod messages;
 pub(crate) mod read_markers;
 pub(crate) mod receipt;
 pub(crate) mod redact;
+pub(crate) mod relations;
 pub(crate) mod send;
 pub(crate) mod state;
 pub(crate) mod typing;

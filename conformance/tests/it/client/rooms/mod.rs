@@ -1,3 +1,4 @@
 //! `/_matrix/client/v3/rooms/{roomId}/...`
 
+mod relations;
 mod send;
