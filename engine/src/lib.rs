@@ -31,6 +31,8 @@ pub mod push;
 
 pub mod ask;
 
+pub mod at_most;
+
 pub mod rooms;
 
 pub mod accounts;

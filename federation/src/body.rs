@@ -1,12 +1,54 @@
 //! Reading the body of a response that its sender may have made as large as it likes.
 
-use std::io::{self, Write};
+use std::{
+    io::{self, Write},
+    sync::Arc,
+};
 
 use bytes::Bytes;
 use flate2::write::MultiGzDecoder;
 use http::{HeaderMap, Response, header};
 use http_body_util::BodyExt as _;
 use hyper::body::{Body, Incoming};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+/// A body takes no place up to this size, in bytes.
+const SMALL: usize = 4 * 1024 * 1024;
+/// What a larger one takes places for, in bytes.
+const PLACE: usize = 1024 * 1024;
+
+/// How much all large bodies together may hold of the memory. Some answers are rightly large, and
+/// servers that send many of them at once must not be able to use it up.
+#[derive(Clone, Debug)]
+pub(crate) struct LargeBodies(Arc<Semaphore>);
+
+impl LargeBodies {
+    /// Room for so many mebibytes.
+    pub(crate) fn new(mebibytes: usize) -> Self {
+        Self(Arc::new(Semaphore::new(mebibytes)))
+    }
+}
+
+/// The places of one body; they are free again when its response is dropped.
+#[derive(Clone, Debug, Default)]
+struct Places(Option<Arc<OwnedSemaphorePermit>>);
+
+impl Places {
+    /// Takes what a body of this size needs more. Nobody is waited for: bodies that wait for each
+    /// other would hold what they have.
+    fn grow(&mut self, size: usize, all: &LargeBodies) -> Result<(), BodyError> {
+        let needed = size.saturating_sub(SMALL).div_ceil(PLACE);
+        let held = self.0.as_ref().map_or(0, |places| places.num_permits());
+        let Ok(more @ 1..) = u32::try_from(needed.saturating_sub(held)) else { return Ok(()) };
+        let mut more =
+            all.0.clone().try_acquire_many_owned(more).map_err(|_| BodyError::TooMany)?;
+        if let Some(held) = self.0.take().and_then(Arc::into_inner) {
+            more.merge(held);
+        }
+        self.0 = Some(Arc::new(more));
+        Ok(())
+    }
+}
 
 /// Why a body was not read to its end.
 #[derive(Debug, thiserror::Error)]
@@ -14,6 +56,9 @@ pub(crate) enum BodyError {
     /// The body, decompressed, is larger than allowed.
     #[error("the body is larger than {0} bytes")]
     TooLarge(usize),
+    /// There are too many large bodies already.
+    #[error("too many large answers at once")]
+    TooMany,
     /// The connection broke, or the body is not in its content encoding.
     #[error("{0}")]
     Broken(String),
@@ -23,6 +68,7 @@ pub(crate) enum BodyError {
 pub(crate) async fn collect(
     response: Response<Incoming>,
     limit: usize,
+    large: &LargeBodies,
 ) -> Result<Response<Bytes>, BodyError> {
     let (mut parts, mut incoming) = response.into_parts();
     let mut sink = Sink::new(&parts.headers, limit)?;
@@ -31,15 +77,18 @@ pub(crate) async fn collect(
     if announced > limit.try_into().unwrap_or(u64::MAX) {
         return Err(BodyError::TooLarge(limit));
     }
+    let mut places = Places::default();
     while let Some(frame) = incoming.frame().await {
         let frame = frame.map_err(|error| BodyError::Broken(error.to_string()))?;
         if let Some(data) = frame.data_ref() {
             sink.write(data, limit)?;
+            places.grow(sink.len(), large)?;
         }
     }
     // They described the body as it travelled.
     parts.headers.remove(header::CONTENT_ENCODING);
     parts.headers.remove(header::CONTENT_LENGTH);
+    parts.extensions.insert(places);
     Ok(Response::from_parts(parts, sink.finish(limit)?))
 }
 
@@ -56,6 +105,14 @@ impl Sink {
             None | Some(b"" | b"identity") => Ok(Self::Identity(capped)),
             Some(b"gzip" | b"x-gzip") => Ok(Self::Gzip(Box::new(MultiGzDecoder::new(capped)))),
             Some(_) => Err(BodyError::Broken("unknown content encoding".to_owned())),
+        }
+    }
+
+    /// How many bytes came so far, unpacked.
+    fn len(&self) -> usize {
+        match self {
+            Self::Identity(capped) => capped.bytes.len(),
+            Self::Gzip(decoder) => decoder.get_ref().bytes.len(),
         }
     }
 

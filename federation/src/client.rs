@@ -19,7 +19,7 @@ use rustls::{ClientConfig, pki_types::ServerName};
 use starling_engine::remote::Limits;
 
 use crate::{
-    body::{self, BodyError},
+    body::{self, BodyError, LargeBodies},
     connector::RouteConnector,
 };
 
@@ -32,6 +32,8 @@ const MAX_POOLS: u64 = 4096;
 const IDLE_TIMEOUT: Duration = Duration::from_secs(30);
 /// How often an HTTP/2 connection in use is asked whether it is still there.
 const KEEP_ALIVE: Duration = Duration::from_secs(20);
+/// How many mebibytes of memory all large answers together may take.
+const MAX_LARGE: usize = 640;
 
 /// How one server is reached.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -68,6 +70,7 @@ type Pool = Client<RouteConnector, Full<Bytes>>;
 pub struct HttpClient {
     tls: Arc<ClientConfig>,
     connect_timeout: Duration,
+    large: LargeBodies,
     // Not by address: a connection stays good when its server's name resolves elsewhere.
     pools: Cache<(Authority, ServerName<'static>), (RouteConnector, Pool)>,
 }
@@ -83,7 +86,7 @@ impl HttpClient {
     #[must_use]
     pub fn new(tls: Arc<ClientConfig>, connect_timeout: Duration) -> Self {
         let pools = Cache::builder().max_capacity(MAX_POOLS).time_to_idle(2 * IDLE_TIMEOUT).build();
-        Self { tls, connect_timeout, pools }
+        Self { tls, connect_timeout, large: LargeBodies::new(MAX_LARGE), pools }
     }
 
     /// Sends `request`, whose URI is a path with query, and returns the response with its body.
@@ -100,8 +103,10 @@ impl HttpClient {
         let request = addressed(route, request)?;
         let exchange = async {
             let response = self.exchange(route, request).await?;
-            body::collect(response, limits.max_body).await.map_err(|error| match error {
+            let body = body::collect(response, limits.max_body, &self.large).await;
+            body.map_err(|error| match error {
                 BodyError::TooLarge(limit) => FetchError::TooLarge(limit),
+                BodyError::TooMany => FetchError::Network(error.to_string()),
                 BodyError::Broken(reason) => FetchError::Network(reason),
             })
         };
@@ -383,6 +388,25 @@ mod tests {
             .route("/", get(move || async move { ([("content-encoding", "gzip")], bomb) }));
         let refused = fetch(router, LIMITS).await;
         assert!(matches!(refused, Err(FetchError::TooLarge(65536))), "{refused:?}");
+    }
+
+    #[tokio::test]
+    async fn large_bodies_share_what_there_is_as_long_as_they_are_held() {
+        const MIB: usize = 1024 * 1024;
+        let body = |mib: usize| move || async move { vec![b'x'; mib * MIB] };
+        let router = Router::new().route("/large", get(body(10))).route("/small", get(body(4)));
+        let ca = Ca::new();
+        let address = ca.serve(&["a.example"], router);
+        let route = route(address, "a.example", "a.example");
+        let client = HttpClient { large: LargeBodies::new(8), ..client(&ca) };
+        let limits = Limits { max_body: 20 * MIB, ..LIMITS };
+        let fetch = async |path: &str| client.send(&route, get_request(path), limits).await;
+        let first = fetch("/large").await.unwrap();
+        assert_eq!(first.body().len(), 10 * MIB);
+        assert!(matches!(fetch("/large").await, Err(FetchError::Network(_))));
+        fetch("/small").await.unwrap();
+        drop(first);
+        fetch("/large").await.unwrap();
     }
 
     #[tokio::test]

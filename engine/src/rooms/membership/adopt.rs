@@ -14,6 +14,7 @@ use starling_storage::events::flags;
 use super::{MembershipError, remote::Made};
 use crate::{
     Engine,
+    at_most::AtMost,
     events::{Canonical, Pdu},
     internal::Internal,
     rooms::{
@@ -35,8 +36,8 @@ const MAX_EVENTS: usize = 250_000;
 /// The answer to `send_join`.
 #[derive(Deserialize)]
 pub struct JoinedRoom {
-    state: Vec<Box<RawValue>>,
-    auth_chain: Vec<Box<RawValue>>,
+    state: AtMost<Box<RawValue>, MAX_EVENTS>,
+    auth_chain: AtMost<Box<RawValue>, MAX_EVENTS>,
     event: Option<Box<RawValue>>,
 }
 
@@ -85,7 +86,7 @@ async fn verify(
     made: &Made,
     answer: JoinedRoom,
 ) -> Result<Verified, MembershipError> {
-    let JoinedRoom { state, auth_chain, event } = answer;
+    let JoinedRoom { state: AtMost(state), auth_chain: AtMost(auth_chain), event } = answer;
     if state.len() + auth_chain.len() > MAX_EVENTS {
         return Err(MembershipError::RemoteFailed(format!("more than {MAX_EVENTS} events")));
     }

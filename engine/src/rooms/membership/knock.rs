@@ -17,6 +17,7 @@ use super::{
 };
 use crate::{
     Engine, Internal,
+    at_most::AtMost,
     events::{Pdu, client},
     rooms::{
         room,
@@ -62,7 +63,7 @@ async fn knock_by(
     #[derive(Deserialize)]
     struct Answer {
         #[serde(default)]
-        knock_room_state: Vec<Box<RawValue>>,
+        knock_room_state: AtMost<Box<RawValue>, 1000>,
     }
     let made: Made = wish.make(server).await?;
     if !made.rules.authorization.knocking {
@@ -71,7 +72,7 @@ async fn knock_by(
     let answer: Answer = wish.send(&made).await?;
     let (pdu, rules) = (&made.pdu, &made.rules);
     let room =
-        match stripped::read(wish.engine, &pdu.room_id, rules, &answer.knock_room_state).await {
+        match stripped::read(wish.engine, &pdu.room_id, rules, &answer.knock_room_state.0).await {
             Ok(events) => events,
             // The knock was taken; a room of which nothing can be shown is still one.
             Err(StrippedError::Invalid(reason)) => {

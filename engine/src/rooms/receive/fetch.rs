@@ -11,6 +11,7 @@ use super::{Budget, intake};
 use crate::{
     Engine,
     ask::{self, AskError},
+    at_most::AtMost,
     events::Pdu,
     internal::Internal,
     remote::Limits,
@@ -36,6 +37,9 @@ pub struct Peer<'a> {
     pub rules: &'a RoomVersionRules,
 }
 
+/// Events of an answer, unread.
+type Pdus = AtMost<Box<RawValue>, MAX_EVENTS>;
+
 /// Verified events by their IDs.
 pub type Events = HashMap<OwnedEventId, Arc<Pdu>>;
 
@@ -43,9 +47,9 @@ pub type Events = HashMap<OwnedEventId, Arc<Pdu>>;
 #[derive(Debug, Deserialize)]
 pub struct StateIds {
     /// The state events.
-    pub pdu_ids: Vec<OwnedEventId>,
+    pub pdu_ids: AtMost<OwnedEventId, MAX_EVENTS>,
     /// What authorises them.
-    pub auth_chain_ids: Vec<OwnedEventId>,
+    pub auth_chain_ids: AtMost<OwnedEventId, MAX_EVENTS>,
 }
 
 impl Peer<'_> {
@@ -64,7 +68,7 @@ impl Peer<'_> {
     ) -> Result<Vec<Arc<Pdu>>, Internal> {
         #[derive(Deserialize)]
         struct Answer {
-            events: Vec<Box<RawValue>>,
+            events: Pdus,
         }
         if !budget.take() {
             return Ok(Vec::new());
@@ -75,7 +79,7 @@ impl Peer<'_> {
         let path = ask::path("v1/get_missing_events", &[self.room_id.as_str()]);
         let answer: Result<Answer, _> =
             ask::send(self.engine, self.server, Method::POST, path, &body, SMALL).await;
-        let mut events = self.answered(answer).map(|it| it.events).unwrap_or_default();
+        let mut events = self.answered(answer).map(|it| it.events.0).unwrap_or_default();
         events.truncate(usize::try_from(limit).unwrap_or(usize::MAX));
         self.verified(events).await
     }
@@ -92,14 +96,14 @@ impl Peer<'_> {
     ) -> Result<Option<Arc<Pdu>>, Internal> {
         #[derive(Deserialize)]
         struct Answer {
-            pdus: Vec<Box<RawValue>>,
+            pdus: Pdus,
         }
         if !budget.take() {
             return Ok(None);
         }
         let path = ask::path("v1/event", &[event_id.as_str()]);
         let answer: Result<Answer, _> = ask::get(self.engine, self.server, path, SMALL).await;
-        let mut pdus = self.answered(answer).map(|it| it.pdus).unwrap_or_default();
+        let mut pdus = self.answered(answer).map(|it| it.pdus.0).unwrap_or_default();
         pdus.truncate(1);
         let events = self.verified(pdus).await?;
         // A server that answers with another event than was asked for answers nothing.
@@ -119,7 +123,7 @@ impl Peer<'_> {
         let path = ask::query(path, &[("event_id", event_id.as_str())]);
         let answer = ask::get(self.engine, self.server, path, LARGE).await;
         self.answered(answer)
-            .filter(|ids: &StateIds| ids.pdu_ids.len() + ids.auth_chain_ids.len() <= MAX_EVENTS)
+            .filter(|ids: &StateIds| ids.pdu_ids.0.len() + ids.auth_chain_ids.0.len() <= MAX_EVENTS)
     }
 
     /// The events of the state before an event, and of its auth chain.
@@ -134,8 +138,8 @@ impl Peer<'_> {
     ) -> Result<Events, Internal> {
         #[derive(Deserialize)]
         struct Answer {
-            pdus: Vec<Box<RawValue>>,
-            auth_chain: Vec<Box<RawValue>>,
+            pdus: Pdus,
+            auth_chain: Pdus,
         }
         if !budget.take() {
             return Ok(Events::new());
@@ -146,8 +150,8 @@ impl Peer<'_> {
         let Some(Answer { mut pdus, auth_chain }) = self.answered(answer) else {
             return Ok(Events::new());
         };
-        pdus.extend(auth_chain);
-        self.by_id(pdus).await
+        pdus.0.extend(auth_chain.0);
+        self.by_id(pdus.0).await
     }
 
     /// The auth chain of an event.
@@ -162,14 +166,14 @@ impl Peer<'_> {
     ) -> Result<Events, Internal> {
         #[derive(Deserialize)]
         struct Answer {
-            auth_chain: Vec<Box<RawValue>>,
+            auth_chain: Pdus,
         }
         if !budget.take() {
             return Ok(Events::new());
         }
         let path = ask::path("v1/event_auth", &[self.room_id.as_str(), event_id.as_str()]);
         let answer: Result<Answer, _> = ask::get(self.engine, self.server, path, LARGE).await;
-        let chain = self.answered(answer).map(|it| it.auth_chain).unwrap_or_default();
+        let chain = self.answered(answer).map(|it| it.auth_chain.0).unwrap_or_default();
         self.by_id(chain).await
     }
 
@@ -186,7 +190,7 @@ impl Peer<'_> {
     ) -> Result<Vec<Arc<Pdu>>, Internal> {
         #[derive(Deserialize)]
         struct Answer {
-            pdus: Vec<Box<RawValue>>,
+            pdus: Pdus,
         }
         if !budget.take() {
             return Ok(Vec::new());
@@ -196,7 +200,7 @@ impl Peer<'_> {
         parameters.extend(from.iter().map(|id| ("v", id.as_str())));
         let path = ask::query(ask::path("v1/backfill", &[self.room_id.as_str()]), &parameters);
         let answer: Result<Answer, _> = ask::get(self.engine, self.server, path, SMALL).await;
-        let mut pdus = self.answered(answer).map(|it| it.pdus).unwrap_or_default();
+        let mut pdus = self.answered(answer).map(|it| it.pdus.0).unwrap_or_default();
         pdus.truncate(usize::try_from(limit).unwrap_or(usize::MAX));
         self.verified(pdus).await
     }

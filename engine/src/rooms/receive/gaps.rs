@@ -60,7 +60,7 @@ pub async fn claimed_state(
     pdu: &Pdu,
 ) -> Result<Option<ClaimedState>, Internal> {
     let Some(answer) = peer.state_ids(budget, &pdu.event_id).await else { return Ok(None) };
-    let all: Vec<_> = answer.pdu_ids.iter().chain(&answer.auth_chain_ids).cloned().collect();
+    let all: Vec<_> = answer.pdu_ids.0.iter().chain(&answer.auth_chain_ids.0).cloned().collect();
     let known = store::get_many(peer.engine, peer.room_id, &all).await?;
     let missing: Vec<_> = all.into_iter().filter(|id| !known.contains_key(id)).collect();
     let mut events = Events::new();
@@ -73,7 +73,7 @@ pub async fn claimed_state(
             }
         }
     }
-    Ok(Some(ClaimedState { ids: answer.pdu_ids, events }))
+    Ok(Some(ClaimedState { ids: answer.pdu_ids.0, events }))
 }
 
 /// The root of the state before an event, out of what the server says and what we know: the claimed
