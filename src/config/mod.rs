@@ -213,7 +213,8 @@ pub(crate) struct Tls {
 pub(crate) struct Database {
     /// `sqlite:/path/of/file` or `postgres://user:password@host/database`.
     ///
-    /// Without one, SQLite in the data directory. PostgreSQL must be version 13 or newer.
+    /// Without one, SQLite in the data directory. PostgreSQL must be version 13 or newer. One process
+    /// works on a database; it holds a lock in a session, which a pooler in between must leave to it.
     pub(crate) url: Secret,
 
     /// Connections that this process opens: for reading (SQLite), or in all (PostgreSQL).
