@@ -90,6 +90,8 @@ pub struct Inner {
     pub push: push::Memory,
     /// Who is there.
     pub presence: presence::Memory,
+    /// Who sends receipts.
+    pub receipts: rooms::receipts::Turns,
     /// Who is typing.
     pub typing: rooms::typing::Typing,
     /// What other servers are told and nobody stores.
@@ -139,6 +141,7 @@ impl Engine {
             notifier: notifier::Notifier::start(&storage, &shutdown),
             push: push::Memory::default(),
             presence: presence::Memory::default(),
+            receipts: rooms::receipts::Turns::default(),
             typing: rooms::typing::Typing::default(),
             ephemeral: ephemeral::Ephemeral::default(),
             shutdown,

@@ -2,6 +2,8 @@
 //!
 //! <https://spec.matrix.org/v1.19/client-server-api/#receipts>
 
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+
 use ruma::{EventId, OwnedEventId, RoomId, UserId};
 use serde_json::json;
 use starling_storage::{
@@ -9,12 +11,16 @@ use starling_storage::{
     receipts::{self, ReceiptRow, Write},
     timeline::{self, Entry},
 };
+use tokio::sync::{Mutex, MutexGuard};
 
 use super::{
     append::{relations, unread::thread_root},
     unread::{self, MAIN},
 };
 use crate::{Engine, Internal, ephemeral::Edu, events::store};
+
+/// Into how many lines the users stand.
+const TURNS: u64 = 256;
 
 /// The account data that holds the read marker.
 pub const FULLY_READ: &str = "m.fully_read";
@@ -79,6 +85,26 @@ impl From<starling_storage::DbError> for ReceiptError {
     }
 }
 
+/// Receipts of a user are stored one after the other: of two that come at once, the later event stays,
+/// whichever is committed last.
+#[derive(Debug)]
+pub struct Turns(Vec<Mutex<()>>);
+
+impl Default for Turns {
+    fn default() -> Self {
+        Self((0..TURNS).map(|_| Mutex::default()).collect())
+    }
+}
+
+impl Turns {
+    async fn of(&self, room_id: &RoomId, user_id: &UserId) -> Option<MutexGuard<'_, ()>> {
+        let mut hasher = DefaultHasher::new();
+        (room_id.as_str(), user_id.as_str()).hash(&mut hasher);
+        let turn = self.0.get(usize::try_from(hasher.finish() % TURNS).ok()?)?;
+        Some(turn.lock().await)
+    }
+}
+
 /// Stores receipts of a user of this deployment, all or none. A receipt for an earlier event than the
 /// last one of its kind and thread is accepted and changes nothing.
 ///
@@ -91,6 +117,7 @@ pub async fn send(
     user_id: &UserId,
     wanted: &[Receipt],
 ) -> Result<(), ReceiptError> {
+    let _turn = engine.receipts.of(room_id, user_id).await;
     let mut conn = engine.storage.read().await?;
     if !is_joined(&mut conn, room_id, user_id).await? {
         return Err(ReceiptError::NotJoined);
@@ -194,6 +221,7 @@ impl Plan {
 /// When the database fails.
 pub async fn receive(engine: &Engine, receipt: RemoteReceipt<'_>) -> Result<(), Internal> {
     let RemoteReceipt { room_id, user_id, event_id, ts, thread_id } = receipt;
+    let _turn = engine.receipts.of(room_id, user_id).await;
     let mut conn = engine.storage.read().await?;
     if !is_joined(&mut conn, room_id, user_id).await? {
         return Ok(());

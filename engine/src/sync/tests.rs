@@ -334,6 +334,12 @@ async fn receipts_never_go_back_and_keep_to_their_threads() {
         let answer = stage.sync(BOB, Request::default()).await;
         send(&first, Some("main")).await.unwrap();
         assert!(is_empty(&stage.sync(BOB, after(&answer)).await), "not back");
+        let newer = stage.say(ALICE, "three").await;
+        let (forth, back) = tokio::join!(send(&newer, None), send(&last, None));
+        assert!(forth.is_ok() && back.is_ok());
+        let answer = stage.sync(BOB, Request::default()).await.to_string();
+        let read = format!("\"{}\":{{\"m.read\"", newer.event_id);
+        assert!(answer.contains(&read), "not back either when both come at once: {answer}");
         let stranger = user("@x:a.org");
         let receipt =
             Receipt { kind: Kind::Read, event_id: last.event_id.clone(), thread_id: None };
