@@ -114,6 +114,11 @@ pub enum Write {
         /// The event that arrived.
         target_id: String,
     },
+    /// Forgets the transaction ids that clients used before a time.
+    ForgetTransactions {
+        /// The time.
+        before: i64,
+    },
     /// Notes that an event relates to another.
     Relation(RelationRow),
     /// Forgets what an event relates to.
@@ -248,6 +253,9 @@ async fn apply_one(conn: &mut Conn, row: Write) -> Result<()> {
             sql("DELETE FROM pending_redactions WHERE room_id = $1 AND target_id = $2")
                 .bind(room_id)
                 .bind(target_id)
+        }
+        Write::ForgetTransactions { before } => {
+            sql("DELETE FROM client_transactions WHERE created_ts < $1").bind(before)
         }
         Write::Unrelate { room_id, event_id } => {
             sql("DELETE FROM relations WHERE room_id = $1 AND event_id = $2")

@@ -179,6 +179,15 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_session_keeps_no_large_body_for_strangers() {
+        let door = TestDoor::new().await;
+        let body = |size: usize| json!({ "username": "alice", "org.example": "x".repeat(size) });
+        assert_eq!(post(&door, body(4_000)).await.status, StatusCode::UNAUTHORIZED);
+        let answer = post(&door, body(9_000)).await;
+        answer.refused(StatusCode::PAYLOAD_TOO_LARGE, "M_TOO_LARGE");
+    }
+
+    #[tokio::test]
     async fn names_keep_to_the_grammar() {
         let door = TestDoor::new().await;
         for name in ["a b", "é", "a:b", ""] {

@@ -25,6 +25,12 @@ use crate::{Engine, Internal, rng};
 /// How long a session lives, in milliseconds.
 pub(crate) const LIFETIME_MS: i64 = 15 * 60 * 1_000;
 
+/// How large a body is that a session keeps for a user, in bytes.
+const MOST_OF_USERS: usize = 64 * 1024;
+
+/// How large one is for somebody who registers: anybody can make such sessions.
+const MOST_OF_STRANGERS: usize = 8 * 1024;
+
 /// Fields of bodies that are never stored.
 const SECRETS: [&str; 2] = ["password", "new_password"];
 
@@ -128,6 +134,9 @@ pub enum UiaError {
     /// The session is for another operation, another user or another body.
     #[error("the operation changed during its authentication")]
     Changed,
+    /// The body is larger than what is kept for somebody who has not proved anything yet.
+    #[error("the body is too large")]
+    TooLarge,
     /// Too many passwords wait to be checked.
     #[error("too many passwords wait to be checked")]
     Busy,
@@ -248,18 +257,23 @@ impl Session {
         }
     }
 
-    async fn store(&self, engine: &Engine) -> Result<(), Internal> {
+    async fn store(&self, engine: &Engine) -> Result<(), UiaError> {
+        let body = serde_json::to_string(&self.bound).map_err(Internal::from)?;
+        let most = if self.user.is_some() { MOST_OF_USERS } else { MOST_OF_STRANGERS };
+        if body.len() > most {
+            return Err(UiaError::TooLarge);
+        }
         let mut change = Change::new();
         change.write(accounts::Write::Uia(Write::Put(SessionRow {
             session_id: self.id.clone(),
             action: self.action.clone(),
             user_id: self.user.clone(),
-            body: serde_json::to_string(&self.bound)?,
-            completed: serde_json::to_string(&self.completed)?,
+            body,
+            completed: serde_json::to_string(&self.completed).map_err(Internal::from)?,
             registration_token: self.registration_token.clone(),
             created_ts: self.created_ts,
         })));
-        engine.storage.commit(change).await?;
+        engine.storage.commit(change).await.map_err(Internal::from)?;
         Ok(())
     }
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use starling_storage::{Change, accounts};
+use starling_storage::{Change, accounts, events};
 
 use super::devices;
 use crate::{Engine, Internal};
@@ -15,6 +15,10 @@ const EXPIRE_EVERY: u32 = 10;
 
 /// How long what has expired is kept, in milliseconds: longer than anything that counts.
 const KEEP_MS: i64 = 2 * 60 * 60 * 1_000;
+
+/// How long it is remembered which event a client's transaction made, in milliseconds: no client tries
+/// again for so long.
+const KEEP_TRANSACTIONS_MS: i64 = 7 * 24 * 60 * 60 * 1_000;
 
 /// Writes when devices were seen and removes what has expired, until the process shuts down; then
 /// once more, so that nothing is lost.
@@ -41,7 +45,9 @@ pub async fn run(engine: Engine) {
 
 async fn expire(engine: &Engine) -> Result<(), Internal> {
     let mut change = Change::new();
-    change.write(accounts::Write::Expire { before: engine.clock.now_ms() - KEEP_MS });
+    let now = engine.clock.now_ms();
+    change.write(accounts::Write::Expire { before: now - KEEP_MS });
+    change.write(events::Write::ForgetTransactions { before: now - KEEP_TRANSACTIONS_MS });
     engine.storage.commit(change).await?;
     Ok(())
 }

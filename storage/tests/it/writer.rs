@@ -72,6 +72,29 @@ async fn a_transaction_id_has_one_winner() {
 }
 
 #[tokio::test]
+async fn transaction_ids_are_forgotten_after_a_time() {
+    on_each(|storage| async move {
+        storage.commit(new_room("!r")).await.unwrap();
+        let claim = async |event_id: &str| {
+            let mut change = account_data("@a:b", 1);
+            change.claim(Claim::Transaction(transaction(event_id)));
+            storage.commit(change).await
+        };
+        let forget = async |before| {
+            let mut change = Change::new();
+            change.write(events::Write::ForgetTransactions { before });
+            storage.commit(change).await.unwrap();
+        };
+        claim("$1").await.unwrap();
+        forget(7).await;
+        assert!(matches!(claim("$2").await, Err(CommitError::TransactionTaken(_))));
+        forget(8).await;
+        claim("$2").await.unwrap();
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn a_user_id_is_given_once() {
     on_each(|storage| async move {
         let register = |hash: &str| {
