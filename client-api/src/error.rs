@@ -103,6 +103,11 @@ impl Error {
         Self::new(StatusCode::FORBIDDEN, "M_FORBIDDEN", message)
     }
 
+    /// 400: the user has annotated the event in the same way already.
+    pub(crate) fn duplicate_annotation(message: impl Into<Cow<'static, str>>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, "M_DUPLICATE_ANNOTATION", message)
+    }
+
     /// 404: what was asked for does not exist, or not for this user.
     pub(crate) fn not_found(message: impl Into<Cow<'static, str>>) -> Self {
         Self::new(StatusCode::NOT_FOUND, "M_NOT_FOUND", message)

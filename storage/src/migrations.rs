@@ -17,6 +17,7 @@ const MIGRATIONS: &[(i64, &str, &str)] = &[
     (1, "foundation", include_str!("../../migrations/0001_foundation.sql")),
     (2, "notary", include_str!("../../migrations/0002_notary.sql")),
     (3, "push", include_str!("../../migrations/0003_push.sql")),
+    (4, "relations", include_str!("../../migrations/0004_relations.sql")),
 ];
 
 /// Applies the migrations that the database has not seen.

@@ -22,6 +22,8 @@ impl From<SendError> for Error {
             SendError::TooLarge => Self::too_large("The event is too large"),
             SendError::NoSuchEvent => Self::not_found("There is no such event"),
             SendError::BadAlias(_) => Self::bad_alias(error.to_string()),
+            SendError::NoThreadRoot => Self::unknown(error.to_string()),
+            SendError::DuplicateAnnotation => Self::duplicate_annotation(error.to_string()),
             SendError::NameTaken => Self::room_in_use(),
             SendError::Internal(cause) => cause.into(),
         }

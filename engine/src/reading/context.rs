@@ -56,8 +56,9 @@ pub async fn event(
     room_id: &RoomId,
     event_id: &EventId,
 ) -> Result<Box<RawValue>, ReadError> {
-    let (reader, seen, _) = find(engine, asking, room_id, event_id).await?;
-    let shown = reader.show(&[seen], &Form::whole()).await?;
+    let (mut reader, seen, _) = find(engine, asking, room_id, event_id).await?;
+    let ignored = ignored_users(&mut engine.storage.read().await?, asking.user_id).await?;
+    let shown = reader.show_bundled(&[seen], &Form::whole(), &ignored).await?;
     shown.into_iter().next().ok_or(ReadError::NoSuchEvent)
 }
 
@@ -93,12 +94,16 @@ pub async fn context(
 
     let form = Form::whole();
     let state = state(&reader, &seen, &events_before.events, &events_after.events, filter).await?;
+    let (start, end) = (end(back, before, &events_before), end(forth, at, &events_after));
+    let count = events_before.events.len();
+    let all: Vec<Seen> = [events_before.events, vec![seen], events_after.events].concat();
+    let mut shown = reader.show_bundled(&all, &form, &ignored).await?.into_iter();
     Ok(Context {
-        start: end(back, before, &events_before).to_string(),
-        end: end(forth, at, &events_after).to_string(),
-        events_before: reader.show(&events_before.events, &form).await?,
-        event: reader.show(&[seen], &form).await?.into_iter().next(),
-        events_after: reader.show(&events_after.events, &form).await?,
+        start: start.to_string(),
+        end: end.to_string(),
+        events_before: shown.by_ref().take(count).collect(),
+        event: shown.next(),
+        events_after: shown.collect(),
         state: reader.show_state(&state, &form).await?,
     })
 }

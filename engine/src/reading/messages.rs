@@ -98,7 +98,7 @@ pub async fn page(
     let members =
         if filter.lazy_load_members { reader.members_for(&found.events).await? } else { vec![] };
     Ok(Page {
-        chunk: reader.show(&found.events, &form).await?,
+        chunk: reader.show_bundled(&found.events, &form, &ignored).await?,
         start: from.to_string(),
         end: end(range, &found, edge).map(|end| end.to_string()),
         state: reader.show_state(&members, &form).await?,

@@ -10,6 +10,8 @@ pub mod reader;
 
 pub mod show;
 
+mod bundle;
+
 pub mod scan;
 
 pub mod access;
@@ -21,6 +23,8 @@ pub mod messages;
 pub mod notifications;
 
 pub mod relations;
+
+pub mod threads;
 
 pub mod context;
 

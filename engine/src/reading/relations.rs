@@ -91,7 +91,7 @@ pub async fn page(
     let wanted = Wanted { filter: &EventFilter::default(), ignored: &ignored, limit };
     let found = reader.scan(Path::Related { range, to: request.to, to_event }, wanted).await?;
     Ok(Relations {
-        chunk: reader.show(&found.events, &Form::whole()).await?,
+        chunk: reader.show_bundled(&found.events, &Form::whole(), &ignored).await?,
         next_batch: end(range, &found, false).map(|end| end.to_string()),
         prev_batch: request.from.map(|from| from.to_string()),
         recursion_depth: request.recurse.map(|_| depth),

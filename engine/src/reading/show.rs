@@ -7,6 +7,7 @@ use serde_json::value::RawValue;
 use starling_storage::events::transaction_ids;
 
 use super::{
+    bundle::Bundles,
     fields::Fields,
     filter::{EventFormat, Filter},
     reader::Reader,
@@ -28,6 +29,11 @@ pub struct Form {
 }
 
 impl Form {
+    /// The same, with all fields.
+    pub(super) fn without_fields(&self) -> Self {
+        Self { shape: self.shape, fields: None }
+    }
+
     /// Whole events for clients that name their room.
     #[must_use]
     pub fn whole() -> Self {
@@ -69,12 +75,23 @@ impl Reader {
     ///
     /// When the database fails.
     pub async fn show(&self, events: &[Seen], form: &Form) -> Result<Vec<Box<RawValue>>, Internal> {
+        self.show_with(events, form, &Bundles::new()).await
+    }
+
+    /// Shows events of the timeline with what is said of those that relate to them.
+    pub(super) async fn show_with(
+        &self,
+        events: &[Seen],
+        form: &Form,
+        bundles: &Bundles,
+    ) -> Result<Vec<Box<RawValue>>, Internal> {
         let transactions = self.transactions(events).await?;
         let mut shown = Vec::with_capacity(events.len());
         for Seen { event, membership, .. } in events {
             let mut unsigned = self.unsigned(event, form).await?;
             unsigned.membership = Some(membership.to_string());
             unsigned.transaction_id = transactions.get(&event.pdu.event_id).cloned();
+            unsigned.relations = bundles.get(&event.pdu.event_id).cloned();
             self.add_replaced(event, &mut unsigned).await?;
             shown.push(self.form(event, &unsigned, form)?);
         }

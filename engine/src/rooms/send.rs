@@ -1,5 +1,7 @@
 //! Saying something in a room: messages, state, redactions.
 
+mod related;
+
 use ruma::{
     EventId, OwnedDeviceId, OwnedEventId, OwnedRoomId, OwnedUserId, RoomId, UserId,
     events::{StateEventType, TimelineEventType},
@@ -43,6 +45,12 @@ pub enum SendError {
     /// An alias is not an alias of this room.
     #[error("{0} does not name this room")]
     BadAlias(String),
+    /// The event would begin a thread with one that relates to another.
+    #[error("a thread cannot begin with an event that relates to another")]
+    NoThreadRoot,
+    /// The user has annotated the event in the same way already.
+    #[error("you have annotated the event with this already")]
+    DuplicateAnnotation,
     /// A name that was to be taken is taken.
     #[error("the name is taken")]
     NameTaken,
@@ -272,6 +280,7 @@ async fn attempt(
 ) -> Result<Option<OwnedEventId>, SendError> {
     let mut batch = Batch::new(engine, guard);
     let before = current(&batch, draft).await?;
+    related::check(engine, &batch.room.id, draft).await?;
     let pdu = build::author(&mut batch, draft).await?;
     if let Some(same) = before.filter(|before| says_the_same(before, &pdu, guard)) {
         return Ok(Some(same.event_id.clone()));

@@ -18,5 +18,6 @@ pub(crate) mod redact;
 pub(crate) mod relations;
 pub(crate) mod send;
 pub(crate) mod state;
+pub(crate) mod threads;
 pub(crate) mod typing;
 pub(crate) mod unban;

@@ -3,6 +3,7 @@
 //! <https://spec.matrix.org/v1.19/client-server-api/#forming-relationships-between-events>
 
 use serde::Deserialize;
+use serde_json::value::RawValue;
 use starling_storage::events::{RelationRow, Write};
 
 use crate::{
@@ -36,12 +37,18 @@ pub(super) fn note(batch: &mut Batch, event: &StoredEvent) {
 /// The relation of an event. One that is malformed is none.
 #[must_use]
 pub fn of(pdu: &Pdu) -> Option<Relation> {
+    of_content(&pdu.content)
+}
+
+/// The relation that an event with this content has.
+#[must_use]
+pub fn of_content(content: &RawValue) -> Option<Relation> {
     #[derive(Deserialize)]
     struct Content {
         #[serde(rename = "m.relates_to")]
         relates_to: Relation,
     }
-    let relation = serde_json::from_str::<Content>(pdu.content.get()).ok()?.relates_to;
+    let relation = serde_json::from_str::<Content>(content.get()).ok()?.relates_to;
     let is_short = relation.rel_type.len() <= 255 && relation.event_id.len() <= 255;
     (is_short && relation.event_id.starts_with('$')).then_some(relation)
 }

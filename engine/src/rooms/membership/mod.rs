@@ -73,9 +73,11 @@ impl From<SendError> for MembershipError {
             SendError::TooLarge => Self::TooLarge,
             SendError::Internal(error) => Self::Internal(error),
             SendError::BadContent(reason) => Self::BadContent(reason),
-            error @ (SendError::NoSuchEvent | SendError::BadAlias(_) | SendError::NameTaken) => {
-                Self::BadContent(error.to_string())
-            }
+            error @ (SendError::NoSuchEvent
+            | SendError::BadAlias(_)
+            | SendError::NoThreadRoot
+            | SendError::DuplicateAnnotation
+            | SendError::NameTaken) => Self::BadContent(error.to_string()),
         }
     }
 }

@@ -60,7 +60,7 @@ async fn one(sync: &Sync<'_>, row: &MembershipRow) -> Result<LeftRoom, Internal>
         whole(sync, &mut reader, row, known, &mut left).await?;
     } else {
         let event = leave_event(&reader, row).await?;
-        left.timeline = Stretch::of(event.into_iter().collect()).show(sync, &reader).await?;
+        left.timeline = Stretch::of(event.into_iter().collect()).show(sync, &mut reader).await?;
     }
     Ok(left)
 }

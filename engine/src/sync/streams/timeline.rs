@@ -85,9 +85,13 @@ impl Stretch {
     pub(super) async fn show(
         &self,
         sync: &Sync<'_>,
-        reader: &Reader,
+        reader: &mut Reader,
     ) -> Result<answer::Timeline, Internal> {
-        let events: Vec<Box<RawValue>> = reader.show(&self.events, &sync.form).await?;
+        // Of a timeline without gaps the client knows what relates to its events.
+        let events: Vec<Box<RawValue>> = match self.limited {
+            true => reader.show_bundled(&self.events, &sync.form, &sync.moment.ignored).await?,
+            false => reader.show(&self.events, &sync.form).await?,
+        };
         let prev_batch = self.prev.map(|token| token.to_string());
         Ok(answer::Timeline { events, limited: self.limited, prev_batch })
     }

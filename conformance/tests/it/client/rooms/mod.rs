@@ -1,4 +1,6 @@
 //! `/_matrix/client/v3/rooms/{roomId}/...`
 
+mod bundles;
 mod relations;
 mod send;
+mod threads;
