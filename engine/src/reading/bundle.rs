@@ -265,7 +265,8 @@ impl<'a> Parents<'a> {
 ///
 /// <https://spec.matrix.org/v1.19/client-server-api/#validity-of-replacement-events>
 fn may_be_replaced(event: &StoredEvent) -> bool {
-    event.redacted_by.is_none() && of(&event.pdu).is_none_or(|relation| relation.rel_type != REPLACE)
+    event.redacted_by.is_none()
+        && of(&event.pdu).is_none_or(|relation| relation.rel_type != REPLACE)
 }
 
 /// Whether a replacement says by what. Where it is encrypted, only clients can tell.

@@ -1,3 +1,5 @@
+//! What readers are told beside events, on both databases.
+
 use ruma::{EventId, api::Direction};
 use serde_json::{Value, json};
 use starling_storage::{Change, account_data::Write};
@@ -159,14 +161,12 @@ async fn pages_bundle_and_sync_does_where_it_left_events_out() {
         let page = messages::page(&stage.engine, asking(&alice), &room_id, request);
         assert!(has_bundle(&serde_json::to_value(page.await.unwrap().chunk).unwrap()));
         let filter = EventFilter::default();
-        let around = context::context(
-            &stage.engine, asking(&alice), &room_id, &child, None, &filter,
-        );
+        let around =
+            context::context(&stage.engine, asking(&alice), &room_id, &child, None, &filter);
         assert!(has_bundle(&serde_json::to_value(around.await.unwrap().events_before).unwrap()));
 
-        let timeline = |answer: &Value| {
-            answer["rooms"]["join"][room_id.as_str()]["timeline"].clone()
-        };
+        let timeline =
+            |answer: &Value| answer["rooms"]["join"][room_id.as_str()]["timeline"].clone();
         let filter = Filter::parse(r#"{"room":{"timeline":{"limit":2}}}"#).unwrap();
         let limited = Request { filter, ..Request::default() };
         let limited = timeline(&stage.sync(ALICE, limited).await);
@@ -203,8 +203,11 @@ async fn threads_are_listed_by_their_newest_events() {
                 let alice = user(ALICE);
                 let page = threads::page(&stage.engine, asking(&alice), &room_id, request);
                 let page = page.await.unwrap();
-                let chunk: Vec<Value> =
-                    page.chunk.iter().map(|root| serde_json::from_str(root.get()).unwrap()).collect();
+                let chunk: Vec<Value> = page
+                    .chunk
+                    .iter()
+                    .map(|root| serde_json::from_str(root.get()).unwrap())
+                    .collect();
                 for root in chunk {
                     assert!(root["unsigned"]["m.relations"]["m.thread"].is_object());
                     found.push(root["event_id"].as_str().unwrap().to_owned());

@@ -55,8 +55,7 @@ async fn check_annotation(
 ) -> Result<(), SendError> {
     let Some(key) = key(&draft.content) else { return Ok(()) };
     let kind = draft.kind.to_string();
-    let same =
-        Related { parent_id, rel_type: Some("m.annotation"), kind: Some(&kind), depth: 1 };
+    let same = Related { parent_id, rel_type: Some("m.annotation"), kind: Some(&kind), depth: 1 };
     let mut conn = engine.storage.read().await.map_err(crate::Internal::from)?;
     let sender = draft.sender.as_str();
     let found = rows::of_user(&mut conn, room_id.as_str(), same, sender, MAX_ANNOTATIONS).await;
