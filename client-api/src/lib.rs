@@ -53,6 +53,7 @@ fn table() -> Vec<Route> {
         get("/_matrix/client/v1/rooms/{roomId}/relations/{eventId}/{relType}", routes::rooms::relations::get),
         get("/_matrix/client/v1/rooms/{roomId}/relations/{eventId}/{relType}/{eventType}", routes::rooms::relations::get),
         get("/_matrix/client/v1/rooms/{roomId}/threads", routes::rooms::threads::get),
+        get("/_matrix/client/v1/rooms/{roomId}/timestamp_to_event", routes::rooms::timestamp_to_event::get),
         get("/_matrix/client/v3/account/3pid", routes::account::threepid::get),
         post("/_matrix/client/v3/account/deactivate", routes::account::deactivate::post),
         post("/_matrix/client/v3/account/password", routes::account::password::post),

@@ -117,6 +117,7 @@ fn table() -> Vec<Route> {
         get("/_matrix/federation/v1/state_ids/{roomId}", routes::state_ids::get),
         get("/_matrix/federation/v1/event_auth/{roomId}/{eventId}", routes::event_auth::get),
         get("/_matrix/federation/v1/backfill/{roomId}", routes::backfill::get),
+        get("/_matrix/federation/v1/timestamp_to_event/{roomId}", routes::timestamp_to_event::get),
         post("/_matrix/federation/v1/get_missing_events/{roomId}", routes::get_missing_events::post),
         get("/_matrix/federation/v1/make_join/{roomId}/{userId}", routes::make_join::get),
         put("/_matrix/federation/v2/send_join/{roomId}/{eventId}", routes::send_join::put),

@@ -18,6 +18,7 @@ const MIGRATIONS: &[(i64, &str, &str)] = &[
     (2, "notary", include_str!("../../migrations/0002_notary.sql")),
     (3, "push", include_str!("../../migrations/0003_push.sql")),
     (4, "relations", include_str!("../../migrations/0004_relations.sql")),
+    (5, "times", include_str!("../../migrations/0005_times.sql")),
 ];
 
 /// Applies the migrations that the database has not seen.

@@ -1,5 +1,7 @@
 //! The order in which a room's events are shown.
 
+pub mod by_time;
+
 use crate::{
     bulk,
     change::At,

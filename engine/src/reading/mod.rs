@@ -20,6 +20,8 @@ pub mod members;
 
 pub mod messages;
 
+pub mod moments;
+
 pub mod notifications;
 
 pub mod relations;

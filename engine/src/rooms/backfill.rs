@@ -6,7 +6,7 @@ use std::{
 };
 
 use moka::sync::Cache;
-use ruma::{OwnedEventId, OwnedRoomId, OwnedServerName, RoomId};
+use ruma::{OwnedEventId, OwnedRoomId, OwnedServerName, RoomId, api::Direction};
 use starling_storage::{events::flags, rooms as rows};
 
 use super::{
@@ -24,6 +24,7 @@ use crate::{
     Engine,
     events::{Pdu, StoredEvent, store},
     internal::Internal,
+    reading::moments::Moment,
 };
 
 /// How many unknown events are asked for at a time.
@@ -68,6 +69,39 @@ pub async fn backfill(engine: &Engine, room_id: &RoomId, limit: u32) -> Result<u
     }
     engine.unserved.note(room_id, edges, now_ms);
     Ok(0)
+}
+
+/// Asks other servers for the event of a room that is closest to a time, if they have one that is
+/// closer than what is known here, and stores it. Returns whether one came.
+///
+/// # Errors
+///
+/// When our own database fails.
+pub async fn closest(
+    engine: &Engine,
+    room_id: &RoomId,
+    ts: i64,
+    direction: Direction,
+    known: Option<&Moment>,
+) -> Result<bool, Internal> {
+    let Some(version) = store::room_version(engine, room_id).await? else { return Ok(false) };
+    for server in servers(engine, room_id).await? {
+        let peer = Peer { engine, server: &server, room_id, rules: &version.1 };
+        let mut budget = Budget::default();
+        let Some(moment) = peer.closest(&mut budget, ts, direction).await else { continue };
+        if !moment.is_closer(ts, direction, known) {
+            continue;
+        }
+        let Some(event) = peer.event(&mut budget, &moment.event_id).await? else { continue };
+        // What the event says of its time counts, not what the server says.
+        if !Moment::of(&event).is_closer(ts, direction, known) {
+            continue;
+        }
+        if add(&peer, &mut budget, vec![event]).await? > 0 {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 /// Unknown events that are asked for next, the deepest first, without those that nobody had lately.

@@ -17,4 +17,5 @@ pub(crate) mod send_leave;
 pub(crate) mod server;
 pub(crate) mod state;
 pub(crate) mod state_ids;
+pub(crate) mod timestamp_to_event;
 pub(crate) mod version;

@@ -19,5 +19,6 @@ pub(crate) mod relations;
 pub(crate) mod send;
 pub(crate) mod state;
 pub(crate) mod threads;
+pub(crate) mod timestamp_to_event;
 pub(crate) mod typing;
 pub(crate) mod unban;

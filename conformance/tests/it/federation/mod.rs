@@ -11,3 +11,4 @@ mod reading;
 mod relay;
 mod send;
 mod send_join;
+mod timestamp_to_event;

@@ -3,7 +3,9 @@
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use http::Method;
-use ruma::{OwnedEventId, RoomId, ServerName, room_version_rules::RoomVersionRules};
+use ruma::{
+    OwnedEventId, RoomId, ServerName, api::Direction, room_version_rules::RoomVersionRules,
+};
 use serde::Deserialize;
 use serde_json::{json, value::RawValue};
 
@@ -14,6 +16,7 @@ use crate::{
     at_most::AtMost,
     events::Pdu,
     internal::Internal,
+    reading::moments::Moment,
     remote::Limits,
 };
 
@@ -203,6 +206,25 @@ impl Peer<'_> {
         let mut pdus = self.answered(answer).map(|it| it.pdus.0).unwrap_or_default();
         pdus.truncate(usize::try_from(limit).unwrap_or(usize::MAX));
         self.verified(pdus).await
+    }
+
+    /// The event that is closest to a time, as the server says.
+    pub async fn closest(
+        &self,
+        budget: &mut Budget,
+        ts: i64,
+        direction: Direction,
+    ) -> Option<Moment> {
+        if !budget.take() {
+            return None;
+        }
+        let direction = match direction {
+            Direction::Forward => "f",
+            Direction::Backward => "b",
+        };
+        let path = ask::path("v1/timestamp_to_event", &[self.room_id.as_str()]);
+        let path = ask::query(path, &[("ts", &ts.to_string()), ("dir", direction)]);
+        self.answered(ask::get(self.engine, self.server, path, SMALL).await)
     }
 
     async fn by_id(&self, mut pdus: Vec<Box<RawValue>>) -> Result<Events, Internal> {

@@ -17,6 +17,8 @@ pub mod state;
 
 pub mod history;
 
+pub mod moments;
+
 pub mod template;
 
 pub mod stripped;

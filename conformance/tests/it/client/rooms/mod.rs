@@ -4,3 +4,4 @@ mod bundles;
 mod relations;
 mod send;
 mod threads;
+mod timestamp_to_event;
