@@ -59,6 +59,14 @@ enum AdminCommand {
         #[command(flatten)]
         account: Account,
     },
+    /// Show what users have reported, the newest first: one JSON object on each line.
+    Reports {
+        /// How many at most.
+        #[arg(long, default_value_t = 100)]
+        limit: u32,
+        #[command(flatten)]
+        source: Source,
+    },
 }
 
 /// Whose password is set, and to what.
@@ -109,19 +117,28 @@ pub(crate) fn run(cli: Cli) -> anyhow::Result<()> {
 }
 
 fn administer(command: AdminCommand) -> anyhow::Result<()> {
-    let (AdminCommand::CreateUser { account, .. } | AdminCommand::ResetPassword { account }) =
-        &command;
-    let (config, password) = (account.source.load()?, account.password()?);
-    let made_up = (!account.password_stdin).then(|| format!("The password is {password}\n"));
-    let order = match command {
+    match command {
         AdminCommand::CreateUser { account, admin } => {
-            Order::CreateUser { name: account.name, password, admin }
+            set_password(account, |name, password| Order::CreateUser { name, password, admin })
         }
         AdminCommand::ResetPassword { account } => {
-            Order::ResetPassword { name: account.name, password }
+            set_password(account, |name, password| Order::ResetPassword { name, password })
         }
-    };
-    let answer = app::order(&config, order)?;
+        AdminCommand::Reports { limit, source } => {
+            let reports = app::order(&source.load()?, Order::ListReports { limit })?;
+            print(&if reports.is_empty() { reports } else { format!("{reports}\n") })
+        }
+    }
+}
+
+/// Has an order carried out that gives an account a password.
+fn set_password(
+    account: Account,
+    order: impl FnOnce(String, String) -> Order,
+) -> anyhow::Result<()> {
+    let (config, password) = (account.source.load()?, account.password()?);
+    let made_up = (!account.password_stdin).then(|| format!("The password is {password}\n"));
+    let answer = app::order(&config, order(account.name, password))?;
     print(&format!("{answer}\n{}", made_up.unwrap_or_default()))
 }
 

@@ -7,7 +7,10 @@
 mod socket;
 
 use serde::{Deserialize, Serialize};
-use starling_engine::{Engine, accounts::admin};
+use starling_engine::{
+    Engine,
+    accounts::{admin, reports},
+};
 
 use crate::{config::Config, database, engine};
 
@@ -31,6 +34,11 @@ pub(crate) enum Order {
         name: String,
         /// The new password.
         password: String,
+    },
+    /// Show what users have reported.
+    ListReports {
+        /// How many at most.
+        limit: u32,
     },
 }
 
@@ -60,6 +68,11 @@ async fn carry_out(engine: &Engine, order: Order) -> anyhow::Result<String> {
         Order::ResetPassword { name, password } => {
             admin::reset_password(engine, &name, password).await?;
             Ok(format!("Gave {name} another password and ended all sessions."))
+        }
+        Order::ListReports { limit } => {
+            let reports = reports::newest(engine, limit).await?;
+            let lines = reports.iter().map(serde_json::to_string);
+            Ok(lines.collect::<Result<Vec<_>, _>>()?.join("\n"))
         }
     }
 }

@@ -6,6 +6,7 @@ pub mod attempts;
 pub mod devices;
 pub mod membership_tasks;
 pub mod registration_tokens;
+pub mod reports;
 pub mod tokens;
 pub mod uia;
 
@@ -83,6 +84,8 @@ pub enum Write {
     MembershipTask(membership_tasks::Write),
     /// Adds a registration token.
     RegistrationToken(registration_tokens::RegistrationTokenRow),
+    /// Adds a report.
+    Report(reports::ReportRow),
     /// Forgets a key's attempts.
     ResetAttempts {
         /// What is counted.
@@ -124,6 +127,7 @@ async fn apply_one(conn: &mut Conn, row: Write) -> Result<()> {
         Write::Uia(write) => return uia::apply(conn, write).await,
         Write::MembershipTask(write) => return membership_tasks::apply(conn, write).await,
         Write::RegistrationToken(row) => return registration_tokens::put(conn, row).await,
+        Write::Report(row) => return reports::put(conn, row).await,
         Write::ResetAttempts { bucket, key } => return attempts::reset(conn, bucket, key).await,
         Write::Expire { before } => return expire(conn, before).await,
     };

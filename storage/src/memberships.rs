@@ -158,6 +158,16 @@ pub async fn of_user(conn: &mut Conn, user_id: &str) -> Result<Vec<MembershipRow
     crate::db::composed(text, vec![user_id.into()]).map(conn, membership_row).await
 }
 
+/// Whether a user is or was something in a room.
+///
+/// # Errors
+///
+/// When the database fails.
+pub async fn is_known(conn: &mut Conn, user_id: &str) -> Result<bool> {
+    let row = sql("SELECT 1 FROM memberships WHERE user_id = $1 LIMIT 1").bind(user_id);
+    Ok(row.optional(conn).await?.is_some())
+}
+
 /// The members of a room with one of the given memberships.
 ///
 /// # Errors

@@ -19,6 +19,7 @@ const MIGRATIONS: &[(i64, &str, &str)] = &[
     (3, "push", include_str!("../../migrations/0003_push.sql")),
     (4, "relations", include_str!("../../migrations/0004_relations.sql")),
     (5, "times", include_str!("../../migrations/0005_times.sql")),
+    (6, "reports", include_str!("../../migrations/0006_reports.sql")),
 ];
 
 /// Applies the migrations that the database has not seen.

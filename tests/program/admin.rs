@@ -45,6 +45,32 @@ async fn accounts_are_made_while_the_server_runs() {
 }
 
 #[tokio::test]
+async fn reports_are_listed() {
+    let server = Server::start(&[CHEAP]).await;
+    let data = server.path("data");
+    for name in ["alice", "mallory"] {
+        admin(&data, &["create-user", name, "--password-stdin"], "password").await;
+    }
+    assert_eq!(admin(&data, &["reports"], "").await, (true, String::new()));
+    let token = log_in(&server, "alice", "password").await["access_token"].clone();
+    for reason in ["spam", "more spam"] {
+        let target =
+            format!("{}/_matrix/client/v3/users/@mallory:localhost:8448/report", server.client);
+        let request = http().post(target).bearer_auth(token.as_str().unwrap());
+        let answer = request.json(&json!({ "reason": reason })).send().await.unwrap();
+        assert_eq!(answer.status(), 200);
+    }
+    let (done, said) = admin(&data, &["reports"], "").await;
+    assert!(done && said.lines().count() == 2, "{said}");
+    let (done, said) = admin(&data, &["reports", "--limit", "1"], "").await;
+    assert!(done, "{said}");
+    let report: Value = serde_json::from_str(&said).unwrap();
+    assert_eq!(report["reason"], "more spam");
+    assert_eq!(report["user_id"], "@mallory:localhost:8448");
+    assert_eq!(report["reporter"], "@alice:localhost:8448");
+}
+
+#[tokio::test]
 async fn a_reset_password_ends_the_sessions() {
     let server = Server::start(&[CHEAP]).await;
     let data = server.path("data");

@@ -13,6 +13,7 @@ use starling_engine::accounts::{
     password::SetPasswordError,
     profiles::{ProfileError, SetFieldError},
     register::RegisterError,
+    reports::ReportError,
     tokens::{AuthenticateError, RefreshError},
     uia::UiaError,
 };
@@ -28,6 +29,15 @@ impl From<AuthenticateError> for Error {
             AuthenticateError::Unknown => Self::unknown_token(false),
             AuthenticateError::Expired => Self::unknown_token(true),
             AuthenticateError::Internal(cause) => cause.into(),
+        }
+    }
+}
+
+impl From<ReportError> for Error {
+    fn from(error: ReportError) -> Self {
+        match error {
+            ReportError::NotFound => Self::not_found(error.to_string()),
+            ReportError::Internal(cause) => cause.into(),
         }
     }
 }

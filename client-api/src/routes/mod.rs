@@ -26,6 +26,7 @@ pub(crate) mod rooms;
 pub(crate) mod sync;
 pub(crate) mod thirdparty;
 pub(crate) mod user;
+pub(crate) mod users;
 pub(crate) mod versions;
 pub(crate) mod voip;
 pub(crate) mod well_known;

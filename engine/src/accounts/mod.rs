@@ -3,7 +3,7 @@
 //! In reading order: what a session is ([`tokens`]), how one proves to be somebody ([`passwords`],
 //! [`attempts`], [`names`], [`uia`]), how one comes ([`register`], [`login`]), what one has
 //! ([`devices`], [`profiles`], [`data`]), how one goes ([`password`], [`deactivate`]), what
-//! administrators do ([`admin`]), and what is done in the background ([`follow`], [`upkeep`]).
+//! administrators do ([`admin`]) and are told ([`reports`]), and what is done in the background ([`follow`], [`upkeep`]).
 
 use std::fmt;
 
@@ -28,6 +28,7 @@ pub mod deactivate;
 pub mod password;
 
 pub mod admin;
+pub mod reports;
 pub mod upkeep;
 
 /// Who makes a request: what an access token stands for.

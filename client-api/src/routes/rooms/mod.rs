@@ -16,6 +16,7 @@ pub(crate) mod read_markers;
 pub(crate) mod receipt;
 pub(crate) mod redact;
 pub(crate) mod relations;
+pub(crate) mod report;
 pub(crate) mod send;
 pub(crate) mod state;
 pub(crate) mod threads;

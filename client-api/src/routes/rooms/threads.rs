@@ -12,6 +12,7 @@ use crate::{
     answer::{Answer, json},
     call::Call,
     error::Error,
+    limits::Doing,
 };
 
 #[derive(Deserialize)]
@@ -24,6 +25,7 @@ struct Query {
 
 pub(crate) async fn get(call: Call) -> Answer {
     let session = call.authenticated().await?;
+    call.door.limits.user(Doing::Asking, &session.user_id)?;
     let room_id: OwnedRoomId = call.path_id(0)?;
     let query: Query = call.query_as()?;
     if query.limit == Some(0) {

@@ -7,6 +7,7 @@ use starling_engine::reading::{access::Asking, moments};
 use crate::{
     answer::{Answer, json},
     call::Call,
+    limits::Doing,
 };
 
 #[derive(Deserialize)]
@@ -17,6 +18,7 @@ struct Query {
 
 pub(crate) async fn get(call: Call) -> Answer {
     let session = call.authenticated().await?;
+    call.door.limits.user(Doing::Asking, &session.user_id)?;
     let room_id: OwnedRoomId = call.path_id(0)?;
     let Query { ts, dir } = call.query_as()?;
     let asking = Asking { user_id: &session.user_id, device_id: Some(&session.device_id) };

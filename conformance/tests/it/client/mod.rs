@@ -13,5 +13,6 @@ mod register;
 mod rooms;
 mod sync;
 mod user;
+mod users;
 mod versions;
 mod well_known;

@@ -2,6 +2,7 @@
 
 mod bundles;
 mod relations;
+mod report;
 mod send;
 mod threads;
 mod timestamp_to_event;

@@ -1,0 +1,3 @@
+//! `/users`: what is said of users.
+
+pub(crate) mod report;
