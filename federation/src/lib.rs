@@ -31,6 +31,7 @@ pub mod error;
 pub mod lookup;
 pub mod request_auth;
 mod routes;
+mod submission;
 #[cfg(test)]
 mod test_peer;
 #[cfg(test)]
@@ -120,9 +121,11 @@ fn table() -> Vec<Route> {
         get("/_matrix/federation/v1/timestamp_to_event/{roomId}", routes::timestamp_to_event::get),
         post("/_matrix/federation/v1/get_missing_events/{roomId}", routes::get_missing_events::post),
         get("/_matrix/federation/v1/make_join/{roomId}/{userId}", routes::make_join::get),
-        put("/_matrix/federation/v2/send_join/{roomId}/{eventId}", routes::send_join::put),
+        put("/_matrix/federation/v2/send_join/{roomId}/{eventId}", routes::send_join::put_v2),
+        put("/_matrix/federation/v1/send_join/{roomId}/{eventId}", routes::send_join::put_v1),
         get("/_matrix/federation/v1/make_leave/{roomId}/{userId}", routes::make_leave::get),
-        put("/_matrix/federation/v2/send_leave/{roomId}/{eventId}", routes::send_leave::put),
+        put("/_matrix/federation/v2/send_leave/{roomId}/{eventId}", routes::send_leave::put_v2),
+        put("/_matrix/federation/v1/send_leave/{roomId}/{eventId}", routes::send_leave::put_v1),
         get("/_matrix/federation/v1/make_knock/{roomId}/{userId}", routes::make_knock::get),
         put("/_matrix/federation/v1/send_knock/{roomId}/{eventId}", routes::send_knock::put),
         put("/_matrix/federation/v1/invite/{roomId}/{eventId}", routes::invite::put_v1),

@@ -76,6 +76,7 @@ impl From<UiaError> for Error {
     fn from(error: UiaError) -> Self {
         match error {
             UiaError::Changed => Self::forbidden("The operation changed during its authentication"),
+            UiaError::OtherUser => Self::forbidden("This is not your account"),
             UiaError::TooLarge => Self::too_large(error.to_string()),
             UiaError::Busy => Self::limit_exceeded(PASSWORDS_BUSY),
             UiaError::Internal(cause) => cause.into(),

@@ -21,6 +21,7 @@ impl From<SendError> for Error {
             SendError::BadContent(reason) => Self::bad_json(reason),
             SendError::TooLarge => Self::too_large("The event is too large"),
             SendError::NoSuchEvent => Self::not_found("There is no such event"),
+            SendError::MalformedAlias(reason) => Self::invalid_param(reason),
             SendError::BadAlias(_) => Self::bad_alias(error.to_string()),
             SendError::NoThreadRoot => Self::unknown(error.to_string()),
             SendError::DuplicateAnnotation => Self::duplicate_annotation(error.to_string()),

@@ -129,7 +129,7 @@ mod tests {
         let body_of_bob = json!({ "auth": password("bob", &session) });
         door.delete(&path, &bob, body_of_bob).await.refused(StatusCode::FORBIDDEN, "M_FORBIDDEN");
         let answer = door.delete(&path, &alice, json!({ "auth": password("bob", &session) })).await;
-        answer.refused(StatusCode::UNAUTHORIZED, "M_FORBIDDEN");
+        answer.refused(StatusCode::FORBIDDEN, "M_FORBIDDEN");
         door.delete(&path, &alice, body).await.ok();
     }
 

@@ -137,6 +137,9 @@ pub enum UiaError {
     /// The body is larger than what is kept for somebody who has not proved anything yet.
     #[error("the body is too large")]
     TooLarge,
+    /// The password is that of another account than the one that the operation is for.
+    #[error("this is another user")]
+    OtherUser,
     /// Too many passwords wait to be checked.
     #[error("too many passwords wait to be checked")]
     Busy,
@@ -351,9 +354,11 @@ async fn password(
     else {
         return Ok(Some(Failure::Malformed));
     };
-    let found = names::find(engine, given).await?;
+    let account = names::find(engine, given).await?;
     let meant = |id: &str| wanted.user.is_none_or(|user| user == id);
-    let account = found.filter(|account| meant(&account.user_id));
+    if account.as_ref().is_some_and(|account| !meant(&account.user_id)) {
+        return Err(UiaError::OtherUser);
+    }
     let is_gone = account.as_ref().is_some_and(|account| account.deactivated_ts.is_some());
     let user = account.as_ref().map(|account| UserId::parse(account.user_id.as_str()));
     let hash = account.and_then(|account| account.password_hash);

@@ -13,8 +13,7 @@ use crate::{
 };
 
 impl Reader {
-    /// The member events of the senders of some events, as of the first event of each that is given,
-    /// without those that are among the events.
+    /// The member events of the senders of some events, as of the first event of each that is given.
     ///
     /// # Errors
     ///
@@ -24,12 +23,10 @@ impl Reader {
         for seen in events {
             roots.entry(&seen.event.pdu.sender).or_insert(seen.event.state_before);
         }
-        let given: HashSet<_> = events.iter().map(|seen| &seen.event.pdu.event_id).collect();
         let mut members = Vec::with_capacity(roots.len());
         for (user_id, root) in roots {
             let Some(root) = root else { continue };
-            let member = self.member(root, user_id).await?;
-            members.extend(member.filter(|member| !given.contains(&member.pdu.event_id)));
+            members.extend(self.member(root, user_id).await?);
         }
         Ok(members)
     }

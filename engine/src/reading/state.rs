@@ -108,11 +108,9 @@ pub struct JoinedMember {
     /// Who.
     #[serde(skip)]
     pub user_id: String,
-    /// Their display name in the room.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    /// Their display name in the room. Clients expect a null where there is none.
     pub display_name: Option<String>,
     /// Their avatar in the room.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub avatar_url: Option<String>,
 }
 

@@ -182,3 +182,16 @@ pub async fn load(engine: &Engine, room_id: &RoomId) -> Result<Option<Room>, Int
     let extremities = extremities.into_iter().map(TryInto::try_into).collect::<Result<_, _>>()?;
     Ok(Some(Room { id: room_id.to_owned(), version, row, extremities, threads: BTreeMap::new() }))
 }
+
+/// Whether this server knows the room and nobody is in it, so that no other server has a say in who
+/// goes.
+///
+/// # Errors
+///
+/// When the database fails.
+pub async fn is_deserted(engine: &Engine, room_id: &RoomId) -> Result<bool, Internal> {
+    let mut conn = engine.storage.read().await?;
+    let room = rows::get(&mut conn, room_id.as_str()).await?;
+    drop(conn);
+    Ok(room.is_some_and(|room| room.joined_members == 0))
+}

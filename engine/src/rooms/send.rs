@@ -2,10 +2,13 @@
 
 mod related;
 
+use std::collections::BTreeMap;
+
 use ruma::{
     EventId, OwnedDeviceId, OwnedEventId, OwnedRoomId, OwnedUserId, RoomId, UserId,
     events::{StateEventType, TimelineEventType},
 };
+use serde::de::IgnoredAny;
 use serde_json::value::{RawValue, to_raw_value};
 use starling_storage::events::{self as rows, ClientTransaction};
 
@@ -42,6 +45,9 @@ pub enum SendError {
     /// The event to be redacted is not in this room.
     #[error("no such event")]
     NoSuchEvent,
+    /// What should be an alias is none.
+    #[error("{0}")]
+    MalformedAlias(String),
     /// An alias is not an alias of this room.
     #[error("{0} does not name this room")]
     BadAlias(String),
@@ -78,7 +84,7 @@ impl From<BuildError> for SendError {
 impl From<AliasProblem> for SendError {
     fn from(problem: AliasProblem) -> Self {
         match problem {
-            AliasProblem::Malformed(reason) => Self::BadContent(reason),
+            AliasProblem::Malformed(reason) => Self::MalformedAlias(reason),
             AliasProblem::NotThisRoom(alias) => Self::BadAlias(alias),
             AliasProblem::Internal(error) => Self::Internal(error),
         }
@@ -159,14 +165,42 @@ pub struct SetState {
 pub async fn state(engine: &Engine, state: SetState) -> Result<OwnedEventId, SendError> {
     let SetState { room_id, sender, kind, state_key, content, ts } = state;
     if kind == StateEventType::RoomCreate {
-        return Err(SendError::Forbidden("a room is created once".to_owned()));
+        return Err(SendError::BadContent("a room is created once".to_owned()));
     }
     if kind == StateEventType::RoomCanonicalAlias && state_key.is_empty() {
         canonical_alias::check(engine, &room_id, &content).await?;
     }
+    if kind == StateEventType::RoomPowerLevels && state_key.is_empty() {
+        check_creators_unlisted(engine, &room_id, &content).await?;
+    }
     let kind = TimelineEventType::from(kind);
     let draft = Draft { sender, kind, state_key: Some(state_key), content, redacts: None, ts };
     one(engine, &room_id, &draft, None).await
+}
+
+/// Since room version 12 power levels have no place for those who made the room.
+async fn check_creators_unlisted(
+    engine: &Engine,
+    room_id: &RoomId,
+    content: &RawValue,
+) -> Result<(), SendError> {
+    #[derive(serde::Deserialize)]
+    struct Levels {
+        users: BTreeMap<String, IgnoredAny>,
+    }
+    let room = room::load(engine, room_id).await?.ok_or(SendError::NotInRoom)?;
+    let rules = room.rules().authorization.clone();
+    // What has another form is refused by the rules.
+    let Ok(Levels { users }) = serde_json::from_str(content.get()) else { return Ok(()) };
+    if !rules.explicitly_privilege_room_creators {
+        return Ok(());
+    }
+    let batch = Batch::new(engine, &room);
+    let state = batch.state(room.row.current_state, &power::state_keys()).await?;
+    match Powers::new(&state, &rules).creators().iter().find(|id| users.contains_key(id.as_str())) {
+        Some(creator) => Err(SendError::BadContent(format!("{creator} made the room"))),
+        None => Ok(()),
+    }
 }
 
 /// An event to be redacted.
@@ -228,7 +262,7 @@ async fn check_redaction(
 
 fn without(content: &RawValue, field: &str) -> Result<Box<RawValue>, SendError> {
     let bad = |error: serde_json::Error| SendError::BadContent(error.to_string());
-    let mut content: std::collections::BTreeMap<String, &RawValue> =
+    let mut content: BTreeMap<String, &RawValue> =
         serde_json::from_str(content.get()).map_err(bad)?;
     content.remove(field);
     to_raw_value(&content).map_err(bad)

@@ -1,12 +1,32 @@
+//! PUT /_matrix/federation/v1/send_leave/{roomId}/{eventId}
 //! PUT /_matrix/federation/v2/send_leave/{roomId}/{eventId}
 
 use axum::extract::State;
 use ruma::api::federation::membership::create_leave_event::v2::{Request, Response};
+use serde::Serialize;
+use serde_json::value::RawValue;
 use starling_engine::rooms::serve::submit::{self, Submission};
 
-use crate::door::{Answer, Door, Outcome, Signed};
+use crate::{
+    door::{Answer, Door, Json, Outcome, Signed, SignedBody},
+    error::Error,
+    submission::submission,
+};
 
-pub(crate) async fn put(
+/// An empty object.
+#[derive(Serialize)]
+pub(crate) struct Nothing {}
+
+/// The older form, which old servers fall back to.
+pub(crate) async fn put_v1(
+    State(door): State<Door>,
+    SignedBody { origin, path, body: pdu, .. }: SignedBody<Box<RawValue>>,
+) -> Result<Json<(u16, Nothing)>, Error> {
+    submit::leave(&door.engine, &origin, submission(&path, &pdu)?).await?;
+    Ok(Json((200, Nothing {})))
+}
+
+pub(crate) async fn put_v2(
     State(door): State<Door>,
     Signed { origin, request, .. }: Signed<Request>,
 ) -> Outcome<Response> {

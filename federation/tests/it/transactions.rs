@@ -199,6 +199,48 @@ async fn a_gap_is_bridged_by_the_state_before_the_event() {
     assert_eq!(world.home.state(&world.room).await, before);
 }
 
+/// The events that authorise a state lead back to what was known, but the state does not follow from
+/// it: both are merged.
+#[tokio::test]
+async fn what_is_behind_a_gap_is_merged_with_what_was_known() {
+    let world = World::new(RoomVersionId::V12).await;
+    let before = world.home.state(&world.room).await;
+    let topic = json!({ "topic": "known" });
+    let topic = world.home.set(&world.room, &world.alice, "m.room.topic", topic).await;
+    let rules = &before[&("m.room.join_rules".to_owned(), String::new())];
+    let mut after = topic.clone();
+    let mut chain = Vec::new();
+    for step in 1..=3 {
+        let member = chain.last().map_or(&world.join, |(id, _): &(OwnedEventId, Value)| id);
+        let auth = [&world.auth[0], rules, &member.to_string()];
+        let more = json!({
+            "type": "m.room.member", "state_key": world.mallory, "auth_events": auth,
+            "content": { "membership": "join", "displayname": step.to_string() },
+        });
+        let pdu = world.peer.sign(world.event(&after, step + 1, &more), &world.version);
+        after = pdu.event_id.clone();
+        chain.push((after.clone(), value(&pdu)));
+    }
+    let (_, last) = world.says(&after, 5, "last");
+    let mut claimed = before.clone();
+    let member = ("m.room.member".to_owned(), world.mallory.to_string());
+    claimed.insert(member, after.to_string());
+    let ids: Vec<&String> = claimed.values().collect();
+    let auth: Vec<&str> = chain.iter().map(|(id, _)| id.as_str()).collect();
+    let answer = json!({ "pdu_ids": ids, "auth_chain_ids": auth });
+    world.peer.answer("/_matrix/federation/v1/state_ids", move |_| (200, answer.clone()));
+    for (id, event) in chain {
+        let answer = json!({ "pdus": [event] });
+        let path = format!("/_matrix/federation/v1/event/{id}");
+        world.peer.answer(&path, move |_| (200, answer.clone()));
+    }
+    let (status, answer) = world.peer.transaction(&world.home, "t", &[last], &[]).await;
+    assert_eq!(status, 200, "{answer}");
+    assert_eq!(world.home.messages(&world.room).await, ["last"]);
+    let state = world.home.state(&world.room).await;
+    assert_eq!(state[&("m.room.topic".to_owned(), String::new())], topic.as_str());
+}
+
 #[tokio::test]
 async fn a_lie_about_the_state_changes_nothing() {
     let world = World::new(RoomVersionId::V11).await;

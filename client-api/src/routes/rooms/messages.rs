@@ -17,6 +17,8 @@ use crate::{
 
 #[derive(Deserialize)]
 struct Query {
+    /// Old clients leave it out.
+    #[serde(default = "forward")]
     dir: Direction,
     from: Option<String>,
     to: Option<String>,
@@ -37,6 +39,10 @@ pub(crate) async fn get(call: Call) -> Answer {
     };
     let asking = Asking { user_id: &session.user_id, device_id: Some(&session.device_id) };
     json(&messages::page(&call.engine, asking, &room_id, request).await?)
+}
+
+fn forward() -> Direction {
+    Direction::Forward
 }
 
 /// A `RoomEventFilter` in the query.

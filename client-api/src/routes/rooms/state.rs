@@ -111,6 +111,6 @@ mod tests {
         let wrong = door.put(&alias, &alice, json!({ "alias": "#none:test" })).await;
         wrong.refused(StatusCode::BAD_REQUEST, "M_BAD_ALIAS");
         let create = door.put(&format!("{path}/m.room.create"), &alice, json!({})).await;
-        create.refused(StatusCode::FORBIDDEN, "M_FORBIDDEN");
+        create.refused(StatusCode::BAD_REQUEST, "M_BAD_JSON");
     }
 }

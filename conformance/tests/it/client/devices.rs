@@ -44,3 +44,16 @@ async fn a_device_is_removed_by_password() {
     let whoami = second.api.get("/_matrix/client/v3/account/whoami").await.unwrap();
     whoami.expect_error(401, "M_UNKNOWN_TOKEN").unwrap();
 }
+
+#[tokio::test]
+async fn the_password_of_another_account_is_forbidden() {
+    let (alice, bob) = (support::user("alice").await, support::user("bob").await);
+    let device = path("/_matrix/client/v3/devices/{}", &[&alice.device]);
+    let wanted = alice.api.request(Method::DELETE, &device, Some(&json!({}))).await.unwrap();
+    let identifier = json!({ "type": "m.id.user", "user": bob.id });
+    let auth = json!({ "type": "m.login.password", "identifier": identifier,
+                       "password": PASSWORD, "session": wanted.body["session"] });
+    let body = json!({ "auth": auth });
+    let answer = alice.api.request(Method::DELETE, &device, Some(&body)).await.unwrap();
+    answer.expect_error(403, "M_FORBIDDEN").unwrap();
+}

@@ -36,3 +36,15 @@ async fn what_was_seen_does_not_come_again() {
     let times = sync.timeline(&room).iter().filter(|event| event["event_id"] == id.as_str());
     assert_eq!(times.count(), 1);
 }
+
+/// What was said before the token is not what follows what the client has.
+#[tokio::test]
+async fn the_timeline_of_a_newly_joined_room_is_no_continuation() {
+    let (alice, bob) = (support::user("alice").await, support::user("bob").await);
+    let room = alice.create_public_room().await.unwrap();
+    alice.say(&room, "earlier").await.unwrap();
+    let mut sync = Sync::start(&bob).await.unwrap();
+    bob.join(&room, &[]).await.unwrap();
+    let joined = sync.section("join", &room).await.unwrap();
+    assert_eq!(joined["timeline"]["limited"], true, "{joined}");
+}

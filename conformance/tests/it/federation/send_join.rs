@@ -1,3 +1,4 @@
+//! PUT /_matrix/federation/v1/send_join/{roomId}/{eventId}
 //! PUT /_matrix/federation/v2/send_join/{roomId}/{eventId}: what it is sent, and what it is told.
 
 use serde_json::{Value, json};
@@ -262,5 +263,24 @@ async fn state_with_a_broken_signature_is_not_taken_over() {
             }
         }
         assert_others_are_served(server).await;
+    }
+}
+
+#[tokio::test]
+async fn the_older_form_does_the_same() {
+    let scene = Scene::set("10").await;
+    let newcomer = scene.peer.user("newcomer");
+    let join = valid(&scene, &newcomer).await;
+    let put = async |event: &Event| {
+        let ids = [scene.room.id.as_str(), event.id.as_str()];
+        let target = path("/_matrix/federation/v1/send_join/{}/{}", &ids);
+        scene.peer.put(scene.server, &target, &event.pdu).await.unwrap()
+    };
+    let message = scene.message("no join");
+    assert_eq!(put(&message).await.status, 400);
+    let answer = put(&join).await.ok().unwrap();
+    assert_eq!(answer[0], 200);
+    for field in ["state", "auth_chain"] {
+        assert!(!answer[1][field].as_array().unwrap().is_empty(), "{field}: {answer}");
     }
 }

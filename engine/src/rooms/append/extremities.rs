@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use ruma::OwnedEventId;
-use starling_storage::events as rows;
+use starling_storage::events::{self as rows, flags};
 
 use crate::{events::StoredEvent, internal::Internal, rooms::batch::Batch};
 
@@ -32,7 +32,9 @@ async fn followed(batch: &Batch, event: &StoredEvent) -> Result<HashSet<OwnedEve
     open.retain(|id| !batch.room.extremities.contains(id));
     while !open.is_empty() && followed.len() < MAX_WALK {
         let found = batch.events(&open).await?;
-        let refused = found.values().filter(|event| !event.is_visible());
+        // What is behind an outlier is not known from its place in the graph: it stays an end.
+        let refused =
+            found.values().filter(|event| event.has(flags::REJECTED | flags::SOFT_FAILED));
         let next: Vec<_> = refused.flat_map(|event| event.pdu.prev_events.clone()).collect();
         open = next.into_iter().filter(|id| followed.insert(id.clone())).collect();
     }

@@ -119,7 +119,7 @@ async fn join_by(
 }
 
 /// Of two reasons the one that tells more.
-fn worse(a: MembershipError, b: MembershipError) -> MembershipError {
+pub(super) fn worse(a: MembershipError, b: MembershipError) -> MembershipError {
     let weight = |error: &MembershipError| match error {
         MembershipError::UnknownRoom => 0,
         MembershipError::RemoteFailed(_) => 1,
@@ -130,7 +130,7 @@ fn worse(a: MembershipError, b: MembershipError) -> MembershipError {
 }
 
 /// The servers that may be in a room: those that are named, the one that invited, the ones that are
-/// known to be, and the one that the room's ID names.
+/// known to be, and, if none is named, the one that the room's ID names.
 pub(super) async fn servers(
     engine: &Engine,
     user_id: &UserId,
@@ -143,6 +143,7 @@ pub(super) async fn servers(
     let mut conn = engine.storage.read().await?;
     let known = starling_storage::rooms::servers_in(&mut conn, room_id.as_str()).await?;
     let known = known.into_iter().filter_map(|server| server.try_into().ok());
-    let named = room_id.server_name().map(ToOwned::to_owned);
+    // Whoever says where to go is not sent elsewhere: the ID does not tell who is in the room.
+    let named = room_id.server_name().filter(|_| via.is_empty()).map(ToOwned::to_owned);
     Ok(remote::candidates(engine, via.iter().cloned().chain(inviter).chain(known).chain(named)))
 }

@@ -49,7 +49,7 @@ pub async fn knock(engine: &Engine, knock: Join<'_>) -> Result<OwnedEventId, Mem
         match knock_by(&wish, &server, user_id).await {
             Ok(event_id) => return Ok(event_id),
             Err(error @ MembershipError::Internal(_)) => return Err(error),
-            Err(error) => last = error,
+            Err(error) => last = join::worse(last, error),
         }
     }
     Err(last)

@@ -36,7 +36,7 @@ pub async fn leave(
     let row = row.ok_or(MembershipError::UnknownRoom)?;
     let member = Member { reason, ..Member::default() };
     let may_leave = matches!(row.membership.as_str(), "join" | "invite" | "knock");
-    if local::is_resident(engine, room_id).await? {
+    if local::is_resident(engine, room_id).await? || room::is_deserted(engine, room_id).await? {
         let change = Change {
             room_id,
             sender: user_id,

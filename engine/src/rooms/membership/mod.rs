@@ -23,7 +23,7 @@ pub mod remove;
 pub mod forget;
 
 use ruma::{OwnedEventId, OwnedRoomId, UserId, events::StateEventType};
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, value::to_raw_value};
 use starling_storage::memberships;
 
 use self::{content::Member, invite::Invite};
@@ -72,7 +72,9 @@ impl From<SendError> for MembershipError {
             SendError::Forbidden(reason) => Self::Forbidden(reason),
             SendError::TooLarge => Self::TooLarge,
             SendError::Internal(error) => Self::Internal(error),
-            SendError::BadContent(reason) => Self::BadContent(reason),
+            SendError::BadContent(reason) | SendError::MalformedAlias(reason) => {
+                Self::BadContent(reason)
+            }
             error @ (SendError::NoSuchEvent
             | SendError::BadAlias(_)
             | SendError::NoThreadRoot
@@ -119,8 +121,14 @@ pub async fn set_state(engine: &Engine, state: SetState) -> Result<OwnedEventId,
     }
     let mut more: Map<String, Value> = serde_json::from_str(state.content.get())
         .map_err(|error| MembershipError::BadContent(error.to_string()))?;
+    // Who lets whom into a restricted room is not for clients to say.
+    let claimed = more.remove("join_authorised_via_users_server").is_some();
     if more.get("membership").and_then(Value::as_str) != Some("invite") {
-        return Ok(send::state(engine, state).await?);
+        let content = match claimed {
+            true => to_raw_value(&more).map_err(|error| SendError::from(Internal::from(error)))?,
+            false => state.content,
+        };
+        return Ok(send::state(engine, SetState { content, ..state }).await?);
     }
     let target = <&UserId>::try_from(state.state_key.as_str())
         .map_err(|_| MembershipError::BadContent("the state key is not a user ID".to_owned()))?;

@@ -90,7 +90,7 @@ async fn rules_are_kept() {
         let float = Message { content: raw(json!({ "f": 1.5 })), ..text(&room_id, &alice, "") };
         assert!(matches!(message(&engine, float).await, Err(SendError::BadContent(_))));
         let create = SetState { kind: StateEventType::RoomCreate, ..topic(&room_id, &alice, "") };
-        assert!(matches!(state(&engine, create).await, Err(SendError::Forbidden(_))));
+        assert!(matches!(state(&engine, create).await, Err(SendError::BadContent(_))));
         let alias = SetState {
             kind: StateEventType::RoomCanonicalAlias,
             content: raw(json!({ "alias": "#none:x.org" })),

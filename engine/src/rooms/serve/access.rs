@@ -3,8 +3,13 @@
 use ruma::{EventId, RoomId, ServerName};
 use starling_storage::{rooms, state};
 
-use super::ReadError;
-use crate::{Engine, events::store, internal::Internal, rooms::server_acl::ServerAcl};
+use super::{ReadError, template::Wish};
+use crate::{
+    Engine,
+    events::store,
+    internal::Internal,
+    rooms::{room, server_acl::ServerAcl},
+};
 
 /// The access control list of a room as it is now; `None` when it has none.
 ///
@@ -47,6 +52,17 @@ pub async fn is_in_room(
     let mut conn = engine.storage.read().await?;
     let members = rooms::server_members(&mut conn, room_id.as_str(), &[server.to_string()]).await?;
     Ok(members.iter().any(|(_, joined)| *joined > 0))
+}
+
+/// Whether this server can help another one's user to become something in a room: it is in it, or it
+/// is about leaving a room that everybody else has left.
+///
+/// # Errors
+///
+/// When the database fails.
+pub async fn can_help(engine: &Engine, room_id: &RoomId, wish: Wish) -> Result<bool, Internal> {
+    Ok(is_in_room(engine, room_id, &engine.config.server_name).await?
+        || (wish == Wish::Leave && room::is_deserted(engine, room_id).await?))
 }
 
 /// Refuses a room that is not known here, or whose access control list keeps the server out.

@@ -136,7 +136,7 @@ async fn take(
         let reason = "The room's server ACL does not allow your server";
         return Err(SubmitError::Forbidden(reason.to_owned()));
     }
-    if !access::is_in_room(engine, room_id, &engine.config.server_name).await? {
+    if !access::can_help(engine, room_id, wish).await? {
         return Err(SubmitError::NotFound);
     }
     let pdu = intake::parse(room_id, &version.1, submission.pdu)

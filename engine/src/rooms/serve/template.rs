@@ -101,7 +101,7 @@ pub async fn template(
         let reason = "The room's server ACL does not allow your server";
         return Err(TemplateError::Forbidden(reason.to_owned()));
     }
-    if !access::is_in_room(engine, room_id, &engine.config.server_name).await? {
+    if !access::can_help(engine, room_id, wish).await? {
         return Err(TemplateError::NotFound);
     }
     let room_version = room.version.0.clone();

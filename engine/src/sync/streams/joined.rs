@@ -75,7 +75,12 @@ async fn events(
     let moved = fresh || sync.moment.moved.contains(&room.room_id);
     let stretch = if moved {
         let after = sync.moment.since.filter(|_| !fresh).unwrap_or(i64::MIN);
-        Stretch::read(sync, reader, after, sync.moment.head).await?
+        let stretch = Stretch::read(sync, reader, after, sync.moment.head).await?;
+        // What reaches back before the client's token does not continue what the client has.
+        match sync.moment.since {
+            Some(since) if fresh => stretch.limited_if_before(since),
+            _ => stretch,
+        }
     } else {
         Stretch::of(vec![])
     };

@@ -56,6 +56,12 @@ impl Stretch {
         Ok(stretch)
     }
 
+    /// Says that there is more than the client has if the stretch begins before this position.
+    pub(super) fn limited_if_before(mut self, since: i64) -> Self {
+        self.limited |= self.events.first().is_some_and(|first| first.pos <= since);
+        self
+    }
+
     /// Only these events.
     pub(super) fn of(events: Vec<Seen>) -> Self {
         Self { events, limited: false, prev: None }

@@ -1,0 +1,55 @@
+//! PUT /_matrix/client/v3/rooms/{roomId}/state/{eventType}/{stateKey}
+
+use serde_json::{Value, json};
+use starling_conformance::client::{Answer, User, path};
+
+use crate::support;
+
+async fn set(user: &User, room: &str, kind: &str, key: &str, content: Value) -> Answer {
+    let target = path("/_matrix/client/v3/rooms/{}/state/{}/{}", &[room, kind, key]);
+    user.api.put(&target, content).await.unwrap()
+}
+
+#[tokio::test]
+async fn what_is_no_alias_is_an_invalid_parameter() {
+    let alice = support::user("alice").await;
+    let room = alice.create_public_room().await.unwrap();
+    for content in
+        [json!({ "alias": "%no:alias.example" }), json!({ "alt_aliases": ["%no:alias.example"] })]
+    {
+        let answer = set(&alice, &room, "m.room.canonical_alias", "", content).await;
+        answer.expect_error(400, "M_INVALID_PARAM").unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_room_is_created_once() {
+    let alice = support::user("alice").await;
+    let room = alice.create_public_room().await.unwrap();
+    let answer = set(&alice, &room, "m.room.create", "", json!({})).await;
+    answer.expect_error(400, "M_BAD_JSON").unwrap();
+}
+
+#[tokio::test]
+async fn creators_have_no_place_in_the_power_levels() {
+    let alice = support::user("alice").await;
+    for (version, status) in [("11", 200), ("12", 400)] {
+        let options = json!({ "preset": "public_chat", "room_version": version });
+        let room = alice.create_room(options).await.unwrap();
+        let levels = json!({ "users": { &alice.id: 100 } });
+        let answer = set(&alice, &room, "m.room.power_levels", "", levels).await;
+        assert_eq!(answer.status, status, "{version}: {answer:?}");
+    }
+}
+
+/// It is for the server to say who lets a user in, and nobody has to once they are.
+#[tokio::test]
+async fn a_member_cannot_say_who_let_them_in() {
+    let alice = support::user("alice").await;
+    let room = alice.create_public_room().await.unwrap();
+    let member = json!({ "membership": "join", "displayname": "A",
+                         "join_authorised_via_users_server": "unused" });
+    set(&alice, &room, "m.room.member", &alice.id, member).await.ok().unwrap();
+    let now = alice.state(&room, "m.room.member", &alice.id).await.unwrap().ok().unwrap();
+    assert_eq!(now, json!({ "membership": "join", "displayname": "A" }));
+}
