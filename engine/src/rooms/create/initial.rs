@@ -75,15 +75,17 @@ impl Drafts<'_> {
 
     /// What the preset sets, where the initial state does not.
     fn add_preset(&mut self) -> Result<(), CreateError> {
-        let (join_rule, guest_access) = match self.wanted.preset {
-            Preset::PublicChat => ("public", "forbidden"),
-            Preset::PrivateChat | Preset::TrustedPrivateChat => ("invite", "can_join"),
-        };
-        for (kind, content) in [
+        let is_public = self.wanted.preset == Preset::PublicChat;
+        let join_rule = if is_public { "public" } else { "invite" };
+        let mut set = vec![
             (StateEventType::RoomJoinRules, json!({ "join_rule": join_rule })),
             (StateEventType::RoomHistoryVisibility, json!({ "history_visibility": "shared" })),
-            (StateEventType::RoomGuestAccess, json!({ "guest_access": guest_access })),
-        ] {
+        ];
+        // A room that says nothing of guests forbids them.
+        if !is_public {
+            set.push((StateEventType::RoomGuestAccess, json!({ "guest_access": "can_join" })));
+        }
+        for (kind, content) in set {
             let given = self.wanted.initial_state.iter();
             let mut given = given.filter(|state| state.kind == kind && state.state_key.is_empty());
             if given.next().is_none() {

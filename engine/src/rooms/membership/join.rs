@@ -129,8 +129,8 @@ pub(super) fn worse(a: MembershipError, b: MembershipError) -> MembershipError {
     if weight(&b) >= weight(&a) { b } else { a }
 }
 
-/// The servers that may be in a room: those that are named, the one that invited, the ones that are
-/// known to be, and, if none is named, the one that the room's ID names.
+/// The servers that may be in a room: those that are named and the one that invited; if none is
+/// named, also the ones that are known to be in it and the one that the room's ID names.
 pub(super) async fn servers(
     engine: &Engine,
     user_id: &UserId,
@@ -140,10 +140,13 @@ pub(super) async fn servers(
     let inviter = local::membership(engine, user_id, room_id).await?;
     let inviter = inviter.and_then(|row| OwnedUserId::try_from(row.sender).ok());
     let inviter = inviter.map(|sender| sender.server_name().to_owned());
+    // Whoever says where to go is not sent elsewhere.
+    if !via.is_empty() {
+        return Ok(remote::candidates(engine, via.iter().cloned().chain(inviter)));
+    }
     let mut conn = engine.storage.read().await?;
     let known = starling_storage::rooms::servers_in(&mut conn, room_id.as_str()).await?;
     let known = known.into_iter().filter_map(|server| server.try_into().ok());
-    // Whoever says where to go is not sent elsewhere: the ID does not tell who is in the room.
-    let named = room_id.server_name().filter(|_| via.is_empty()).map(ToOwned::to_owned);
-    Ok(remote::candidates(engine, via.iter().cloned().chain(inviter).chain(known).chain(named)))
+    let named = room_id.server_name().map(ToOwned::to_owned);
+    Ok(remote::candidates(engine, inviter.into_iter().chain(known).chain(named)))
 }
