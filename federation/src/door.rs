@@ -11,7 +11,7 @@ use bytes::BytesMut;
 use http::header::CONTENT_TYPE;
 use moka::sync::Cache;
 use ruma::{
-    OwnedEventId, OwnedServerName, ServerName,
+    EventId, OwnedEventId, OwnedServerName, RoomId, ServerName,
     api::{IncomingRequest, IncomingRequestExt as _, OutgoingResponse, OutgoingResponseExt as _},
 };
 use serde::{Serialize, de::DeserializeOwned};
@@ -190,6 +190,19 @@ impl From<AuthError> for Error {
             error => Self::new(Kind::Unauthorized, error.to_string()),
         }
     }
+}
+
+/// The room and the event that a path of two parameters names.
+///
+/// # Errors
+///
+/// When they are no IDs.
+pub fn room_and_event(path: &[String]) -> Result<(&RoomId, &EventId), Error> {
+    let [room_id, event_id] = path else {
+        return Err(Error::new(Kind::UnknownPath, "Unrecognized request"));
+    };
+    let bad = |error: ruma::IdParseError| Error::new(Kind::InvalidParam, error.to_string());
+    Ok((room_id.as_str().try_into().map_err(bad)?, event_id.as_str().try_into().map_err(bad)?))
 }
 
 /// A typed answer.

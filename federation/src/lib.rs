@@ -31,7 +31,6 @@ pub mod error;
 pub mod lookup;
 pub mod request_auth;
 mod routes;
-mod submission;
 #[cfg(test)]
 mod test_peer;
 #[cfg(test)]

@@ -108,7 +108,13 @@ impl Stage {
         for pdu in pdus {
             let state_before = state_at::before(&mut batch, &pdu.prev_events).await.unwrap();
             let disposition = Disposition::Accepted;
-            let new = NewEvent { pdu: pdu.clone(), state_before, disposition, local: true };
+            let new = NewEvent {
+                pdu: pdu.clone(),
+                state_before,
+                disposition,
+                redacted_by: None,
+                local: true,
+            };
             append::append(&mut batch, new).await.unwrap();
         }
         batch.commit(&mut guard).await.unwrap();

@@ -15,6 +15,8 @@ pub mod unread;
 
 use std::sync::Arc;
 
+use ruma::OwnedEventId;
+
 use starling_storage::events::{Write, flags};
 
 use super::batch::Batch;
@@ -45,6 +47,8 @@ pub struct NewEvent {
     pub state_before: Option<i64>,
     /// What became of it.
     pub disposition: Disposition,
+    /// Which redaction was applied to it while it was an outlier.
+    pub redacted_by: Option<OwnedEventId>,
     /// Whether this deployment made it, and owes it to the other servers in the room.
     pub local: bool,
 }
@@ -123,7 +127,7 @@ fn keep(batch: &mut Batch, new: &NewEvent) -> Arc<StoredEvent> {
         pdu,
         state_before: new.state_before,
         flags: bits,
-        redacted_by: None,
+        redacted_by: new.redacted_by.clone(),
         received_ts: batch.engine.clock.now_ms(),
     });
     batch.change.write(Write::Put(Box::new(event.to_row())));

@@ -104,7 +104,8 @@ pub async fn author(batch: &mut Batch, draft: &Draft) -> Result<Arc<Pdu>, BuildE
     let (pdu, state_before) = compose(batch, draft).await?;
     let disposition = Disposition::Accepted;
     let state_before = Some(state_before);
-    let new = NewEvent { pdu: pdu.clone(), state_before, disposition, local: true };
+    let new =
+        NewEvent { pdu: pdu.clone(), state_before, disposition, redacted_by: None, local: true };
     append::append(batch, new).await?;
     Ok(pdu)
 }

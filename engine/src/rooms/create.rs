@@ -156,6 +156,7 @@ pub async fn create(engine: &Engine, wanted: &CreateRoom) -> Result<OwnedRoomId,
         pdu: create,
         state_before: Some(0),
         disposition: Disposition::Accepted,
+        redacted_by: None,
         local: true,
     };
     append::append(&mut batch, new).await?;

@@ -2,13 +2,13 @@
 //! PUT /_matrix/federation/v2/invite/{roomId}/{eventId}
 
 use axum::extract::State;
-use ruma::{EventId, RoomId, RoomVersionId, ServerName};
+use ruma::{RoomVersionId, ServerName};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use starling_engine::rooms::serve::invite::{self, Invitation, InviteError};
 
 use crate::{
-    door::{Door, Json, SignedBody},
+    door::{Door, Json, SignedBody, room_and_event},
     error::{Error, Kind},
 };
 
@@ -63,13 +63,10 @@ async fn take(
     path: &[String],
     body: &BodyV2,
 ) -> Result<Answer, Error> {
-    let [room_id, event_id] = path else {
-        return Err(Error::new(Kind::UnknownPath, "Unrecognized request"));
-    };
-    let bad = |error: ruma::IdParseError| Error::new(Kind::InvalidParam, error.to_string());
+    let (room_id, event_id) = room_and_event(path)?;
     let invitation = Invitation {
-        room_id: <&RoomId>::try_from(room_id.as_str()).map_err(bad)?,
-        event_id: <&EventId>::try_from(event_id.as_str()).map_err(bad)?,
+        room_id,
+        event_id,
         room_version: &body.room_version,
         event: &body.event,
         room_state: &body.invite_room_state,

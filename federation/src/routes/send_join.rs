@@ -5,12 +5,11 @@ use axum::extract::State;
 use ruma::api::federation::membership::create_join_event::v2::{Request, Response, RoomState};
 use serde::Serialize;
 use serde_json::value::RawValue;
-use starling_engine::rooms::serve::submit;
+use starling_engine::rooms::serve::submit::{self, Submission};
 
 use crate::{
-    door::{Answer, Door, Json, Outcome, Signed, SignedBody, texts},
+    door::{Answer, Door, Json, Outcome, Signed, SignedBody, room_and_event, texts},
     error::Error,
-    submission::submission,
 };
 
 /// The older answer.
@@ -25,7 +24,9 @@ pub(crate) async fn put_v1(
     State(door): State<Door>,
     SignedBody { origin, path, body: pdu, .. }: SignedBody<Box<RawValue>>,
 ) -> Result<Json<(u16, StateV1)>, Error> {
-    let joined = submit::join(&door.engine, &origin, submission(&path, &pdu)?).await?;
+    let (room_id, event_id) = room_and_event(&path)?;
+    let submission = Submission { room_id, event_id, pdu: &pdu };
+    let joined = submit::join(&door.engine, &origin, submission).await?;
     let auth_chain = texts(&joined.state.auth_chain);
     let state = texts(&joined.state.state);
     Ok(Json((200, StateV1 { auth_chain, state })))
@@ -36,7 +37,7 @@ pub(crate) async fn put_v2(
     Signed { origin, request, .. }: Signed<Request>,
 ) -> Outcome<Response> {
     let Request { room_id, event_id, pdu, .. } = &request;
-    let submission = submit::Submission { room_id, event_id, pdu };
+    let submission = Submission { room_id, event_id, pdu };
     let joined = submit::join(&door.engine, &origin, submission).await?;
     let mut state = RoomState::new();
     state.auth_chain = texts(&joined.state.auth_chain);

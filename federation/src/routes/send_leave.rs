@@ -8,9 +8,8 @@ use serde_json::value::RawValue;
 use starling_engine::rooms::serve::submit::{self, Submission};
 
 use crate::{
-    door::{Answer, Door, Json, Outcome, Signed, SignedBody},
+    door::{Answer, Door, Json, Outcome, Signed, SignedBody, room_and_event},
     error::Error,
-    submission::submission,
 };
 
 /// An empty object.
@@ -22,7 +21,9 @@ pub(crate) async fn put_v1(
     State(door): State<Door>,
     SignedBody { origin, path, body: pdu, .. }: SignedBody<Box<RawValue>>,
 ) -> Result<Json<(u16, Nothing)>, Error> {
-    submit::leave(&door.engine, &origin, submission(&path, &pdu)?).await?;
+    let (room_id, event_id) = room_and_event(&path)?;
+    let submission = Submission { room_id, event_id, pdu: &pdu };
+    submit::leave(&door.engine, &origin, submission).await?;
     Ok(Json((200, Nothing {})))
 }
 

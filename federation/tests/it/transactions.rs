@@ -176,11 +176,13 @@ fn before(chain: &[Value], query: &Value) -> Vec<Value> {
 async fn a_gap_is_filled_by_events() {
     let world = World::new(RoomVersionId::V12).await;
     let (second, missing) = world.says(&world.join, 1, "missing");
-    let (_, last) = world.says(&second, 2, "last");
+    let (last_id, last) = world.says(&second, 2, "last");
     let answer = json!({ "events": [missing] });
     world.peer.answer("/_matrix/federation/v1/get_missing_events", move |_| (200, answer.clone()));
-    let (status, _) = world.peer.transaction(&world.home, "t", &[last], &[]).await;
+    let (status, answer) = world.peer.transaction(&world.home, "t", &[last], &[]).await;
     assert_eq!(status, 200);
+    // What filled the gap was not sent, so nothing is said of it.
+    assert_eq!(answer["pdus"], json!({ (last_id.as_str()): {} }));
     assert_eq!(world.home.messages(&world.room).await, ["missing", "last"]);
 }
 

@@ -44,6 +44,9 @@ pub(super) async fn count(
     entry: &mut Entry,
     at: At,
 ) -> Result<(), Internal> {
+    if event.redacted_by.is_some() {
+        return Ok(());
+    }
     let levels = power_levels(batch, event).await?;
     let members = batch.room.row.joined_members;
     let Some(subject) = Subject::new(&event.pdu, members, levels) else { return Ok(()) };

@@ -117,3 +117,15 @@ async fn initial_state_comes_before_the_preset_and_after_nothing() {
     })
     .await;
 }
+
+#[tokio::test]
+async fn a_public_room_says_nothing_of_guests() {
+    on_each_database(async |engine| {
+        let wanted = wanted_room(&user(&engine, "alice"), Preset::PublicChat);
+        let room_id = create(&engine, &wanted).await.unwrap();
+        let state = current_state(&engine, &room_id).await;
+        assert_eq!(content(&state, "m.room.join_rules", "")["join_rule"], "public");
+        assert!(state.iter().all(|it| it.0 != "m.room.guest_access"));
+    })
+    .await;
+}

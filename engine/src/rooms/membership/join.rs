@@ -129,8 +129,8 @@ pub(super) fn worse(a: MembershipError, b: MembershipError) -> MembershipError {
     if weight(&b) >= weight(&a) { b } else { a }
 }
 
-/// The servers that may be in a room: those that are named and the one that invited; if none is
-/// named, also the ones that are known to be in it and the one that the room's ID names.
+/// The servers that may be in a room: those that are named and the one that invited; if no other
+/// is named, also the ones that are known to be in it and the one that the room's ID names.
 pub(super) async fn servers(
     engine: &Engine,
     user_id: &UserId,
@@ -140,8 +140,8 @@ pub(super) async fn servers(
     let inviter = local::membership(engine, user_id, room_id).await?;
     let inviter = inviter.and_then(|row| OwnedUserId::try_from(row.sender).ok());
     let inviter = inviter.map(|sender| sender.server_name().to_owned());
-    // Whoever says where to go is not sent elsewhere.
-    if !via.is_empty() {
+    // Whoever says where to go is not sent elsewhere; to name this server says nothing.
+    if via.iter().any(|server| *server != engine.config.server_name) {
         return Ok(remote::candidates(engine, via.iter().cloned().chain(inviter)));
     }
     let mut conn = engine.storage.read().await?;

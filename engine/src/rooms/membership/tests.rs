@@ -1,6 +1,6 @@
 //! Tests of membership, here and by the help of other servers.
 
-use ruma::{OwnedRoomId, OwnedUserId, RoomId, UserId, events::StateEventType};
+use ruma::{OwnedRoomId, OwnedUserId, RoomId, UserId, events::StateEventType, room_id};
 use serde_json::{Map, json};
 use starling_storage::{account_data, memberships, rooms as rows};
 
@@ -224,6 +224,25 @@ async fn an_invite_from_a_dead_server_can_be_refused() {
         leave::leave(&engine, &bob, room_id, None).await.unwrap();
         assert_eq!(is(&engine, &bob, room_id).await, "leave");
         forbidden(leave::leave(&engine, &bob, room_id, None).await);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn whoever_names_servers_to_join_by_is_sent_to_no_others() {
+    on_each_database(async |engine| {
+        let (room_id, user_id) = (room_id!("!r:named.org"), user(&engine, "alice"));
+        let own = engine.config.server_name.as_str();
+        for (via, expected) in [
+            (&["a.org", "b.org"][..], &["a.org", "b.org"][..]),
+            (&[own, "a.org"], &["a.org"]),
+            (&[own], &["named.org"]),
+            (&[], &["named.org"]),
+        ] {
+            let via: Vec<_> = via.iter().map(|&name| name.try_into().unwrap()).collect();
+            let servers = join::servers(&engine, &user_id, room_id, &via).await.unwrap();
+            assert_eq!(servers, expected, "{via:?}");
+        }
     })
     .await;
 }

@@ -43,9 +43,14 @@ pub async fn judge(
     pdu: &Arc<Pdu>,
     state_before: Option<i64>,
 ) -> Result<Judged, Internal> {
-    if batch.event(&pdu.event_id).await?.is_some_and(|event| !event.has(flags::OUTLIER)) {
+    let outlier = batch.event(&pdu.event_id).await?;
+    if outlier.as_ref().is_some_and(|event| !event.has(flags::OUTLIER)) {
         return Ok(Judged::Known);
     }
+    // What was redacted meanwhile stays so, whoever still tells the whole.
+    let redacted = outlier.filter(|event| event.redacted_by.is_some());
+    let redacted_by = redacted.as_ref().and_then(|event| event.redacted_by.clone());
+    let pdu = &redacted.map_or_else(|| pdu.clone(), |event| event.pdu.clone());
     let state_before = match state_before {
         Some(root) => root,
         None => {
@@ -79,7 +84,7 @@ pub async fn judge(
     };
     let pdu = pdu.clone();
     let state_before = Some(state_before);
-    Ok(Judged::Ready(NewEvent { pdu, state_before, disposition, local: false }))
+    Ok(Judged::Ready(NewEvent { pdu, state_before, disposition, redacted_by, local: false }))
 }
 
 fn note(pdu: &Pdu, fate: &str, denied: &Denied) {
@@ -134,4 +139,49 @@ async fn verdict(
 
 fn at(state: &State, kind: &StateEventType, state_key: &str) -> Option<Arc<Pdu>> {
     state.get(&(kind.clone(), state_key.to_owned())).cloned()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::{
+        events::store,
+        reading::stage::{ALICE, Stage, message, on_stage},
+        rooms::{append, room, testing},
+    };
+
+    /// Judges an event and appends it, as an outlier or in its place.
+    async fn take(stage: &Stage, pdu: &Arc<Pdu>, in_place: bool) {
+        let mut guard = room::lock(&stage.engine, &stage.room.room_id).await.unwrap().unwrap();
+        let mut batch = Batch::new(&stage.engine, &guard);
+        let Judged::Ready(mut new) = judge(&mut batch, pdu, None).await.unwrap() else {
+            panic!("nothing is missing")
+        };
+        if !in_place {
+            new.state_before = None;
+            new.disposition = Disposition::Outlier;
+        }
+        append::append(&mut batch, new).await.unwrap();
+        batch.commit(&mut guard).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn an_outlier_that_was_redacted_stays_so_when_it_gets_its_place() {
+        on_stage(async |mut stage| {
+            let said = stage.room.make(message(ALICE, "a mistake"));
+            take(&stage, &said, false).await;
+            let content = json!({ "redacts": said.event_id });
+            let draft = testing::draft("m.room.redaction", ALICE, "", content);
+            let redaction = stage.send(testing::Draft { state_key: None, ..draft }).await;
+            take(&stage, &said, true).await;
+            let stored = store::get(&stage.engine, &stage.room.room_id, &said.event_id).await;
+            let stored = stored.unwrap().unwrap();
+            assert!(stored.is_visible());
+            assert_eq!(stored.redacted_by.as_ref(), Some(&redaction.event_id));
+            assert_eq!(stored.pdu.content.get(), "{}");
+        })
+        .await;
+    }
 }

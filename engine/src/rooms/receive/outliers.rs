@@ -49,8 +49,9 @@ pub async fn add(
         };
         let pdu = Arc::new(Pdu { rejected, ..Pdu::clone(&pdu) });
         let disposition = Disposition::Outlier;
-        append::append(batch, NewEvent { pdu, state_before: None, disposition, local: false })
-            .await?;
+        let new =
+            NewEvent { pdu, state_before: None, disposition, redacted_by: None, local: false };
+        append::append(batch, new).await?;
     }
     Ok(())
 }

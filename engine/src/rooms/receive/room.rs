@@ -91,12 +91,12 @@ pub async fn receive(
             }
         }
     }
-    let sent: HashSet<_> = line.iter().map(|work| work.pdu.event_id.clone()).collect();
-    let refused: HashSet<_> = results.keys().cloned().collect();
+    let in_line = line.iter().map(|work: &Work| &work.pdu.event_id);
+    let sent: HashSet<OwnedEventId> = in_line.chain(results.keys()).cloned().collect();
     let peer = Peer { engine, server: origin, room_id, rules: &version.1 };
     drain(&peer, in_order(line), &mut results).await?;
     // What filled gaps is not answered for.
-    results.retain(|event_id, _| sent.contains(event_id) || refused.contains(event_id));
+    results.retain(|event_id, _| sent.contains(event_id));
     Ok(results)
 }
 
