@@ -31,6 +31,8 @@ pub struct MembershipRow {
     pub avatar_url: Option<String>,
     /// JSON array of stripped state, for invites and knocks.
     pub stripped_state: Option<String>,
+    /// The version of a room of which this server knows no more.
+    pub room_version: Option<String>,
 }
 
 /// Rows of this family.
@@ -68,11 +70,12 @@ pub(crate) async fn apply(conn: &mut Conn, rows: Vec<(i64, Write)>) -> Result<()
     bulk::insert(
         conn,
         "INSERT INTO memberships (user_id, room_id, membership, event_id, sender, local, \
-         forgotten, pos, display_name, avatar_url, stripped_state)",
+         forgotten, pos, display_name, avatar_url, stripped_state, room_version)",
         "ON CONFLICT (user_id, room_id) DO UPDATE SET membership = excluded.membership, \
          event_id = excluded.event_id, sender = excluded.sender, forgotten = excluded.forgotten, \
          pos = excluded.pos, display_name = excluded.display_name, \
-         avatar_url = excluded.avatar_url, stripped_state = excluded.stripped_state",
+         avatar_url = excluded.avatar_url, stripped_state = excluded.stripped_state, \
+         room_version = excluded.room_version",
         puts.into_iter().map(values).collect(),
     )
     .await?;
@@ -100,11 +103,12 @@ fn values(m: MembershipRow) -> Vec<Value> {
         m.display_name.into(),
         m.avatar_url.into(),
         m.stripped_state.into(),
+        m.room_version.into(),
     ]
 }
 
 const COLUMNS: &str = "user_id, room_id, membership, event_id, sender, local, forgotten, pos, \
-                       display_name, avatar_url, stripped_state";
+                       display_name, avatar_url, stripped_state, room_version";
 
 fn membership_row(row: &Row) -> Result<MembershipRow> {
     Ok(MembershipRow {
@@ -119,6 +123,7 @@ fn membership_row(row: &Row) -> Result<MembershipRow> {
         display_name: row.get(8)?,
         avatar_url: row.get(9)?,
         stripped_state: row.get(10)?,
+        room_version: row.get(11)?,
     })
 }
 

@@ -20,6 +20,7 @@ const MIGRATIONS: &[(i64, &str, &str)] = &[
     (4, "relations", include_str!("../../migrations/0004_relations.sql")),
     (5, "times", include_str!("../../migrations/0005_times.sql")),
     (6, "reports", include_str!("../../migrations/0006_reports.sql")),
+    (7, "versions outside", include_str!("../../migrations/0007_versions_outside.sql")),
 ];
 
 /// Applies the migrations that the database has not seen.

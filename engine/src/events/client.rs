@@ -4,7 +4,9 @@
 
 use std::{borrow::Cow, collections::BTreeMap};
 
-use ruma::{EventId, OwnedEventId, RoomId, UserId, room_version_rules::RoomVersionRules};
+use ruma::{
+    EventId, OwnedEventId, OwnedUserId, RoomId, UserId, room_version_rules::RoomVersionRules,
+};
 use serde::Serialize;
 use serde_json::value::RawValue;
 
@@ -25,6 +27,9 @@ pub struct Unsigned {
     /// The state event that this one replaces.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub replaces_state: Option<OwnedEventId>,
+    /// Who sent the state event that this one replaces.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub prev_sender: Option<OwnedUserId>,
     /// The redaction, in the client format.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub redacted_because: Option<Box<RawValue>>,

@@ -192,6 +192,28 @@ async fn load(
     rows.into_iter().map(|row| remember(engine, row, &version.1)).collect()
 }
 
+/// One event, also of a room that is not known here beside it, by the rules of the room's version.
+///
+/// # Errors
+///
+/// When the database fails.
+pub async fn get_outside(
+    engine: &Engine,
+    room_id: &RoomId,
+    event_id: &EventId,
+    rules: &RoomVersionRules,
+) -> Result<Option<Arc<StoredEvent>>, Internal> {
+    if let Some(event) = get(engine, room_id, event_id).await? {
+        return Ok(Some(event));
+    }
+    let mut conn = engine.storage.read().await?;
+    let rows = rows::get_many(&mut conn, room_id.as_str(), &[event_id.to_string()]).await?;
+    drop(conn);
+    // It stays out of the cache: nobody has judged it.
+    let row = rows.into_iter().next();
+    row.map(|row| StoredEvent::from_row(row, rules).map(Arc::new)).transpose()
+}
+
 /// Makes an event of a row that was read, by way of the cache.
 ///
 /// # Errors

@@ -38,8 +38,8 @@ pub struct Reader {
 }
 
 impl Reader {
-    /// A user who reads a room, given what the table of memberships says of them; `None` when the
-    /// room is not known here.
+    /// A user who reads a room, given what the table of memberships says of them; `None` when not
+    /// even the room's version is known here.
     ///
     /// # Errors
     ///
@@ -51,7 +51,10 @@ impl Reader {
         device_id: Option<&DeviceId>,
         membership: Option<&MembershipRow>,
     ) -> Result<Option<Self>, Internal> {
-        let Some(version) = store::room_version(engine, room_id).await? else { return Ok(None) };
+        let known = store::room_version(engine, room_id).await?;
+        let Some(version) = known.or_else(|| version_outside(membership?)) else {
+            return Ok(None);
+        };
         let mut reader = Self {
             engine: engine.clone(),
             room_id: room_id.to_owned(),
@@ -101,6 +104,19 @@ impl Reader {
             event_id = previous.pdu.event_id.clone();
         }
         Ok(None)
+    }
+
+    /// The event that made the user what they are, which may be all that is known of the room.
+    ///
+    /// # Errors
+    ///
+    /// When the database fails.
+    pub async fn own_event(
+        &self,
+        row: &MembershipRow,
+    ) -> Result<Option<Arc<StoredEvent>>, Internal> {
+        let event_id = OwnedEventId::try_from(&*row.event_id)?;
+        store::get_outside(&self.engine, &self.room_id, &event_id, self.rules()).await
     }
 
     /// The member event of somebody in a snapshot of the room's state.
@@ -171,4 +187,11 @@ impl Reader {
         self.views.insert(root, view.clone());
         Ok(view)
     }
+}
+
+/// The version of a room that this server is not in, as was said with the invite or the knock.
+fn version_outside(row: &MembershipRow) -> Option<Arc<(RoomVersionId, RoomVersionRules)>> {
+    let version = RoomVersionId::try_from(row.room_version.as_deref()?).ok()?;
+    let rules = version.rules()?;
+    Some(Arc::new((version, rules)))
 }

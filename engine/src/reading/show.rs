@@ -167,6 +167,7 @@ impl Reader {
         let Some(replaced) = self.state_event(root, kind, &state_key).await? else { return Ok(()) };
         unsigned.prev_content = Some(replaced.pdu.content.clone());
         unsigned.replaces_state = Some(replaced.pdu.event_id.clone());
+        unsigned.prev_sender = Some(replaced.pdu.sender.clone());
         Ok(())
     }
 

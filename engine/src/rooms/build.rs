@@ -231,6 +231,24 @@ fn text(
     Canonical::parse(&text, rules).map_err(|error| bad_content(&error))
 }
 
+/// Makes an event that follows one whose room is not known here. It never leaves this server: it tells
+/// a user of ours how an invite or a knock ended when no server in the room could be told.
+///
+/// # Errors
+///
+/// See [`BuildError`].
+pub(super) fn beside(
+    engine: &Engine,
+    last: &Pdu,
+    draft: &Draft,
+    rules: &RoomVersionRules,
+) -> Result<Pdu, BuildError> {
+    let depth = last.depth.saturating_add(1).min(MAX_DEPTH);
+    let links = Links { prev_events: vec![last], auth_events: vec![last], depth };
+    let event = text(engine, Some(&last.room_id), draft, &links, rules)?;
+    seal(engine, Some(&last.room_id), draft, event, rules)
+}
+
 fn bad_content(error: &dyn std::fmt::Display) -> BuildError {
     BuildError::BadContent(error.to_string())
 }

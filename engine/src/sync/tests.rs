@@ -52,6 +52,7 @@ async fn a_first_sync_has_timeline_and_state_before_it() {
         assert_eq!(old["content"]["topic"], "old");
         let shown = &room["timeline"]["events"][0];
         assert_eq!(shown["unsigned"]["prev_content"]["topic"], "old");
+        assert_eq!(shown["unsigned"]["prev_sender"], ALICE);
         assert_eq!(shown["unsigned"]["membership"], "join");
         assert!(shown.get("room_id").is_none() && shown["unsigned"]["age"].is_i64());
         assert_eq!(room["summary"]["m.joined_member_count"], 1);

@@ -3,18 +3,23 @@
 use std::sync::Arc;
 
 use ruma::{OwnedRoomId, OwnedUserId, RoomVersionId};
-use serde_json::json;
-use starling_engine::rooms::{
-    backfill,
-    membership::{
-        MembershipError,
-        content::Member,
-        invite::{Invite, invite},
-        join::{Join, join},
-        knock::knock,
-        leave::leave,
-        remove::{Removal, ban, kick, unban},
+use serde_json::{Value, json};
+use starling_engine::{
+    reading::{access::Asking, filter::Filter},
+    rooms::{
+        backfill,
+        membership::{
+            MembershipError,
+            content::Member,
+            invite::{Invite, invite},
+            join::{Join, join},
+            knock::knock,
+            leave::leave,
+            remove::{Removal, ban, kick, unban},
+        },
+        versions,
     },
+    sync::{Request, sync},
 };
 
 use crate::network::{Network, Server};
@@ -57,6 +62,28 @@ impl World {
         self.b
             .until("agreement", async || self.a.state(room).await == self.b.state(room).await)
             .await;
+    }
+
+    /// The events that Bob is shown of a room that he is out of, in a first /sync.
+    async fn left(&self, room: &OwnedRoomId) -> Vec<Value> {
+        let filter = Filter::parse(r#"{"room":{"include_leave":true}}"#).unwrap();
+        let asking = Asking { user_id: &self.bob, device_id: None };
+        let request = Request { filter, ..Request::default() };
+        let answer = sync(self.b.engine(), asking, request).await.unwrap();
+        let answer = serde_json::to_value(answer).unwrap();
+        let events = &answer["rooms"]["leave"][room.as_str()]["timeline"]["events"];
+        events.as_array().cloned().unwrap_or_default()
+    }
+
+    /// Waits until Bob is out, and is shown by one event how that came.
+    async fn out(&self, room: &OwnedRoomId, membership: &str, by: &OwnedUserId) {
+        self.until_bob_is(room, membership).await;
+        let events = self.left(room).await;
+        assert_eq!(events.len(), 1, "{events:?}");
+        assert_eq!(events[0]["type"], "m.room.member");
+        assert_eq!(events[0]["state_key"], self.bob.as_str());
+        assert_eq!(events[0]["sender"], by.as_str());
+        assert_eq!(events[0]["content"]["membership"], membership);
     }
 
     /// Waits until Bob is that, for his own server.
@@ -102,11 +129,12 @@ async fn an_invite_is_seen_and_can_be_taken_back_or_refused() {
     world.invite(&room).await.unwrap();
     world.until_bob_is(&room, "invite").await;
     kick(world.a.engine(), world.removal(&room)).await.unwrap();
-    world.until_bob_is(&room, "leave").await;
+    world.out(&room, "leave", &world.alice).await;
 
     world.invite(&room).await.unwrap();
     world.until_bob_is(&room, "invite").await;
     leave(world.b.engine(), &world.bob, &room, None).await.unwrap();
+    world.out(&room, "leave", &world.bob).await;
     assert_eq!(
         world.a.membership(room.as_str(), world.bob.as_str()).await.as_deref(),
         Some("leave")
@@ -119,6 +147,34 @@ async fn an_invite_is_seen_and_can_be_taken_back_or_refused() {
         world.a.membership(room.as_str(), world.bob.as_str()).await.as_deref(),
         Some("join")
     );
+}
+
+#[tokio::test]
+async fn how_an_invite_ended_is_shown_in_every_version() {
+    for version in versions::SUPPORTED {
+        let world = World::new().await;
+        let private = [("m.room.join_rules", json!({ "join_rule": "invite" }))];
+        let room = world.a.room(&world.alice, version.clone(), &private).await;
+        world.invite(&room).await.unwrap();
+        world.until_bob_is(&room, "invite").await;
+        ban(world.a.engine(), world.removal(&room)).await.unwrap();
+        world.out(&room, "ban", &world.alice).await;
+
+        unban(world.a.engine(), world.removal(&room)).await.unwrap();
+        world.invite(&room).await.unwrap();
+        world.until_bob_is(&room, "invite").await;
+        assert!(world.left(&room).await.is_empty(), "{version}: the past is over");
+        // Nobody helps, and Bob's devices are told all the same.
+        world.network.unplug("a.org");
+        leave(world.b.engine(), &world.bob, &room, Some("no".to_owned())).await.unwrap();
+        world.out(&room, "leave", &world.bob).await;
+        assert_eq!(world.left(&room).await[0]["content"]["reason"], "no", "{version}");
+        world.a.plug();
+        world.invite(&room).await.unwrap();
+        world.until_bob_is(&room, "invite").await;
+        world.join(&room).await.unwrap();
+        world.agree(&room).await;
+    }
 }
 
 #[tokio::test]
@@ -191,7 +247,16 @@ async fn knocking_and_being_let_in() {
     knock(world.b.engine(), wish()).await.unwrap();
     world.until_bob_is(&room, "knock").await;
     kick(world.a.engine(), world.removal(&room)).await.unwrap();
-    world.until_bob_is(&room, "leave").await;
+    world.out(&room, "leave", &world.alice).await;
+    knock(world.b.engine(), wish()).await.unwrap();
+    world.until_bob_is(&room, "knock").await;
+    ban(world.a.engine(), world.removal(&room)).await.unwrap();
+    world.out(&room, "ban", &world.alice).await;
+    unban(world.a.engine(), world.removal(&room)).await.unwrap();
+    knock(world.b.engine(), wish()).await.unwrap();
+    world.until_bob_is(&room, "knock").await;
+    leave(world.b.engine(), &world.bob, &room, None).await.unwrap();
+    world.out(&room, "leave", &world.bob).await;
     knock(world.b.engine(), wish()).await.unwrap();
     world.invite(&room).await.unwrap();
     world.until_bob_is(&room, "invite").await;

@@ -229,12 +229,23 @@ async fn decline_swiftly(stage: &Stage, sync: &mut Sync, name: &str) {
     let begun = Instant::now();
     stage.alice.leave(&stage.room.id).await.unwrap_or_else(|error| panic!("{name}: {error:#}"));
     assert!(begun.elapsed() < Duration::from_secs(10), "{name}: {:?}", begun.elapsed());
-    sync.section("leave", &stage.room.id).await.unwrap();
+    let left = sync.section("leave", &stage.room.id).await.unwrap();
+    assert_shows_leave(&left, &stage.alice.id, &stage.alice.id);
     assert!(!stage.is_invited().await, "{name}");
     let forget = path("/_matrix/client/v3/rooms/{}/forget", &[&stage.room.id]);
     let answer = stage.alice.api.post(&forget, json!({})).await.unwrap();
     answer.ok().unwrap_or_else(|error| panic!("{name}: {error:#}"));
     assert_others_are_served(stage.server).await;
+}
+
+/// A room that was left shows by which event, although nothing else is known of it.
+fn assert_shows_leave(left: &Value, sender: &str, user: &str) {
+    let events = left["timeline"]["events"].as_array().unwrap();
+    assert_eq!(events.len(), 1, "{left}");
+    assert_eq!(events[0]["type"], "m.room.member");
+    assert_eq!((&events[0]["sender"], &events[0]["state_key"]), (&json!(sender), &json!(user)));
+    assert_eq!(events[0]["content"]["membership"], "leave");
+    assert!(events[0]["event_id"].is_string() && events[0]["origin_server_ts"].is_number());
 }
 
 #[tokio::test]
@@ -246,7 +257,8 @@ async fn an_invitation_that_is_taken_back_goes() {
         assert!(stage.is_invited().await);
         let leave = stage.room.member(&stage.mallory, &stage.alice.id, "leave").unwrap();
         stage.peer.put_out(stage.server, &stage.room, &leave).await.unwrap();
-        sync.section("leave", &stage.room.id).await.unwrap();
+        let left = sync.section("leave", &stage.room.id).await.unwrap();
+        assert_shows_leave(&left, &stage.mallory, &stage.alice.id);
         assert!(!stage.is_invited().await, "version {version}");
         // And it can be made once more.
         stage.invite().await;

@@ -46,6 +46,7 @@ pub(super) async fn follow(batch: &mut Batch, change: &StateChange) -> Result<()
             display_name: event.content_str("displayname"),
             avatar_url: event.content_str("avatar_url"),
             stripped_state: None,
+            room_version: None,
         };
         batch.change.write(Write::Put { row, at });
     }

@@ -1,6 +1,6 @@
 //! Knocking: asking to be invited.
 
-use ruma::{OwnedEventId, UserId};
+use ruma::OwnedEventId;
 use serde::Deserialize;
 use serde_json::value::{RawValue, to_raw_value};
 use starling_storage::{
@@ -18,7 +18,7 @@ use super::{
 use crate::{
     Engine, Internal,
     at_most::AtMost,
-    events::{Pdu, client},
+    events::client,
     rooms::{
         room,
         serve::{
@@ -46,7 +46,7 @@ pub async fn knock(engine: &Engine, knock: Join<'_>) -> Result<OwnedEventId, Mem
     let wish = Wish { engine, handshake, room_id, user_id, member: &member };
     let mut last = MembershipError::UnknownRoom;
     for server in servers {
-        match knock_by(&wish, &server, user_id).await {
+        match knock_by(&wish, &server).await {
             Ok(event_id) => return Ok(event_id),
             Err(error @ MembershipError::Internal(_)) => return Err(error),
             Err(error) => last = join::worse(last, error),
@@ -58,7 +58,6 @@ pub async fn knock(engine: &Engine, knock: Join<'_>) -> Result<OwnedEventId, Mem
 async fn knock_by(
     wish: &Wish<'_>,
     server: &ruma::ServerName,
-    user_id: &UserId,
 ) -> Result<OwnedEventId, MembershipError> {
     #[derive(Deserialize)]
     struct Answer {
@@ -81,24 +80,24 @@ async fn knock_by(
             }
             Err(StrippedError::Internal(error)) => return Err(error.into()),
         };
-    note(wish.engine, user_id, pdu, room).await?;
+    note(wish.engine, &made, room).await?;
     Ok(pdu.event_id.clone())
 }
 
 /// Notes the knock beside the room, of which no more is known than what came with the answer.
 async fn note(
     engine: &Engine,
-    user_id: &UserId,
-    pdu: &Pdu,
+    made: &Made,
     mut stripped: Vec<Box<RawValue>>,
 ) -> Result<(), Internal> {
+    let pdu = &made.pdu;
     let _place = room::place(engine, &pdu.room_id).await;
     // Who came into the room meanwhile knows better.
     if local::is_resident(engine, &pdu.room_id).await? {
         return Ok(());
     }
     stripped.push(client::to_stripped(pdu)?);
-    let (user_id, room_id) = (user_id.to_string(), pdu.room_id.to_string());
+    let (user_id, room_id) = (pdu.sender.to_string(), pdu.room_id.to_string());
     let mut change = starling_storage::Change::new();
     change.write(rows::Write::Put(Box::new(outlier(engine, pdu))));
     let at = change.fact(Fact::Membership { user_id: user_id.clone(), room_id: room_id.clone() });
@@ -112,6 +111,7 @@ async fn note(
         display_name: pdu.content_str("displayname"),
         avatar_url: pdu.content_str("avatar_url"),
         stripped_state: Some(to_raw_value(&stripped)?.get().to_owned()),
+        room_version: Some(made.version.to_string()),
         ..MembershipRow::default()
     };
     change.write(memberships::Write::Put { row, at });

@@ -1,20 +1,28 @@
 //! Leaving a room, refusing an invite, taking back a knock. Nobody can keep a user from that: when no
 //! other server helps, this one notes it for itself.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
-use ruma::{OwnedServerName, OwnedUserId, RoomId, UserId};
+use ruma::{OwnedServerName, OwnedUserId, RoomId, ServerName, UserId};
 use serde::de::IgnoredAny;
-use starling_storage::{Change as Rows, Fact, memberships};
+use starling_storage::{
+    Change as Rows, Fact, events,
+    memberships::{self, MembershipRow},
+};
 use tokio::time::timeout;
 
 use super::{
     MembershipError,
     content::Member,
     local::{self, Change},
-    remote::{self, Handshake, Wish},
+    remote::{self, Handshake, Made, Wish},
 };
-use crate::{Engine, rooms::room};
+use crate::{
+    Engine,
+    events::Pdu,
+    reading::reader::Reader,
+    rooms::{build, room, send::SendError, serve::invite::outlier},
+};
 
 /// How long other servers may take to take a refusal. Who refuses does not depend on them, so waits
 /// no longer than a person does.
@@ -60,35 +68,56 @@ pub async fn leave(
     let servers = remote::candidates(engine, inviter.into_iter().chain(named));
     let wish = Wish { engine, handshake: Handshake::Leave, room_id, user_id, member: &member };
     let helped = timeout(PATIENCE, leave_by_others(&wish, servers)).await;
-    if !matches!(helped, Ok(true)) {
-        tracing::info!(room.id = %room_id, user.id = %user_id,
-            "No other server took a refusal; it is noted here only");
-    }
-    note_left(engine, user_id, room_id, row).await
+    let left = match helped.ok().flatten() {
+        Some(made) => Some(made.pdu),
+        None => {
+            tracing::info!(room.id = %room_id, user.id = %user_id,
+                "No other server took a refusal; it is noted here only");
+            leave_alone(&wish, &row).await?.map(Arc::new)
+        }
+    };
+    note_left(&wish, left.as_deref(), row).await
 }
 
-async fn leave_by_others(wish: &Wish<'_>, servers: Vec<OwnedServerName>) -> bool {
+/// The event by which the user left, if a server took one.
+async fn leave_by_others(wish: &Wish<'_>, servers: Vec<OwnedServerName>) -> Option<Made> {
     for server in servers {
-        let sent = match wish.make(&server).await {
-            Ok(made) => wish.send::<IgnoredAny>(&made).await,
-            Err(error) => Err(error),
-        };
-        match sent {
-            Ok(_) => return true,
+        match leave_by(wish, &server).await {
+            Ok(made) => return Some(made),
             Err(error) => tracing::info!(server.name = %server, room.id = %wish.room_id, %error,
                 "A server did not help to leave"),
         }
     }
-    false
+    None
+}
+
+async fn leave_by(wish: &Wish<'_>, server: &ServerName) -> Result<Made, MembershipError> {
+    let made = wish.make(server).await?;
+    wish.send::<IgnoredAny>(&made).await?;
+    Ok(made)
+}
+
+/// An event for the user's own devices, after the one that made them what they are. `None` when that
+/// one cannot be read.
+async fn leave_alone(wish: &Wish<'_>, row: &MembershipRow) -> Result<Option<Pdu>, MembershipError> {
+    let Wish { engine, room_id, user_id, member, .. } = *wish;
+    let reader = Reader::new(engine, room_id, user_id, None, Some(row)).await?;
+    let Some(reader) = reader else { return Ok(None) };
+    let Some(last) = reader.own_event(row).await? else { return Ok(None) };
+    let member = member.clone();
+    let change = Change { room_id, sender: user_id, target: user_id, membership: "leave", member };
+    let draft = change.draft(engine).await?;
+    let left = build::beside(engine, &last.pdu, &draft, reader.rules());
+    Ok(Some(left.map_err(SendError::from)?))
 }
 
 /// Notes that the user is outside, which their devices are told.
 async fn note_left(
-    engine: &Engine,
-    user_id: &UserId,
-    room_id: &RoomId,
-    row: memberships::MembershipRow,
+    wish: &Wish<'_>,
+    left: Option<&Pdu>,
+    row: MembershipRow,
 ) -> Result<(), MembershipError> {
+    let Wish { engine, room_id, user_id, .. } = *wish;
     let _place = room::place(engine, room_id).await;
     // What the user became meanwhile, by another request, is not undone.
     let now = local::membership(engine, user_id, room_id).await?;
@@ -96,9 +125,18 @@ async fn note_left(
         return Ok(());
     }
     let mut rows = Rows::new();
-    let (user_id, room_id) = (row.user_id.clone(), row.room_id.clone());
-    let at = rows.fact(Fact::Membership { user_id: user_id.clone(), room_id });
-    let row = memberships::MembershipRow { membership: "leave".to_owned(), sender: user_id, ..row };
+    let mut row = MembershipRow {
+        membership: "leave".to_owned(),
+        sender: user_id.to_string(),
+        stripped_state: None,
+        ..row
+    };
+    if let Some(left) = left {
+        row.event_id = left.event_id.to_string();
+        rows.write(events::Write::Put(Box::new(outlier(engine, left))));
+    }
+    let (user_id, room_id) = (user_id.to_string(), room_id.to_string());
+    let at = rows.fact(Fact::Membership { user_id, room_id });
     rows.write(memberships::Write::Put { row, at });
     engine.storage.commit(rows).await.map_err(crate::Internal::from)?;
     Ok(())

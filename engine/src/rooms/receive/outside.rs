@@ -2,7 +2,7 @@
 //! the room from outside: an invite that is withdrawn, a knock that is refused.
 
 use ruma::{OwnedEventId, RoomId, ServerName, UserId, events::TimelineEventType};
-use serde_json::value::{RawValue, to_raw_value};
+use serde_json::value::RawValue;
 use starling_storage::{
     Change, Fact,
     events::Write,
@@ -12,13 +12,9 @@ use starling_storage::{
 use super::{Results, intake};
 use crate::{
     Engine,
-    events::{Pdu, client},
+    events::Pdu,
     internal::Internal,
-    rooms::{
-        room,
-        serve::{invite, stripped},
-        versions,
-    },
+    rooms::{room, serve::invite, versions},
 };
 
 /// Receives events that a server sent for a room that we are not in.
@@ -56,7 +52,7 @@ async fn receive_one(
     raw: &RawValue,
 ) -> Result<Option<(OwnedEventId, Result<(), String>)>, Internal> {
     let Some(member) = outside_member(engine, room_id, raw).await? else { return Ok(None) };
-    let version = member.stripped_state.as_deref().and_then(stripped::room_version);
+    let version = member.room_version.as_deref().and_then(|version| version.try_into().ok());
     let Some(rules) = version.and_then(|version| versions::rules(&version)) else {
         return Ok(None);
     };
@@ -115,7 +111,7 @@ async fn end(engine: &Engine, member: &MembershipRow, pdu: &Pdu) -> Result<(), I
         membership: pdu.content_str("membership").unwrap_or_else(|| "leave".to_owned()),
         event_id: pdu.event_id.to_string(),
         sender: pdu.sender.to_string(),
-        stripped_state: Some(to_raw_value(&[client::to_stripped(pdu)?])?.get().to_owned()),
+        stripped_state: None,
         ..member.clone()
     };
     change.write(memberships::Write::Put { row, at });

@@ -103,7 +103,7 @@ pub async fn invite(
     let _place = room::place(engine, room_id).await;
     // A server that is in the room gets the event as all others do.
     if !access::is_in_room(engine, room_id, &engine.config.server_name).await? {
-        store(engine, &signed, &user_id, room_state).await?;
+        store(engine, &signed, room_version, room_state).await?;
     }
     Ok(signed)
 }
@@ -195,11 +195,11 @@ fn sign(
 async fn store(
     engine: &Engine,
     pdu: &Pdu,
-    user_id: &UserId,
+    room_version: &RoomVersionId,
     mut room_state: Vec<Box<RawValue>>,
 ) -> Result<(), Internal> {
     room_state.push(client::to_stripped(pdu)?);
-    let (user_id, room_id) = (user_id.to_string(), pdu.room_id.to_string());
+    let (user_id, room_id) = (pdu.state_key.clone().unwrap_or_default(), pdu.room_id.to_string());
     let mut change = Change::new();
     change.write(rows::Write::Put(Box::new(outlier(engine, pdu))));
     let at = change.fact(Fact::Membership { user_id: user_id.clone(), room_id: room_id.clone() });
@@ -213,6 +213,7 @@ async fn store(
         display_name: pdu.content_str("displayname"),
         avatar_url: pdu.content_str("avatar_url"),
         stripped_state: Some(to_raw_value(&room_state)?.get().to_owned()),
+        room_version: Some(room_version.to_string()),
         ..MembershipRow::default()
     };
     change.write(memberships::Write::Put { row, at });

@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use ruma::{
-    OwnedEventId, RoomId, RoomVersionId,
+    OwnedEventId, RoomId,
     events::{StateEventType, TimelineEventType},
     room_version_rules::RoomVersionRules,
 };
@@ -166,17 +166,4 @@ fn strip(event: &RawValue) -> Option<Box<RawValue>> {
     let stripped =
         json!({ "type": kind, "state_key": state_key, "sender": sender, "content": content });
     to_raw_value(&stripped).ok()
-}
-
-/// The room version that the create event among stripped events names.
-#[must_use]
-pub fn room_version(stripped: &str) -> Option<RoomVersionId> {
-    #[derive(Deserialize)]
-    struct Content {
-        room_version: Option<RoomVersionId>,
-    }
-    let events: Vec<Stripped<'_>> = serde_json::from_str(stripped).ok()?;
-    let create = events.iter().find(|event| event.kind == "m.room.create")?;
-    let content: Content = serde_json::from_str(create.content.get()).ok()?;
-    Some(content.room_version.unwrap_or(RoomVersionId::V1))
 }

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, collections::BTreeSet};
 
-use ruma::{OwnedEventId, OwnedRoomId, events::room::member::MembershipState};
+use ruma::{OwnedRoomId, events::room::member::MembershipState};
 use starling_storage::{memberships::MembershipRow, state::roots_at};
 
 use super::{
@@ -13,7 +13,6 @@ use super::{
 };
 use crate::{
     Internal,
-    events::store,
     reading::{reader::Reader, show::Seen},
     rooms::visibility,
     state::EMPTY_ROOT,
@@ -53,7 +52,6 @@ async fn one(sync: &Sync<'_>, row: &MembershipRow) -> Result<LeftRoom, Internal>
     if sync.request.use_state_after {
         left.state = State::After(Events::default());
     }
-    // An invite to a room that this server was never in leaves nothing to show.
     let Some(mut reader) = reader(sync, &room_id, row).await? else { return Ok(left) };
     let known = was_joined(sync, &reader, row).await?;
     if known || reader.joined_until() == Some(row.pos) {
@@ -95,8 +93,7 @@ async fn whole(
 /// The event by which an invite or knock ended, which is the user's own affair whatever the room's
 /// history is open to.
 async fn leave_event(reader: &Reader, row: &MembershipRow) -> Result<Option<Seen>, Internal> {
-    let event_id = OwnedEventId::try_from(&*row.event_id)?;
-    let event = store::get(&reader.engine, &reader.room_id, &event_id).await?;
+    let event = reader.own_event(row).await?;
     Ok(event.map(|event| {
         let membership: MembershipState = visibility::membership_of(Some(&event.pdu));
         Seen { event, pos: row.pos, membership }
