@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
-use starling_conformance::{complement, engine, faults, interop};
+use starling_conformance::{complement, engine, faults, interop, operations};
 
 /// Suites against running servers. Each ends with the line 'N passed, N failed'.
 #[derive(Debug, Parser)]
@@ -18,6 +18,8 @@ struct Arguments {
 enum Command {
     /// What a run of Complement says, and whether that is as expected.
     Report(complement::Options),
+    /// Which operations of the specification have tests for all that they answer.
+    Operations(operations::Options),
     /// A stand-in for a container engine, with processes for containers.
     Engine(engine::Options),
     /// Conversations with Synapse, matrix-js-sdk and matrix-nio.
@@ -33,6 +35,7 @@ enum Command {
 async fn main() -> Result<ExitCode> {
     let good = match Arguments::parse().command {
         Command::Report(options) => complement::report(&options)?,
+        Command::Operations(options) => operations::report(&options)?,
         Command::Engine(options) => engine::run(options).await?,
         Command::Interop(options) => interop::run(options).await?,
         Command::Faults { fault } => faults::run(fault).await?,

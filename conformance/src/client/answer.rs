@@ -4,6 +4,8 @@ use anyhow::{Context as _, Result, bail};
 use http::HeaderMap;
 use serde_json::Value;
 
+use crate::operations::asserted;
+
 /// One answer of a server, good or bad.
 #[derive(Clone, Debug)]
 pub struct Answer {
@@ -34,7 +36,17 @@ impl Answer {
         if !(200..300).contains(&self.status) {
             bail!("{} was answered {} {}", self.request, self.status, self.shown());
         }
+        self.note()?;
         Ok(self.body)
+    }
+
+    /// This answer, which must have this status.
+    pub fn expect_status(self, status: u16) -> Result<Self> {
+        if self.status != status {
+            bail!("{} was answered {} {}, not {status}", self.request, self.status, self.shown());
+        }
+        self.note()?;
+        Ok(self)
     }
 
     /// Fails unless this is an error with this status and this errcode.
@@ -43,12 +55,18 @@ impl Answer {
             let wanted = format!("{status} {errcode}");
             bail!("{} was answered {} {}, not {wanted}", self.request, self.status, self.shown());
         }
+        self.note()?;
         Ok(self.body)
     }
 
     /// The errcode, or an empty string.
     pub fn errcode(&self) -> &str {
         self.body.get("errcode").and_then(Value::as_str).unwrap_or_default()
+    }
+
+    /// Counts this answer as asserted.
+    fn note(&self) -> Result<()> {
+        asserted::note(&self.request, self.status, self.errcode())
     }
 
     fn shown(&self) -> String {
