@@ -124,7 +124,8 @@ mod tests {
         for path in ["/rooms/%21a%3Ab/state/b/c?d", "/rooms/a/state/b/", "/rooms/a/state/b"] {
             assert!(operation.has_path(path), "{path}");
         }
-        for path in ["/rooms/a/state", "/rooms/a/state/b/c/d", "/rooms//state/b/c", "/x/a/state/b/c"]
+        for path in
+            ["/rooms/a/state", "/rooms/a/state/b/c/d", "/rooms//state/b/c", "/x/a/state/b/c"]
         {
             assert!(!operation.has_path(path), "{path}");
         }

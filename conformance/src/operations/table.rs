@@ -89,7 +89,9 @@ mod tests {
     use super::*;
 
     fn operation() -> Operation {
-        super::super::listed::parse("client-server\tGET\t/a\t200 404:M_NOT_FOUND").unwrap().remove(0)
+        super::super::listed::parse("client-server\tGET\t/a\t200 404:M_NOT_FOUND")
+            .unwrap()
+            .remove(0)
     }
 
     fn row(operation: &Operation, outcomes: usize) -> Row<'_> {
