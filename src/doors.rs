@@ -50,6 +50,7 @@ fn client_api_settings(config: &Config) -> Settings {
     });
     Settings {
         rate_limits: config.rate_limits.enabled,
+        allowances: config.rate_limits.allowances(),
         policies: policies.collect(),
         federation_name: config.federation.public_name.clone(),
         support: (!support.contacts.is_empty() || support.support_page.is_some())

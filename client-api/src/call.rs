@@ -22,7 +22,7 @@ use starling_engine::{
     accounts::{Session, devices, tokens},
 };
 
-use crate::{ClientIp, Door, body, error::Error};
+use crate::{ClientIp, Door, body, error::Error, limits::Doing};
 
 /// A request on its way through a route.
 pub(crate) struct Call {
@@ -71,6 +71,7 @@ impl Call {
     pub(crate) async fn authenticated_or_locked(&self) -> Result<Session, Error> {
         let token = self.access_token().ok_or_else(Error::missing_token)?;
         let session = tokens::authenticate(&self.engine, &token).await?;
+        self.door.limits.user(Doing::Anything, &session.user_id)?;
         devices::note_seen(&self.engine, &session, self.client_ip());
         Ok(session)
     }
@@ -97,8 +98,13 @@ impl Call {
     pub(crate) async fn maybe_authenticated(&self) -> Result<Option<Session>, Error> {
         match self.access_token() {
             Some(_) => self.authenticated().await.map(Some),
-            None => Ok(None),
+            None => self.anonymous().map(|()| None),
         }
+    }
+
+    /// Nobody in particular asks, who must not do so too often.
+    pub(crate) fn anonymous(&self) -> Result<(), Error> {
+        self.door.limits.address(Doing::Anything, self.client_ip())
     }
 
     /// The request as the specification's type. Can be called again: the body is kept.

@@ -25,7 +25,7 @@ mod uia;
 mod wish;
 
 pub use client_ip::ClientIp;
-pub use settings::{Contact, Policy, Settings, Support};
+pub use settings::{Allowance, Allowances, Contact, Policy, Settings, Support};
 
 use error::Error;
 use route::{Route, delete, get, post, put};
@@ -156,7 +156,7 @@ struct Inner {
 
 impl Door {
     fn new(engine: Engine, settings: Settings) -> Self {
-        let limits = limits::Limits::new(settings.rate_limits, engine.clock.clone());
+        let limits = limits::Limits::new(&settings, engine.clock.clone());
         Self(Arc::new(Inner { engine, settings, limits }))
     }
 }

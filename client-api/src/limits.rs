@@ -3,7 +3,7 @@
 //! Attempts at log-in, registration and passwords are counted in the database instead, by the
 //! engine: guessing must not become cheaper with more processes.
 
-use std::{fmt, net::IpAddr, num::NonZeroU32, sync::Arc, time::Duration};
+use std::{fmt, net::IpAddr, sync::Arc, time::Duration};
 
 use governor::{
     Quota, RateLimiter, clock::Clock as GovernorClock, middleware::NoOpMiddleware,
@@ -12,7 +12,7 @@ use governor::{
 use ruma::UserId;
 use starling_engine::clock::Clock;
 
-use crate::error::Error;
+use crate::{Allowance, Settings, error::Error};
 
 /// How many users and addresses are remembered before those at rest are forgotten.
 const REMEMBERED: usize = 10_000;
@@ -20,6 +20,8 @@ const REMEMBERED: usize = 10_000;
 /// What is counted: each has its own allowance.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Doing {
+    /// Anything at all.
+    Anything,
     /// Sending events.
     Sending,
     /// Joining, inviting, knocking and the like.
@@ -32,27 +34,13 @@ pub(crate) enum Doing {
     Account,
 }
 
-impl Doing {
-    /// A burst, and how many come after it each second.
-    fn quota(self) -> Quota {
-        let (burst, per_second) = match self {
-            Self::Sending => (50, 10),
-            Self::Joining => (20, 1),
-            Self::Creating => (10, 1),
-            Self::Asking => (50, 10),
-            Self::Account => (50, 5),
-        };
-        let or_one = |n| NonZeroU32::new(n).unwrap_or(NonZeroU32::MIN);
-        Quota::per_second(or_one(per_second)).allow_burst(or_one(burst))
-    }
-}
-
 type Buckets<K> = RateLimiter<K, HashMapStateStore<K>, Time, NoOpMiddleware<Duration>>;
 
 /// The allowances of everybody.
 pub(crate) struct Limits {
     enabled: bool,
     time: Time,
+    anything: Buckets<String>,
     sending: Buckets<String>,
     joining: Buckets<String>,
     creating: Buckets<String>,
@@ -61,18 +49,20 @@ pub(crate) struct Limits {
 }
 
 impl Limits {
-    pub(crate) fn new(enabled: bool, clock: Arc<dyn Clock>) -> Self {
+    pub(crate) fn new(settings: &Settings, clock: Arc<dyn Clock>) -> Self {
         let time = Time(clock);
-        let buckets = |doing: Doing| {
-            RateLimiter::new(doing.quota(), HashMapStateStore::default(), time.clone())
+        let buckets = |allowance: Allowance| {
+            let quota = Quota::per_second(allowance.per_second).allow_burst(allowance.burst);
+            RateLimiter::new(quota, HashMapStateStore::default(), time.clone())
         };
         Self {
-            enabled,
-            sending: buckets(Doing::Sending),
-            joining: buckets(Doing::Joining),
-            creating: buckets(Doing::Creating),
-            asking: buckets(Doing::Asking),
-            account: buckets(Doing::Account),
+            enabled: settings.rate_limits,
+            anything: buckets(settings.allowances.requests),
+            sending: buckets(settings.allowances.sending),
+            joining: buckets(settings.allowances.joining),
+            creating: buckets(settings.allowances.creating),
+            asking: buckets(settings.allowances.asking),
+            account: buckets(settings.allowances.account),
             time,
         }
     }
@@ -102,6 +92,7 @@ impl Limits {
 
     fn buckets(&self, doing: Doing) -> &Buckets<String> {
         match doing {
+            Doing::Anything => &self.anything,
             Doing::Sending => &self.sending,
             Doing::Joining => &self.joining,
             Doing::Creating => &self.creating,
@@ -156,10 +147,14 @@ mod tests {
         }
     }
 
+    fn settings(rate_limits: bool) -> Settings {
+        Settings { rate_limits, ..Settings::default() }
+    }
+
     #[test]
     fn an_allowance_is_used_up_by_one_and_comes_back() {
         let clock = Arc::new(Hand(AtomicI64::new(1_000_000)));
-        let limits = Limits::new(true, clock.clone());
+        let limits = Limits::new(&settings(true), clock.clone());
         let (alice, bob) = (user_id!("@alice:test"), user_id!("@bob:test"));
         while limits.user(Doing::Creating, alice).is_ok() {}
         let refusal = limits.user(Doing::Creating, alice).unwrap_err().into_response();
@@ -174,7 +169,7 @@ mod tests {
 
     #[test]
     fn switched_off_there_is_no_limit() {
-        let limits = Limits::new(false, Arc::new(Hand(AtomicI64::new(0))));
+        let limits = Limits::new(&settings(false), Arc::new(Hand(AtomicI64::new(0))));
         for _ in 0..1_000 {
             limits.address(Doing::Asking, "::1".parse().unwrap()).unwrap();
         }

@@ -1,16 +1,67 @@
 //! What this door needs to know about its deployment.
 
+use std::num::NonZeroU32;
+
 /// Settings of the client-server API, filled by the program.
 #[derive(Clone, Debug, Default)]
 pub struct Settings {
     /// Whether requests above the limits are refused.
     pub rate_limits: bool,
+    /// Where those limits are that are counted in memory.
+    pub allowances: Allowances,
     /// What one must agree to when registering; none: nothing is asked.
     pub policies: Vec<Policy>,
     /// Where other servers find this one, for `/.well-known/matrix/server`; `None`: not announced.
     pub federation_name: Option<String>,
     /// Whom to turn to, for `/.well-known/matrix/support`; `None`: not announced.
     pub support: Option<Support>,
+}
+
+/// How much one user or address may do, of each kind.
+#[derive(Clone, Copy, Debug)]
+pub struct Allowances {
+    /// Anything at all.
+    pub requests: Allowance,
+    /// Sending events.
+    pub sending: Allowance,
+    /// Joining, inviting, knocking and the like.
+    pub joining: Allowance,
+    /// Making rooms and aliases.
+    pub creating: Allowance,
+    /// Searching, listing, looking up what other servers must be asked for.
+    pub asking: Allowance,
+    /// Changing one's account, profile, devices.
+    pub account: Allowance,
+}
+
+/// A burst, and what comes after it.
+#[derive(Clone, Copy, Debug)]
+pub struct Allowance {
+    /// How many at once.
+    pub burst: NonZeroU32,
+    /// How many more with each second.
+    pub per_second: NonZeroU32,
+}
+
+impl Allowance {
+    /// An allowance; what is 0 counts as 1.
+    pub fn new(burst: u32, per_second: u32) -> Self {
+        let or_one = |number| NonZeroU32::new(number).unwrap_or(NonZeroU32::MIN);
+        Self { burst: or_one(burst), per_second: or_one(per_second) }
+    }
+}
+
+impl Default for Allowances {
+    fn default() -> Self {
+        Self {
+            requests: Allowance::new(500, 50),
+            sending: Allowance::new(50, 10),
+            joining: Allowance::new(20, 1),
+            creating: Allowance::new(10, 1),
+            asking: Allowance::new(50, 10),
+            account: Allowance::new(50, 5),
+        }
+    }
 }
 
 /// A document that one must agree to when registering.

@@ -5,6 +5,7 @@ use std::{collections::HashMap, fs, path::Path};
 use figment::{
     Error as FigmentError, Figment, Metadata, Profile, Provider,
     error::Kind,
+    providers::Serialized,
     value::{Dict, Map, Value},
 };
 
@@ -28,7 +29,8 @@ pub(crate) fn load(
     file: Option<&Path>,
     environment: impl IntoIterator<Item = (String, String)>,
 ) -> Result<Config, ConfigError> {
-    let mut figment = Figment::new();
+    // The defaults are a layer too, so that of a table of settings some can be given.
+    let mut figment = Figment::from(Serialized::defaults(Config::default()));
     if let Some(path) = file {
         figment = figment.merge(read_file(path)?);
     }
@@ -158,6 +160,14 @@ mod tests {
         let config = from_environment(&[("HOME", "/root"), ("STARLING_OTHER", "x")]).unwrap();
         assert_eq!(config.server_name, "localhost:8448");
         assert_eq!(config.registration.mode, RegistrationMode::Token);
+    }
+
+    #[test]
+    fn of_a_table_of_settings_some_can_be_given() {
+        let limits = from_file("[rate_limits.sending]\nburst = 3").unwrap().rate_limits;
+        let usual = Config::default().rate_limits;
+        assert_eq!(limits.sending.burst, 3);
+        assert_eq!(limits.sending.per_second, usual.sending.per_second);
     }
 
     #[test]

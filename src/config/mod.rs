@@ -6,6 +6,7 @@
 mod document;
 mod example;
 mod load;
+mod rate_limits;
 mod reference;
 mod types;
 mod validate;
@@ -21,6 +22,7 @@ use starling_engine::rooms::versions;
 pub(crate) use self::{
     example::example,
     load::{ConfigError, load, process_environment},
+    rate_limits::RateLimits,
     types::{ListenAddress, LogFormat, Memory, RegistrationMode, Secret},
 };
 
@@ -292,14 +294,6 @@ pub(crate) struct Presence {
     pub(crate) enabled: bool,
 }
 
-/// The `rate_limits` section.
-#[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]
-#[serde(default, deny_unknown_fields)]
-pub(crate) struct RateLimits {
-    /// Whether requests above the limits are refused with `M_LIMIT_EXCEEDED`. Off for tests only.
-    pub(crate) enabled: bool,
-}
-
 /// The `limits` section.
 #[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]
 #[serde(default, deny_unknown_fields)]
@@ -405,12 +399,6 @@ impl Default for Rooms {
 }
 
 impl Default for Presence {
-    fn default() -> Self {
-        Self { enabled: true }
-    }
-}
-
-impl Default for RateLimits {
     fn default() -> Self {
         Self { enabled: true }
     }

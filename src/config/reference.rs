@@ -15,7 +15,7 @@ over the file: its value is written as in the file, but texts need no quotes and
 may stand between commas. A setting that does not exist is an error, in the file and in the
 environment. An empty text is the same as no text.
 
-This page is generated from `src/config/mod.rs`; a test fails when it differs.
+This page is generated from the types in `src/config/`; a test fails when it differs.
 ";
 
 /// The page of documentation on all settings.

@@ -16,6 +16,7 @@ pub(super) fn validate(config: &Config) -> Result<(), String> {
     database(config)?;
     password_hashing(config)?;
     rooms(config)?;
+    config.rate_limits.validate()?;
     if config.limits.connections == 0 {
         return Err("`limits.connections` must be at least 1".to_owned());
     }
@@ -123,6 +124,7 @@ mod tests {
             ("accounts.password_hashing.memory_kib = 7", "memory_kib"),
             ("accounts.password_hashing.iterations = 0", "iterations"),
             ("limits.connections = 0", "limits.connections"),
+            ("[rate_limits]\nsending = { burst = 1, per_second = 0 }", "rate_limits.sending"),
             ("limits.header_seconds = 0", "limits.header_seconds"),
             ("rooms.default_version = '13'", "rooms.default_version"),
             ("log.level = 'starling=loud'", "log.level"),

@@ -31,13 +31,15 @@ struct Request {
     rest: Map<String, Value>,
 }
 
-pub(crate) async fn get(_call: Call) -> Answer {
+pub(crate) async fn get(call: Call) -> Answer {
+    call.anonymous()?;
     let password = get_login_types::v3::PasswordLoginType::new();
     let flows = vec![get_login_types::v3::LoginType::Password(password)];
     answer(get_login_types::v3::Response::new(flows))
 }
 
 pub(crate) async fn post(mut call: Call) -> Answer {
+    call.anonymous()?;
     let request: Request = call.body_as().await?;
     if request.r#type != "m.login.password" {
         return Err(Error::unknown("Only m.login.password is offered"));

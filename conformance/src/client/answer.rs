@@ -22,7 +22,8 @@ pub struct Answer {
 }
 
 impl Answer {
-    pub(crate) async fn read(request: String, builder: reqwest::RequestBuilder) -> Result<Self> {
+    /// Sends a request that was completed by hand; `request` is its method and path.
+    pub async fn read(request: String, builder: reqwest::RequestBuilder) -> Result<Self> {
         let answer = builder.send().await.with_context(|| request.clone())?;
         let status = answer.status().as_u16();
         let headers = answer.headers().clone();

@@ -38,6 +38,21 @@ fn committed() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/conformance.md")
 }
 
+/// The operations of an API (`client-server`, `server-server`) that the specification limits in rate:
+/// method and path.
+///
+/// # Errors
+///
+/// When the list of operations is not what it should be.
+pub fn limited(api: &str) -> Result<Vec<(String, String)>> {
+    let operations = listed::parse(include_str!("../../endpoints.tsv"))?;
+    let limited = operations
+        .into_iter()
+        .filter(|one| one.api == api)
+        .filter(|one| one.outcomes.iter().any(|outcome| outcome.status == Some(429)));
+    Ok(limited.map(|one| (one.method, one.path)).collect())
+}
+
 /// Compares what the tests asserted with what the specification documents, and tells whether every
 /// row that was closed still is.
 ///

@@ -26,3 +26,4 @@ mod health;
 mod nonsense;
 mod scene;
 mod support;
+mod too_many;

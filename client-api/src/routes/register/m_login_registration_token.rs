@@ -13,6 +13,7 @@ use crate::{
 };
 
 pub(crate) async fn get(mut call: Call) -> Answer {
+    call.anonymous()?;
     let request: Request = call.parse().await?;
     if call.engine.config.registration.mode != RegistrationMode::Token {
         return Err(Error::forbidden("Registration tokens are not in use here"));

@@ -1,0 +1,102 @@
+//! The `rate_limits` section.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use starling_client_api as client_api;
+
+/// The `rate_limits` section.
+#[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct RateLimits {
+    /// Whether requests above the limits are refused with `M_LIMIT_EXCEEDED`. Off for tests only.
+    ///
+    /// Attempts at passwords, registration tokens and registrations have limits that cannot be changed.
+    pub(crate) enabled: bool,
+
+    /// All requests of one user, and those of one address that are made without an access token.
+    pub(crate) requests: Allowance,
+
+    /// Sending events: messages, state, redactions.
+    pub(crate) sending: Allowance,
+
+    /// Joining, inviting, knocking, kicking and banning.
+    pub(crate) joining: Allowance,
+
+    /// Creating rooms and aliases.
+    pub(crate) creating: Allowance,
+
+    /// Searching, listing, and looking up what other servers must be asked for.
+    pub(crate) asking: Allowance,
+
+    /// Changing an account, a profile, devices or push rules, and reporting.
+    pub(crate) account: Allowance,
+}
+
+/// How many requests are let through.
+#[derive(Clone, Copy, Debug, Deserialize, JsonSchema, Serialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Allowance {
+    /// How many at once.
+    pub(crate) burst: u32,
+
+    /// How many more with each second.
+    pub(crate) per_second: u32,
+}
+
+impl RateLimits {
+    /// The allowances, as the door wants them.
+    pub(crate) fn allowances(&self) -> client_api::Allowances {
+        client_api::Allowances {
+            requests: self.requests.into(),
+            sending: self.sending.into(),
+            joining: self.joining.into(),
+            creating: self.creating.into(),
+            asking: self.asking.into(),
+            account: self.account.into(),
+        }
+    }
+
+    /// The first allowance that lets nothing through.
+    pub(super) fn validate(&self) -> Result<(), String> {
+        let allowances = [
+            ("requests", self.requests),
+            ("sending", self.sending),
+            ("joining", self.joining),
+            ("creating", self.creating),
+            ("asking", self.asking),
+            ("account", self.account),
+        ];
+        let nothing = |(_, one): &(_, Allowance)| one.burst == 0 || one.per_second == 0;
+        match allowances.into_iter().find(nothing) {
+            Some((name, _)) => Err(format!("`rate_limits.{name}` must be at least 1")),
+            None => Ok(()),
+        }
+    }
+}
+
+impl Default for RateLimits {
+    fn default() -> Self {
+        let usual = client_api::Allowances::default();
+        Self {
+            enabled: true,
+            requests: usual.requests.into(),
+            sending: usual.sending.into(),
+            joining: usual.joining.into(),
+            creating: usual.creating.into(),
+            asking: usual.asking.into(),
+            account: usual.account.into(),
+        }
+    }
+}
+
+impl From<client_api::Allowance> for Allowance {
+    fn from(allowance: client_api::Allowance) -> Self {
+        Self { burst: allowance.burst.get(), per_second: allowance.per_second.get() }
+    }
+}
+
+impl From<Allowance> for client_api::Allowance {
+    fn from(allowance: Allowance) -> Self {
+        Self::new(allowance.burst, allowance.per_second)
+    }
+}
