@@ -7,6 +7,7 @@ use starling_engine::{
     accounts::{follow, upkeep},
     outbound, presence,
     rooms::receive::transaction,
+    search::index,
 };
 use tokio::{
     task::JoinHandle,
@@ -25,6 +26,7 @@ impl Workers {
             ("accounts", tokio::spawn(upkeep::run(engine.clone()))),
             ("memberships", tokio::spawn(follow::run(engine.clone()))),
             ("presence", tokio::spawn(presence::run(engine.clone()))),
+            ("search", tokio::spawn(index::run(engine.clone()))),
         ];
         if config.federation.enabled {
             workers.extend(outbound::start(engine).map(|task| ("federation", task)));

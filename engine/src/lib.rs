@@ -38,6 +38,7 @@ pub mod rooms;
 pub mod accounts;
 
 pub mod reading;
+pub mod search;
 pub mod sync;
 
 #[cfg(test)]
@@ -90,6 +91,8 @@ pub struct Inner {
     pub push: push::Memory,
     /// Who is there.
     pub presence: presence::Memory,
+    /// How far the search index is.
+    pub search: search::index::Memory,
     /// Who sends receipts.
     pub receipts: rooms::receipts::Turns,
     /// Who is typing.
@@ -141,6 +144,7 @@ impl Engine {
             notifier: notifier::Notifier::start(&storage, &shutdown),
             push: push::Memory::default(),
             presence: presence::Memory::default(),
+            search: search::index::Memory::default(),
             receipts: rooms::receipts::Turns::default(),
             typing: rooms::typing::Typing::default(),
             ephemeral: ephemeral::Ephemeral::default(),

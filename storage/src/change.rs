@@ -2,8 +2,8 @@
 //! become true. The writer applies it wholly or not at all.
 
 use crate::{
-    account_data, accounts, events, facts::Fact, federation, memberships, receipts, rooms, state,
-    timeline, unread,
+    account_data, accounts, events, facts::Fact, federation, memberships, receipts, rooms, search,
+    state, timeline, unread,
 };
 
 /// Stands for a position that the commit will give: the fact's place in [`Change::facts`].
@@ -86,6 +86,8 @@ pub enum Write {
     Receipt(receipts::Write),
     /// Keys, destinations, transactions of other servers.
     Federation(federation::Write),
+    /// The words of events.
+    Search(search::Write),
 }
 
 impl Change {
@@ -142,7 +144,8 @@ write_from!(
     Account(accounts),
     AccountData(account_data),
     Receipt(receipts),
-    Federation(federation)
+    Federation(federation),
+    Search(search)
 );
 
 impl At {

@@ -23,6 +23,7 @@ pub mod migrations;
 pub mod receipts;
 pub mod relations;
 pub mod rooms;
+pub mod search;
 pub mod state;
 pub mod storage;
 #[cfg(feature = "test-support")]

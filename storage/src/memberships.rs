@@ -107,10 +107,10 @@ fn values(m: MembershipRow) -> Vec<Value> {
     ]
 }
 
-const COLUMNS: &str = "user_id, room_id, membership, event_id, sender, local, forgotten, pos, \
+pub(crate) const COLUMNS: &str = "user_id, room_id, membership, event_id, sender, local, forgotten, pos, \
                        display_name, avatar_url, stripped_state, room_version";
 
-fn membership_row(row: &Row) -> Result<MembershipRow> {
+pub(crate) fn membership_row(row: &Row) -> Result<MembershipRow> {
     Ok(MembershipRow {
         user_id: row.get(0)?,
         room_id: row.get(1)?,

@@ -21,6 +21,7 @@ const MIGRATIONS: &[(i64, &str, &str)] = &[
     (5, "times", include_str!("../../migrations/0005_times.sql")),
     (6, "reports", include_str!("../../migrations/0006_reports.sql")),
     (7, "versions outside", include_str!("../../migrations/0007_versions_outside.sql")),
+    (8, "search", include_str!("../../migrations/0008_search.sql")),
 ];
 
 /// Applies the migrations that the database has not seen.

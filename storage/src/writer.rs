@@ -17,7 +17,7 @@ use crate::{
     facts::{Fact, Positioned},
     federation,
     feed::Feed,
-    memberships, receipts, rooms, state, timeline, unread,
+    memberships, receipts, rooms, search, state, timeline, unread,
 };
 
 /// How many changes one transaction takes at most.
@@ -302,7 +302,7 @@ struct Placed {
 async fn write_rows(conn: &mut Conn, batch: &[Pending]) -> Result<Placed> {
     let mut placed = Placed::default();
     let (mut event_rows, mut state_rows, mut room_rows) = (vec![], vec![], vec![]);
-    let (mut account_rows, mut federation_rows) = (vec![], vec![]);
+    let (mut account_rows, mut federation_rows, mut search_rows) = (vec![], vec![], vec![]);
     for (index, pending) in batch.iter().enumerate() {
         for row in pending.change.writes.iter().cloned() {
             match row {
@@ -313,6 +313,7 @@ async fn write_rows(conn: &mut Conn, batch: &[Pending]) -> Result<Placed> {
                 Write::Room(row) => room_rows.push(row),
                 Write::Account(row) => account_rows.push(row),
                 Write::Federation(row) => federation_rows.push(row),
+                Write::Search(row) => search_rows.push(row),
                 Write::Timeline(row) => placed.timeline.push((index, row)),
                 Write::Unread(row) => placed.unread.push((index, row)),
                 Write::Membership(row) => placed.memberships.push((index, row)),
@@ -326,6 +327,7 @@ async fn write_rows(conn: &mut Conn, batch: &[Pending]) -> Result<Placed> {
     state::apply(conn, state_rows).await?;
     rooms::apply(conn, room_rows).await?;
     federation::apply(conn, federation_rows).await?;
+    search::apply(conn, search_rows).await?;
     Ok(placed)
 }
 

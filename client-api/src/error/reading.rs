@@ -3,6 +3,7 @@
 use starling_engine::{
     reading::{access::ReadError, filter::BadFilter, token::BadToken},
     rooms::{receipts::ReceiptError, typing::TypingError},
+    search::find::SearchError,
     sync::filters::StoreFilterError,
 };
 
@@ -27,6 +28,17 @@ impl From<BadToken> for Error {
 impl From<BadFilter> for Error {
     fn from(error: BadFilter) -> Self {
         Self::bad_json(error.to_string())
+    }
+}
+
+impl From<SearchError> for Error {
+    fn from(error: SearchError) -> Self {
+        match error {
+            SearchError::BadToken(_) | SearchError::TooLong => {
+                Self::invalid_param(error.to_string())
+            }
+            SearchError::Internal(cause) => cause.into(),
+        }
     }
 }
 

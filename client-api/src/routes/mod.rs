@@ -23,6 +23,7 @@ pub(crate) mod pushrules;
 pub(crate) mod refresh;
 pub(crate) mod register;
 pub(crate) mod rooms;
+pub(crate) mod search;
 pub(crate) mod sync;
 pub(crate) mod thirdparty;
 pub(crate) mod user;

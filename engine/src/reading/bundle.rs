@@ -174,6 +174,20 @@ impl Reader {
         Ok(references)
     }
 
+    /// Which of the events were replaced, and by which event at last, as far as the user may see.
+    pub(crate) async fn newest_replacements(
+        &mut self,
+        events: &[Seen],
+        ignored: &HashSet<OwnedUserId>,
+    ) -> Result<HashMap<OwnedEventId, OwnedEventId>, Internal> {
+        let parents = Parents::read(self, events, ignored).await?;
+        let (ids, newest) = self.replacements(&parents).await?;
+        Ok(ids
+            .into_iter()
+            .zip(newest.into_iter().map(|by| by.event.pdu.event_id.clone()))
+            .collect())
+    }
+
     /// Events that were replaced, and beside them the newest replacements.
     async fn replacements(
         &mut self,

@@ -11,6 +11,7 @@ mod pushrules;
 mod refresh;
 mod register;
 mod rooms;
+mod search;
 mod sync;
 mod user;
 mod users;

@@ -1,0 +1,204 @@
+//! Taking the timeline into the index, behind what is being said.
+
+use std::{
+    collections::{HashMap, HashSet},
+    time::Duration,
+};
+
+use ruma::RoomId;
+use starling_storage::{
+    Change,
+    events::EventRow,
+    search::{self as rows, Direction, DocumentRow, Write},
+    timeline,
+};
+use tokio::sync::{Mutex, MutexGuard};
+
+use super::{document::Document, number};
+use crate::{
+    Engine, Internal,
+    events::{StoredEvent, store},
+};
+
+/// How many events are taken in with one change.
+const BATCH: usize = 200;
+
+/// How long it is waited for more after something happened: one write serves it all.
+const GATHER: Duration = Duration::from_millis(500);
+
+/// How long the writer is left to others between two batches of what is old.
+const PAUSE: Duration = Duration::from_millis(50);
+
+/// How often it is looked for history that was fetched.
+const LOOK_EVERY: Duration = Duration::from_secs(30);
+
+/// How many batches a search waits for at most, of what is new and of what is old.
+const WAITED_FOR: (usize, usize) = (20, 2);
+
+/// How far the index is; whoever holds it takes in.
+#[derive(Debug, Default)]
+pub struct Memory(Mutex<Option<Reached>>);
+
+#[derive(Clone, Copy, Debug)]
+struct Reached {
+    forward: i64,
+    backward: i64,
+}
+
+/// Follows the timeline until the process shuts down.
+pub async fn run(engine: Engine) {
+    let mut head = engine.storage.feed().watch();
+    loop {
+        if let Err(error) = follow(&engine).await {
+            tracing::warn!(%error, "the search index could not follow yet");
+        }
+        let something = async {
+            tokio::select! {
+                _ = head.changed() => tokio::time::sleep(GATHER).await,
+                () = tokio::time::sleep(LOOK_EVERY) => {}
+            }
+        };
+        tokio::select! {
+            () = engine.shutdown.cancelled() => return,
+            () = something => {}
+        }
+    }
+}
+
+/// Everything that is new, then everything that is old, minding what is new.
+async fn follow(engine: &Engine) -> Result<(), Internal> {
+    loop {
+        while step(engine, Direction::Forward).await? {}
+        if engine.shutdown.is_cancelled() || !step(engine, Direction::Backward).await? {
+            return Ok(());
+        }
+        tokio::time::sleep(PAUSE).await;
+    }
+}
+
+/// Brings the index up to what has been said before now. When there is too much to wait for, the rest
+/// is left for later.
+///
+/// # Errors
+///
+/// When the database fails.
+pub async fn catch_up(engine: &Engine) -> Result<(), Internal> {
+    for _ in 0..WAITED_FOR.0 {
+        if !step(engine, Direction::Forward).await? {
+            break;
+        }
+    }
+    for _ in 0..WAITED_FOR.1 {
+        if !step(engine, Direction::Backward).await? {
+            break;
+        }
+    }
+    Ok(())
+}
+
+/// Takes in one batch; whether there may be more.
+async fn step(engine: &Engine, direction: Direction) -> Result<bool, Internal> {
+    let mut place = engine.search.0.lock().await;
+    let reached = reached(engine, &mut place).await?;
+    // Whatever is at or below the head can be read.
+    let head = engine.storage.feed().head();
+    if direction == Direction::Forward && head <= reached.forward {
+        return Ok(false);
+    }
+    let limit = i64::try_from(BATCH).unwrap_or(i64::MAX);
+    let mut conn = engine.storage.read().await?;
+    let (from, until) = (reached.forward, head);
+    let events = match direction {
+        Direction::Forward => rows::newer(&mut conn, from, until, limit).await?,
+        Direction::Backward => rows::older(&mut conn, reached.backward, limit).await?,
+    };
+    drop(conn);
+    let is_full = events.len() == BATCH;
+    let last = events.last().map(|(pos, _)| *pos);
+    let writes = documents(engine, events).await?;
+    let pos = match direction {
+        Direction::Forward if is_full => last.unwrap_or(head),
+        Direction::Forward => head,
+        Direction::Backward => last.map_or(reached.backward, |last| last - 1),
+    };
+    // Of receipts and the like nothing is written; they are passed over again after a restart.
+    if !writes.is_empty() || is_full || (direction == Direction::Backward && last.is_some()) {
+        let mut change = Change::new();
+        writes.into_iter().for_each(|write| change.write(write));
+        change.write(Write::Progress { direction, pos });
+        engine.storage.commit(change).await?;
+    }
+    let reached = match direction {
+        Direction::Forward => Reached { forward: pos, ..reached },
+        Direction::Backward => Reached { backward: pos, ..reached },
+    };
+    *place = Some(reached);
+    Ok(is_full)
+}
+
+async fn reached(
+    engine: &Engine,
+    place: &mut MutexGuard<'_, Option<Reached>>,
+) -> Result<Reached, Internal> {
+    if let Some(reached) = **place {
+        return Ok(reached);
+    }
+    let mut conn = engine.storage.read().await?;
+    let forward = rows::progress(&mut conn, Direction::Forward).await?;
+    let backward = rows::progress(&mut conn, Direction::Backward).await?;
+    Ok(Reached { forward, backward })
+}
+
+/// What a batch of events changes in the index.
+async fn documents(engine: &Engine, events: Vec<(i64, EventRow)>) -> Result<Vec<Write>, Internal> {
+    let rooms: HashSet<String> = events.iter().map(|(_, row)| row.room_id.clone()).collect();
+    let room_ids: Vec<String> = rooms.into_iter().collect();
+    let mut conn = engine.storage.read().await?;
+    let encrypted = rows::encrypted(&mut conn, &room_ids).await?;
+    drop(conn);
+    let encrypted: HashSet<String> = encrypted.into_iter().collect();
+    let mut numbers: HashMap<String, i64> = HashMap::new();
+    let mut writes = vec![];
+    for (pos, row) in events {
+        let room = *numbers.entry(row.room_id.clone()).or_insert_with_key(|id| number(id));
+        let is_encrypted = encrypted.contains(&row.room_id);
+        let Some(event) = read(engine, row).await? else { continue };
+        writes.extend(redacted(engine, &event).await?.map(|pos| Write::Remove { pos }));
+        if is_encrypted || event.redacted_by.is_some() || !event.is_visible() {
+            continue;
+        }
+        let Some(document) = Document::of(&event.pdu) else { continue };
+        let terms = document.terms();
+        if !terms.is_empty() {
+            let key = document.key.number();
+            writes.push(Write::Put(DocumentRow { pos, room, key, terms }));
+        }
+    }
+    Ok(writes)
+}
+
+/// The event of a row. One that cannot be read is left out, so that the others are found.
+async fn read(engine: &Engine, row: EventRow) -> Result<Option<StoredEvent>, Internal> {
+    let room_id = <&RoomId>::try_from(row.room_id.as_str())?;
+    let Some(version) = store::room_version(engine, room_id).await? else { return Ok(None) };
+    match StoredEvent::from_row(row, &version.1) {
+        Ok(event) => Ok(Some(event)),
+        Err(error) => {
+            tracing::warn!(%error, "an event could not be taken into the search index");
+            Ok(None)
+        }
+    }
+}
+
+/// Where the event stands that this one has redacted.
+async fn redacted(engine: &Engine, event: &StoredEvent) -> Result<Option<i64>, Internal> {
+    let Some(target_id) = &event.pdu.redacts else { return Ok(None) };
+    let room_id = &event.pdu.room_id;
+    let Some(target) = store::get(engine, room_id, target_id).await? else { return Ok(None) };
+    if target.redacted_by.is_none() {
+        return Ok(None);
+    }
+    let mut conn = engine.storage.read().await?;
+    let entry = timeline::find(&mut conn, room_id.as_str(), target_id.as_str()).await?;
+    Ok(entry.map(|entry| entry.pos))
+}
