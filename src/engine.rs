@@ -44,6 +44,7 @@ fn engine_config(config: &Config) -> EngineConfig {
                 RegistrationMode::Token => EngineRegistrationMode::Token,
                 RegistrationMode::Open => EngineRegistrationMode::Open,
             },
+            guests: config.registration.guests,
             shared_secret: config.registration.shared_secret.get().map(str::to_owned),
         },
         password_hashing: PasswordHashing {

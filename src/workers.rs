@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use starling_engine::{
     Engine,
-    accounts::{follow, upkeep},
+    accounts::{follow, guests, upkeep},
     outbound, presence,
     rooms::receive::transaction,
     search::index,
@@ -25,6 +25,7 @@ impl Workers {
         let mut workers = vec![
             ("accounts", tokio::spawn(upkeep::run(engine.clone()))),
             ("memberships", tokio::spawn(follow::run(engine.clone()))),
+            ("guests", tokio::spawn(guests::run(engine.clone()))),
             ("presence", tokio::spawn(presence::run(engine.clone()))),
             ("search", tokio::spawn(index::run(engine.clone()))),
         ];

@@ -49,39 +49,51 @@ impl Call {
         }
     }
 
-    /// Who asks: the session of the access token.
+    /// Who asks: the session of the access token, which is no guest's.
     pub(crate) async fn authenticated(&self) -> Result<Session, Error> {
-        let session = self.authenticated_or_locked().await?;
-        if session.is_locked() {
-            return Err(Error::user_locked());
+        not_a_guest(self.authenticated_or_guest().await?)
+    }
+
+    /// As [`Call::authenticated`], for what the specification allows to guests too.
+    ///
+    /// <https://spec.matrix.org/v1.19/client-server-api/#guest-access>
+    pub(crate) async fn authenticated_or_guest(&self) -> Result<Session, Error> {
+        let session = self.session().await?;
+        match session.is_locked() {
+            true => Err(Error::user_locked()),
+            false => Ok(session),
         }
-        Ok(session)
     }
 
     /// As [`Call::authenticated`], for what a suspended account must not do.
     pub(crate) async fn authenticated_to_act(&self) -> Result<Session, Error> {
+        not_suspended(self.authenticated().await?)
+    }
+
+    /// As [`Call::authenticated_or_guest`], for what a suspended account must not do.
+    pub(crate) async fn authenticated_or_guest_to_act(&self) -> Result<Session, Error> {
+        not_suspended(self.authenticated_or_guest().await?)
+    }
+
+    /// As [`Call::authenticated`], for what only administrators of this server may do.
+    pub(crate) async fn authenticated_admin(&self) -> Result<Session, Error> {
         let session = self.authenticated().await?;
-        match session.is_suspended() {
-            true => Err(Error::user_suspended()),
-            false => Ok(session),
+        match session.is_admin() {
+            true => Ok(session),
+            false => Err(Error::forbidden("You do not administer this server")),
         }
     }
 
     /// As [`Call::authenticated`], but a locked account passes: it may still log out.
     pub(crate) async fn authenticated_or_locked(&self) -> Result<Session, Error> {
+        not_a_guest(self.session().await?)
+    }
+
+    async fn session(&self) -> Result<Session, Error> {
         let token = self.access_token().ok_or_else(Error::missing_token)?;
         let session = tokens::authenticate(&self.engine, &token).await?;
         self.door.limits.user(Doing::Anything, &session.user_id)?;
         devices::note_seen(&self.engine, &session, self.client_ip());
-        Ok(session)
-    }
-
-    /// Who asks, who must not be suspended: for what a suspended account may not do.
-    pub(crate) async fn may_act(&self) -> Result<Session, Error> {
-        let session = self.authenticated().await?;
-        if session.is_suspended() {
-            return Err(Error::user_suspended());
-        }
         Ok(session)
     }
 
@@ -205,5 +217,19 @@ impl Call {
             access_token: Option<String>,
         }
         serde_html_form::from_str::<Query>(self.query()).ok()?.access_token
+    }
+}
+
+fn not_a_guest(session: Session) -> Result<Session, Error> {
+    match session.is_guest() {
+        true => Err(Error::guest_access_forbidden("Guests may not do this")),
+        false => Ok(session),
+    }
+}
+
+fn not_suspended(session: Session) -> Result<Session, Error> {
+    match session.is_suspended() {
+        true => Err(Error::user_suspended()),
+        false => Ok(session),
     }
 }

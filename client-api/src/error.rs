@@ -92,6 +92,11 @@ impl Error {
         Self::new(StatusCode::FORBIDDEN, "M_USER_SUSPENDED", "This account is suspended")
     }
 
+    /// 403: guests may not do this.
+    pub(crate) fn guest_access_forbidden(message: impl Into<Cow<'static, str>>) -> Self {
+        Self::new(StatusCode::FORBIDDEN, "M_GUEST_ACCESS_FORBIDDEN", message)
+    }
+
     /// 403: the account is no more.
     pub(crate) fn user_deactivated() -> Self {
         let message = "This account has been deactivated";

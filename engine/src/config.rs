@@ -28,6 +28,8 @@ pub struct Config {
 pub struct Registration {
     /// What is asked of whom registers.
     pub mode: RegistrationMode,
+    /// Whether guests are let in.
+    pub guests: bool,
     /// For the registration endpoint of administrators' tools.
     pub shared_secret: Option<String>,
 }

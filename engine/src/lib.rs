@@ -83,6 +83,8 @@ pub struct Inner {
     pub unserved: rooms::backfill::Unserved,
     /// The rooms of the directory, as it shows them.
     pub listed: rooms::directory::ListedRooms,
+    /// Guests who have to leave.
+    pub guests: rooms::append::guests::Wake,
     /// The rooms at hand.
     pub rooms: rooms::room::Rooms,
     /// Who waits for news.
@@ -140,6 +142,7 @@ impl Engine {
             accounts: accounts::Memory::default(),
             unserved: rooms::backfill::Unserved::default(),
             listed: rooms::directory::ListedRooms::default(),
+            guests: rooms::append::guests::Wake::default(),
             rooms: rooms::room::Rooms::default(),
             notifier: notifier::Notifier::start(&storage, &shutdown),
             push: push::Memory::default(),

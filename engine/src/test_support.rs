@@ -48,7 +48,11 @@ pub(crate) fn config(server_name: &str) -> Config {
         server_name: server_name.try_into().unwrap(),
         public_url: None,
         default_room_version: versions::DEFAULT,
-        registration: Registration { mode: RegistrationMode::Open, shared_secret: None },
+        registration: Registration {
+            mode: RegistrationMode::Open,
+            guests: false,
+            shared_secret: None,
+        },
         password_hashing: PasswordHashing { memory_kib: 64, iterations: 1 },
         trusted_notaries: Vec::new(),
         presence: crate::config::Presence::default(),

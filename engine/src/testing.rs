@@ -89,7 +89,11 @@ pub fn config(server_name: &ServerName) -> Config {
         server_name: server_name.to_owned(),
         public_url: None,
         default_room_version: RoomVersionId::V12,
-        registration: Registration { mode: RegistrationMode::Open, shared_secret: None },
+        registration: Registration {
+            mode: RegistrationMode::Open,
+            guests: false,
+            shared_secret: None,
+        },
         password_hashing: PasswordHashing { memory_kib: 64, iterations: 1 },
         trusted_notaries: Vec::new(),
         presence: crate::config::Presence::default(),

@@ -231,6 +231,10 @@ pub(crate) struct Registration {
     /// everybody (`open`).
     pub(crate) mode: RegistrationMode,
 
+    /// Whether guests are let in: anybody gets an account without a name or password, which reads what
+    /// everybody may and joins rooms that let guests in.
+    pub(crate) guests: bool,
+
     /// The secret for `/_synapse/admin/v1/register`, by which scripts make accounts.
     ///
     /// Without one that address does not exist.
@@ -382,7 +386,12 @@ impl Default for Database {
 
 impl Default for Registration {
     fn default() -> Self {
-        Self { mode: RegistrationMode::Token, shared_secret: Secret::default(), terms: Vec::new() }
+        Self {
+            mode: RegistrationMode::Token,
+            guests: false,
+            shared_secret: Secret::default(),
+            terms: Vec::new(),
+        }
     }
 }
 

@@ -4,6 +4,7 @@ use crate::db::{Conn, Result, Row, sql};
 
 pub mod attempts;
 pub mod devices;
+pub mod guest_rooms;
 pub mod membership_tasks;
 pub mod registration_tokens;
 pub mod reports;
@@ -60,12 +61,14 @@ pub enum Write {
         /// PHC string; `None` removes it.
         hash: Option<String>,
     },
-    /// Replaces the flags of a user.
-    Flags {
+    /// Sets or clears flags of a user, and leaves the others as they are.
+    Flag {
         /// The user.
         user_id: String,
-        /// See [`flags`].
-        flags: i16,
+        /// See [`flags`]; several together are possible.
+        flag: i16,
+        /// Whether to set or to clear them.
+        on: bool,
     },
     /// Marks a user as deactivated, and takes the password.
     Deactivate {
@@ -82,6 +85,8 @@ pub enum Write {
     Uia(uia::Write),
     /// What memberships are to follow.
     MembershipTask(membership_tasks::Write),
+    /// Rooms that guests are to leave.
+    GuestRoom(guest_rooms::Write),
     /// Adds a registration token.
     RegistrationToken(registration_tokens::RegistrationTokenRow),
     /// Adds a report.
@@ -114,8 +119,11 @@ async fn apply_one(conn: &mut Conn, row: Write) -> Result<()> {
         Write::Password { user_id, hash } => {
             sql("UPDATE users SET password_hash = $2 WHERE user_id = $1").bind(user_id).bind(hash)
         }
-        Write::Flags { user_id, flags } => {
-            sql("UPDATE users SET flags = $2 WHERE user_id = $1").bind(user_id).bind(flags)
+        Write::Flag { user_id, flag, on: true } => {
+            sql("UPDATE users SET flags = flags | $2 WHERE user_id = $1").bind(user_id).bind(flag)
+        }
+        Write::Flag { user_id, flag, on: false } => {
+            sql("UPDATE users SET flags = flags & $2 WHERE user_id = $1").bind(user_id).bind(!flag)
         }
         Write::Deactivate { user_id, ts } => {
             sql("UPDATE users SET deactivated_ts = $2, password_hash = NULL WHERE user_id = $1")
@@ -126,6 +134,7 @@ async fn apply_one(conn: &mut Conn, row: Write) -> Result<()> {
         Write::Token(write) => return tokens::apply(conn, write).await,
         Write::Uia(write) => return uia::apply(conn, write).await,
         Write::MembershipTask(write) => return membership_tasks::apply(conn, write).await,
+        Write::GuestRoom(write) => return guest_rooms::apply(conn, write).await,
         Write::RegistrationToken(row) => return registration_tokens::put(conn, row).await,
         Write::Report(row) => return reports::put(conn, row).await,
         Write::ResetAttempts { bucket, key } => return attempts::reset(conn, bucket, key).await,
@@ -151,6 +160,23 @@ pub(crate) async fn claim_user(conn: &mut Conn, user: &UserRow) -> Result<bool> 
     .bind(user.flags)
     .bind(user.appservice_id.clone())
     .bind(user.created_ts)
+    .execute(conn)
+    .await?;
+    Ok(changed == 1)
+}
+
+/// Makes a guest's account one like others, with that password; `false` when it is none.
+pub(crate) async fn claim_guest(
+    conn: &mut Conn,
+    user_id: &str,
+    password_hash: Option<String>,
+) -> Result<bool> {
+    let changed = sql("UPDATE users SET password_hash = $2, flags = flags & $3 \
+         WHERE user_id = $1 AND (flags & $4) <> 0 AND deactivated_ts IS NULL")
+    .bind(user_id)
+    .bind(password_hash)
+    .bind(!flags::GUEST)
+    .bind(flags::GUEST)
     .execute(conn)
     .await?;
     Ok(changed == 1)

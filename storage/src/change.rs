@@ -33,6 +33,13 @@ pub enum Claim {
     Transaction(events::ClientTransaction),
     /// A user id is free. Writes the row.
     NewUser(accounts::UserRow),
+    /// An account is a guest's. Makes it one like others, with that password.
+    Guest {
+        /// The account.
+        user_id: String,
+        /// PHC string; `None`: it cannot log in by password.
+        password_hash: Option<String>,
+    },
     /// A room alias is free. Writes the row.
     NewAlias(rooms::AliasRow),
     /// A room id is not in use. Writes the row.

@@ -22,6 +22,7 @@ const MIGRATIONS: &[(i64, &str, &str)] = &[
     (6, "reports", include_str!("../../migrations/0006_reports.sql")),
     (7, "versions outside", include_str!("../../migrations/0007_versions_outside.sql")),
     (8, "search", include_str!("../../migrations/0008_search.sql")),
+    (13, "guests", include_str!("../../migrations/0013_guests.sql")),
 ];
 
 /// Applies the migrations that the database has not seen.

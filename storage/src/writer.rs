@@ -223,6 +223,7 @@ fn claim_key(claim: &Claim) -> String {
             format!("t\0{}\0{}\0{}\0{}", t.user_id, t.device_id, t.path, t.txn_id)
         }
         Claim::NewUser(user) => format!("u\0{}", user.user_id),
+        Claim::Guest { user_id, .. } => format!("u\0{user_id}"),
         Claim::NewAlias(alias) => format!("a\0{}", alias.alias),
         Claim::NewRoom(room) => format!("r\0{}", room.room_id),
         Claim::RegistrationToken { token, .. } => format!("g\0{token}"),
@@ -251,6 +252,10 @@ async fn claim(conn: &mut Conn, change: &Change) -> Result<Option<CommitError>> 
             Claim::NewUser(user) => {
                 (accounts::claim_user(conn, user).await?, CommitError::NameTaken)
             }
+            Claim::Guest { user_id, password_hash } => (
+                accounts::claim_guest(conn, user_id, password_hash.clone()).await?,
+                CommitError::UsedUp,
+            ),
             Claim::NewAlias(alias) => {
                 (rooms::claim_alias(conn, alias).await?, CommitError::NameTaken)
             }

@@ -9,6 +9,7 @@ use starling_engine::accounts::{
     deactivate::DeactivateError,
     devices::{RemoveError, RenameError},
     login::LoginError,
+    moderation::ModerationError,
     names::NameError,
     password::SetPasswordError,
     profiles::{ProfileError, SetFieldError},
@@ -33,6 +34,19 @@ impl From<AuthenticateError> for Error {
     }
 }
 
+impl From<ModerationError> for Error {
+    fn from(error: ModerationError) -> Self {
+        match error {
+            ModerationError::NotAdmin => Self::forbidden("You do not administer this server"),
+            ModerationError::NotLocal => Self::invalid_param("The user is of another server"),
+            ModerationError::NotFound => Self::not_found("There is no such user"),
+            ModerationError::OtherAdmin => Self::forbidden("This user administers this server too"),
+            ModerationError::OwnAccount => Self::forbidden("This is your own account"),
+            ModerationError::Internal(cause) => cause.into(),
+        }
+    }
+}
+
 impl From<ReportError> for Error {
     fn from(error: ReportError) -> Self {
         match error {
@@ -46,6 +60,7 @@ impl From<RefreshError> for Error {
     fn from(error: RefreshError) -> Self {
         match error {
             RefreshError::Unknown => Self::unknown_token(false),
+            RefreshError::Locked => Self::user_locked(),
             RefreshError::Internal(cause) => cause.into(),
         }
     }
@@ -78,6 +93,7 @@ impl From<UiaError> for Error {
             UiaError::Changed => Self::forbidden("The operation changed during its authentication"),
             UiaError::OtherUser => Self::forbidden("This is not your account"),
             UiaError::TooLarge => Self::too_large(error.to_string()),
+            UiaError::Locked => Self::user_locked(),
             UiaError::Busy => Self::limit_exceeded(PASSWORDS_BUSY),
             UiaError::Internal(cause) => cause.into(),
         }
@@ -102,6 +118,7 @@ impl From<LoginError> for Error {
         match error {
             LoginError::Wrong => Self::forbidden("User name or password is wrong"),
             LoginError::Deactivated => Self::user_deactivated(),
+            LoginError::Locked => Self::user_locked(),
             LoginError::BadDevice => bad_device(),
             LoginError::Busy => Self::limit_exceeded(PASSWORDS_BUSY),
             LoginError::Internal(cause) => cause.into(),

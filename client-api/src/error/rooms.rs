@@ -20,6 +20,8 @@ impl From<SendError> for Error {
             SendError::Forbidden(reason) => Self::forbidden(reason),
             SendError::BadContent(reason) => Self::bad_json(reason),
             SendError::TooLarge => Self::too_large("The event is too large"),
+            SendError::OwnOnly => Self::user_suspended(),
+            SendError::GuestsForbidden => guests_forbidden(),
             SendError::NoSuchEvent => Self::not_found("There is no such event"),
             SendError::MalformedAlias(reason) => Self::invalid_param(reason),
             SendError::BadAlias(_) => Self::bad_alias(error.to_string()),
@@ -42,6 +44,7 @@ impl From<MembershipError> for Error {
             MembershipError::IncompatibleVersion(version) => {
                 Self::incompatible_room_version(version)
             }
+            MembershipError::GuestsForbidden => guests_forbidden(),
             MembershipError::InviteBlocked => Self::invite_blocked(),
             MembershipError::StillInRoom => Self::unknown("You are still in this room"),
             MembershipError::RemoteFailed(reason) => {
@@ -113,4 +116,8 @@ impl From<AskError> for Error {
         tracing::info!(%error, "Another server did not help");
         Self::remote_failed("The other server could not help")
     }
+}
+
+fn guests_forbidden() -> Error {
+    Error::guest_access_forbidden("Guests are not let in here")
 }

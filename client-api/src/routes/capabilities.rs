@@ -9,10 +9,10 @@ use crate::{
 };
 
 pub(crate) async fn get(call: Call) -> Answer {
-    call.authenticated().await?;
+    let session = call.authenticated().await?;
     let stable = |version: &ruma::RoomVersionId| (version.to_string(), Value::from("stable"));
     let room_versions: Map<_, _> = versions::SUPPORTED.iter().map(stable).collect();
-    answer::json(&json!({ "capabilities": {
+    let mut capabilities = json!({
         "m.room_versions": {
             "default": call.engine.config.default_room_version,
             "available": room_versions,
@@ -23,7 +23,11 @@ pub(crate) async fn get(call: Call) -> Answer {
         "m.set_avatar_url": { "enabled": true },
         "m.3pid_changes": { "enabled": false },
         "m.get_login_token": { "enabled": false },
-    } }))
+    });
+    if session.is_admin() {
+        capabilities["m.account_moderation"] = json!({ "suspend": true, "lock": true });
+    }
+    answer::json(&json!({ "capabilities": capabilities }))
 }
 
 #[cfg(test)]

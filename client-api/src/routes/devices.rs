@@ -17,13 +17,13 @@ use crate::{
 };
 
 pub(crate) async fn get_all(call: Call) -> Answer {
-    let session = call.authenticated().await?;
+    let session = call.authenticated_or_guest().await?;
     let rows = devices::list(&call.engine, &session.user_id).await?;
     answer(get_devices::v3::Response::new(rows.into_iter().map(device).collect()))
 }
 
 pub(crate) async fn get(mut call: Call) -> Answer {
-    let session = call.authenticated().await?;
+    let session = call.authenticated_or_guest().await?;
     let request: get_device::v3::Request = call.parse().await?;
     let row = devices::get(&call.engine, &session.user_id, &request.device_id).await?;
     let row = row.ok_or_else(|| Error::not_found("There is no such device"))?;
@@ -31,7 +31,7 @@ pub(crate) async fn get(mut call: Call) -> Answer {
 }
 
 pub(crate) async fn put(mut call: Call) -> Answer {
-    let session = call.authenticated().await?;
+    let session = call.authenticated_or_guest().await?;
     let request: update_device::v3::Request = call.parse().await?;
     let user = &session.user_id;
     devices::rename(&call.engine, user, &request.device_id, request.display_name).await?;

@@ -59,7 +59,10 @@ async fn look_up(call: &Call, user: &UserId) -> Result<std::sync::Arc<profiles::
 
 /// The user of the path, who must be the one who asks.
 async fn own(call: &Call) -> Result<OwnedUserId, Error> {
-    let session = call.may_act().await?;
+    let session = call.authenticated_or_guest_to_act().await?;
+    if session.is_guest() && call.path_arg(1) != "displayname" {
+        return Err(Error::guest_access_forbidden("Guests set nothing but their display name"));
+    }
     let user: OwnedUserId = call.path_id(0)?;
     if user != session.user_id {
         return Err(Error::forbidden("This is not your profile"));

@@ -37,7 +37,7 @@ pub(crate) async fn get(call: Call) -> Answer {
     let query: Query = call.query_as()?;
     // Only for users of ours other servers are asked.
     if query.server.is_some() {
-        call.authenticated().await?;
+        call.authenticated_or_guest().await?;
     }
     let search = Search { limit: limit(query.limit), since: query.since, ..Search::default() };
     page(&call, query.server, search).await

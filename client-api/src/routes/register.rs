@@ -1,6 +1,9 @@
 //! POST /_matrix/client/v3/register
 
-use ruma::api::client::account::register::{RegistrationKind, v3::Request};
+use ruma::{
+    OwnedUserId,
+    api::client::account::register::{RegistrationKind, v3::Request},
+};
 use serde_json::{Value, json};
 use starling_engine::{
     accounts::{
@@ -8,6 +11,7 @@ use starling_engine::{
         devices::NewDevice,
         names,
         register::{self, NewAccount, Registered},
+        tokens,
         uia::Stage,
     },
     config::RegistrationMode,
@@ -26,13 +30,47 @@ pub(crate) mod m_login_registration_token;
 
 pub(crate) async fn post(mut call: Call) -> Answer {
     let asked: Request = uia::parse_without_auth(&mut call).await?;
+    if asked.kind == RegistrationKind::Guest {
+        return guest(&call, asked).await;
+    }
     refuse_early(&call, &asked).await?;
     let stages = stages(&call);
     let proof = uia::authenticate(&mut call, "POST /register", None, &[&stages]).await?;
     let request: Request = uia::parse_proved(&call, &proof)?;
     count(&call).await?;
-    let registered = register::register(&call.engine, new_account(request), &proof).await?;
+    let upgrades = guest_to_upgrade(&call, &request).await?;
+    let new = NewAccount { upgrades, ..new_account(request) };
+    let registered = register::register(&call.engine, new, &proof).await?;
     answer::json(&response(registered))
+}
+
+/// Guests prove nothing, and choose nothing but the name of their device.
+async fn guest(call: &Call, asked: Request) -> Answer {
+    if !call.engine.config.registration.guests {
+        return Err(Error::forbidden("Guests are not let in"));
+    }
+    call.door.limits.address(Doing::Account, call.client_ip())?;
+    count(call).await?;
+    let registered = register::guest(&call.engine, asked.initial_device_display_name).await?;
+    answer::json(&response(registered))
+}
+
+/// The guest whose account the new one is to be, who must be named.
+///
+/// <https://spec.matrix.org/v1.19/client-server-api/#guest-access>
+async fn guest_to_upgrade(call: &Call, asked: &Request) -> Result<Option<OwnedUserId>, Error> {
+    let Some(token) = &asked.guest_access_token else { return Ok(None) };
+    let session = tokens::authenticate(&call.engine, token).await?;
+    if session.is_locked() {
+        return Err(Error::user_locked());
+    }
+    let Some(name) = &asked.username else {
+        return Err(Error::missing_param("A guest who registers gives the name they have"));
+    };
+    if !session.is_guest() || session.user_id.localpart() != name {
+        return Err(Error::forbidden("This is not the access token of that guest"));
+    }
+    Ok(Some(session.user_id))
 }
 
 /// What is refused before anybody proves anything, so that clients can tell early.
@@ -40,14 +78,13 @@ async fn refuse_early(call: &Call, asked: &Request) -> Result<(), Error> {
     if asked.login_type.is_some() {
         return Err(no_appservice(call));
     }
-    if asked.kind == RegistrationKind::Guest {
-        return Err(Error::forbidden("Guests are not let in"));
-    }
     if call.engine.config.registration.mode == RegistrationMode::Closed {
         return Err(Error::forbidden("Nobody may register here"));
     }
     call.door.limits.address(Doing::Account, call.client_ip())?;
-    if let Some(name) = &asked.username {
+    if guest_to_upgrade(call, asked).await?.is_none()
+        && let Some(name) = &asked.username
+    {
         names::available(&call.engine, name).await?;
     }
     Ok(())

@@ -31,7 +31,7 @@ struct Query {
 }
 
 pub(crate) async fn get(call: Call) -> Answer {
-    let session = call.authenticated().await?;
+    let session = call.authenticated_or_guest().await?;
     let query: Query = call.query_as()?;
     let request = Request {
         since: query.since.as_deref().map(SyncToken::parse).transpose()?,

@@ -1,10 +1,15 @@
 //! A registered account and the verbs that every suite needs.
 
 use anyhow::{Context as _, Result};
+use hmac::{Hmac, KeyInit as _, Mac as _};
 use serde_json::{Value, json};
+use sha1::Sha1;
 
 use super::{Answer, Api, path, text};
-use crate::{random, servers::Server};
+use crate::{
+    random,
+    servers::{SHARED_SECRET, Server},
+};
 
 /// The password of every account that [`User::register`] makes.
 pub const PASSWORD: &str = "correct horse battery staple";
@@ -29,6 +34,21 @@ impl User {
         let username = format!("{name}-{}", random::suffix()?);
         let body = json!({ "username": username, "password": PASSWORD });
         Self::from_login(&api, api.register(body).await?)
+    }
+
+    /// Makes a new account that administers the server, by the registration secret of the tests.
+    pub async fn admin(server: &Server, name: &str) -> Result<Self> {
+        let (api, path) = (Api::new(server)?, "/_synapse/admin/v1/register");
+        let nonce = api.get(path).await?.ok()?;
+        let (nonce, username) = (text(&nonce, "/nonce")?, format!("{name}-{}", random::suffix()?));
+        let message = [nonce, &username, PASSWORD, "admin"].join("\0");
+        let mut mac = Hmac::<Sha1>::new_from_slice(SHARED_SECRET.as_bytes())?;
+        mac.update(message.as_bytes());
+        let mac: String =
+            mac.finalize().into_bytes().iter().map(|byte| format!("{byte:02x}")).collect();
+        let body = json!({ "nonce": nonce, "username": username, "password": PASSWORD,
+                           "admin": true, "mac": mac });
+        Self::from_login(&api, api.post(path, body).await?)
     }
 
     /// Logs the account in once more, on a new device.

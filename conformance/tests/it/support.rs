@@ -46,6 +46,19 @@ pub(crate) async fn user(name: &str) -> User {
     User::register(server().await, name).await.unwrap()
 }
 
+/// A new account on the shared server that administers it.
+pub(crate) async fn admin() -> User {
+    User::admin(server().await, "admin").await.unwrap()
+}
+
+/// A server of a test's own with these settings, by their environment names.
+pub(crate) async fn server_with(settings: &[(&str, &str)]) -> Server {
+    let mut spec = spec();
+    let owned = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
+    spec.settings.extend(settings.iter().map(owned));
+    start(spec).await
+}
+
 /// A server of the test's own, which does what the test tells it.
 pub(crate) async fn peer() -> Peer {
     Peer::start(ca()).await.unwrap()

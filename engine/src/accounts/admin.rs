@@ -200,6 +200,7 @@ pub async fn register_by_secret(
         display_name: request.display_name,
         admin: request.admin,
         device: request.device,
+        upgrades: None,
     };
     match register::make(engine, new, change).await {
         Err(RegisterError::UsedUp) => Err(BySecretError::UnknownNonce),

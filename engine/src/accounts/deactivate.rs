@@ -36,15 +36,19 @@ pub async fn deactivate(
     proof: &Proof,
 ) -> Result<(), DeactivateError> {
     let account = names::account(engine, user).await?;
-    let account = account.filter(|account| account.deactivated_ts.is_none());
-    let account = account.ok_or(DeactivateError::NotFound)?;
+    if account.is_none_or(|account| account.deactivated_ts.is_some()) {
+        return Err(DeactivateError::NotFound);
+    }
     let mut change = Change::new();
     proof.claim(engine, &mut change);
     let user_id = user.to_string();
-    let erased = if erase { flags::ERASED } else { 0 };
-    let flags = account.flags & !flags::ADMIN | erased;
     change.claim(Claim::Password { user_id: user_id.clone(), hash: None });
-    change.write(accounts::Write::Flags { user_id: user_id.clone(), flags });
+    let flag = flags::ADMIN;
+    change.write(accounts::Write::Flag { user_id: user_id.clone(), flag, on: false });
+    if erase {
+        let flag = flags::ERASED;
+        change.write(accounts::Write::Flag { user_id: user_id.clone(), flag, on: true });
+    }
     change.write(accounts::Write::Deactivate { user_id, ts: engine.clock.now_ms() });
     change.write(account_data::Write::RemoveProfile { user_id: user.to_string() });
     devices::remove_all(&mut change, user, None);

@@ -1,7 +1,7 @@
 //! Logging in.
 
 use ruma::{OwnedDeviceId, OwnedUserId, UserId};
-use starling_storage::{Change, Claim, CommitError};
+use starling_storage::{Change, Claim, CommitError, accounts::flags};
 
 use super::{
     attempts,
@@ -31,6 +31,9 @@ pub enum LoginError {
     /// The account is no more.
     #[error("the account is deactivated")]
     Deactivated,
+    /// The account is locked.
+    #[error("the account is locked")]
+    Locked,
     /// The device's id or name cannot be one.
     #[error("the device's id or name is too long")]
     BadDevice,
@@ -74,6 +77,9 @@ pub async fn with_password(
     }
     if !is_right {
         return Err(LoginError::Wrong);
+    }
+    if account.flags & flags::LOCKED != 0 {
+        return Err(LoginError::Locked);
     }
     let user = UserId::parse(account.user_id.as_str()).map_err(Internal::from)?;
     let mut change = Change::new();

@@ -3,7 +3,8 @@
 //! In reading order: what a session is ([`tokens`]), how one proves to be somebody ([`passwords`],
 //! [`attempts`], [`names`], [`uia`]), how one comes ([`register`], [`login`]), what one has
 //! ([`devices`], [`profiles`], [`data`]), how one goes ([`password`], [`deactivate`]), what
-//! administrators do ([`admin`]) and are told ([`reports`]), and what is done in the background ([`follow`], [`upkeep`]).
+//! administrators do ([`admin`], [`moderation`]) and are told ([`reports`]), and what is done in the background
+//! ([`follow`], [`guests`], [`upkeep`]).
 
 use std::fmt;
 
@@ -20,6 +21,7 @@ pub mod uia;
 pub mod data;
 pub mod devices;
 pub mod follow;
+pub mod guests;
 pub mod login;
 pub mod profiles;
 pub mod register;
@@ -28,6 +30,7 @@ pub mod deactivate;
 pub mod password;
 
 pub mod admin;
+pub mod moderation;
 pub mod reports;
 pub mod upkeep;
 
@@ -48,6 +51,12 @@ impl Session {
     #[must_use]
     pub fn is_admin(&self) -> bool {
         self.flags & flags::ADMIN != 0
+    }
+
+    /// Whether the account is a guest's: it may do little.
+    #[must_use]
+    pub fn is_guest(&self) -> bool {
+        self.flags & flags::GUEST != 0
     }
 
     /// Whether the account is locked: everything but logging out is refused.

@@ -10,7 +10,7 @@ use super::{
     devices::{self, NewDevice},
     names::{self, NameError},
     passwords::{self, PasswordError},
-    tokens::Issued,
+    tokens::{self, Issued},
     uia::Proof,
 };
 use crate::{Engine, Internal, rng};
@@ -28,6 +28,8 @@ pub struct NewAccount {
     pub admin: bool,
     /// The device to log in with at once; `None`: it is not logged in.
     pub device: Option<NewDevice>,
+    /// Whose guest account becomes this one, instead of a new one being made.
+    pub upgrades: Option<OwnedUserId>,
 }
 
 /// An account that was made.
@@ -94,6 +96,32 @@ pub async fn register(
     make(engine, new, change).await
 }
 
+/// Makes the account of a guest, with a device.
+///
+/// # Errors
+///
+/// [`RegisterError`].
+pub async fn guest(
+    engine: &Engine,
+    device_name: Option<String>,
+) -> Result<Registered, RegisterError> {
+    let device = NewDevice { display_name: device_name, ..NewDevice::default() };
+    if !device.is_acceptable() {
+        return Err(RegisterError::BadDevice);
+    }
+    let user_id = names::available(engine, &random_name()).await?;
+    let mut change = Change::new();
+    change.claim(Claim::NewUser(UserRow {
+        user_id: user_id.to_string(),
+        flags: flags::GUEST,
+        created_ts: engine.clock.now_ms(),
+        ..UserRow::default()
+    }));
+    let device = Some(devices::enter(engine, &mut change, &user_id, device));
+    engine.storage.commit(change).await.map_err(Internal::from)?;
+    Ok(Registered { user_id, device })
+}
+
 /// Makes an account on top of what `change` claims.
 pub(crate) async fn make(
     engine: &Engine,
@@ -103,8 +131,10 @@ pub(crate) async fn make(
     if new.device.as_ref().is_some_and(|device| !device.is_acceptable()) {
         return Err(RegisterError::BadDevice);
     }
-    let name = new.name.unwrap_or_else(random_name);
-    let user_id = names::available(engine, &name).await?;
+    let user_id = match &new.upgrades {
+        Some(guest) => guest.clone(),
+        None => names::available(engine, &new.name.unwrap_or_else(random_name)).await?,
+    };
     let password_hash = match new.password {
         Some(password) if passwords::is_acceptable(&password) => {
             Some(passwords::hash(engine, password).await?)
@@ -112,13 +142,17 @@ pub(crate) async fn make(
         Some(_) => return Err(RegisterError::BadPassword),
         None => None,
     };
-    change.claim(Claim::NewUser(UserRow {
+    let row = UserRow {
         user_id: user_id.to_string(),
         password_hash,
         flags: if new.admin { flags::ADMIN } else { 0 },
         created_ts: engine.clock.now_ms(),
         ..UserRow::default()
-    }));
+    };
+    change.claim(match new.upgrades {
+        Some(_) => Claim::Guest { user_id: row.user_id, password_hash: row.password_hash },
+        None => Claim::NewUser(row),
+    });
     if let Some(display_name) = new.display_name {
         change.write(account_data::Write::Profile {
             user_id: user_id.to_string(),
@@ -128,7 +162,10 @@ pub(crate) async fn make(
     }
     let device = new.device.map(|device| devices::enter(engine, &mut change, &user_id, device));
     match engine.storage.commit(change).await {
-        Ok(_) => Ok(Registered { user_id, device }),
+        Ok(_) => {
+            tokens::revoked(engine);
+            Ok(Registered { user_id, device })
+        }
         Err(CommitError::NameTaken) => Err(RegisterError::Name(NameError::Taken)),
         Err(CommitError::UsedUp) => Err(RegisterError::UsedUp),
         Err(error) => Err(Internal::from(error).into()),

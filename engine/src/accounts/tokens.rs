@@ -15,12 +15,12 @@ use sha2::{Digest as _, Sha256};
 use starling_storage::{
     Change, Claim, CommitError,
     accounts::{
-        self,
+        self, flags,
         tokens::{self as rows, AccessTokenRow, RefreshTokenRow, Rotation, SessionRow, Write},
     },
 };
 
-use super::Session;
+use super::{Session, names};
 use crate::{Engine, Internal, rng};
 
 /// How long an access token lives that can be refreshed.
@@ -86,6 +86,9 @@ pub enum RefreshError {
     /// No session has it (any more). One that was replaced and is used again ends its session.
     #[error("the refresh token is unknown")]
     Unknown,
+    /// The account is locked; the token stays as it is.
+    #[error("the account is locked")]
+    Locked,
     /// The server failed.
     #[error(transparent)]
     Internal(#[from] Internal),
@@ -205,6 +208,10 @@ pub async fn refresh(engine: &Engine, token: &str) -> Result<Issued, RefreshErro
         return Err(RefreshError::Unknown);
     }
     let (user, device) = ids(&row.user_id, &row.device_id)?;
+    let account = names::account(engine, &user).await?;
+    if account.is_some_and(|account| account.flags & flags::LOCKED != 0) {
+        return Err(RefreshError::Locked);
+    }
     let mut change = Change::new();
     let refresh_token = add_refresh_token(engine, &mut change, &user, &device);
     let successor = Hash::of(&refresh_token).to_vec();

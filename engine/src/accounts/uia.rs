@@ -11,7 +11,7 @@ use serde_json::{Map, Value};
 use starling_storage::{
     Change, Claim,
     accounts::{
-        self, Once, registration_tokens,
+        self, Once, flags, registration_tokens,
         uia::{self as rows, SessionRow, Write},
     },
 };
@@ -32,7 +32,7 @@ const MOST_OF_USERS: usize = 64 * 1024;
 const MOST_OF_STRANGERS: usize = 8 * 1024;
 
 /// Fields of bodies that are never stored.
-const SECRETS: [&str; 2] = ["password", "new_password"];
+const SECRETS: [&str; 3] = ["password", "new_password", "guest_access_token"];
 
 /// A JSON object.
 pub type Object = Map<String, Value>;
@@ -140,6 +140,9 @@ pub enum UiaError {
     /// The password is that of another account than the one that the operation is for.
     #[error("this is another user")]
     OtherUser,
+    /// The account is locked.
+    #[error("the account is locked")]
+    Locked,
     /// Too many passwords wait to be checked.
     #[error("too many passwords wait to be checked")]
     Busy,
@@ -361,12 +364,16 @@ async fn password(
     }
     let is_gone = account.as_ref().is_some_and(|account| account.deactivated_ts.is_some());
     let user = account.as_ref().map(|account| UserId::parse(account.user_id.as_str()));
+    let is_locked = account.as_ref().is_some_and(|account| account.flags & flags::LOCKED != 0);
     let hash = account.and_then(|account| account.password_hash);
     if is_gone {
         return Ok(Some(Failure::Deactivated));
     }
     if !passwords::verify(engine, password.to_owned(), hash).await? {
         return Ok(Some(Failure::Wrong));
+    }
+    if is_locked {
+        return Err(UiaError::Locked);
     }
     session.proved = user.transpose().map_err(Internal::from)?;
     Ok(None)

@@ -5,6 +5,7 @@
 
 pub mod edges;
 pub mod extremities;
+pub mod guests;
 pub mod members;
 pub mod redactions;
 pub mod relations;
@@ -75,6 +76,7 @@ pub async fn append(batch: &mut Batch, new: NewEvent) -> Result<(), Internal> {
     let changed = state::advance(batch, &event, place).await?;
     members::follow(batch, &changed).await?;
     servers::follow(batch, &changed).await?;
+    guests::follow(batch, &changed).await?;
     relations::note(batch, &event);
     redactions::apply(batch, &event).await?;
     redactions::catch_up(batch, &event, new.local).await

@@ -64,6 +64,7 @@ pub struct Batch {
     before: Room,
     events: HashMap<OwnedEventId, Arc<StoredEvent>>,
     pub(super) servers: HashMap<String, i64>,
+    pub(super) wakes_guests: bool,
 }
 
 impl Batch {
@@ -80,6 +81,7 @@ impl Batch {
             before: room.clone(),
             events: HashMap::new(),
             servers: HashMap::new(),
+            wakes_guests: false,
         }
     }
 
@@ -187,6 +189,9 @@ impl Batch {
         let committed = self.engine.storage.commit(self.change).await?;
         self.snapshots.committed();
         self.engine.events.replace(self.events.into_values());
+        if self.wakes_guests {
+            self.engine.guests.0.notify_one();
+        }
         Ok(committed)
     }
 

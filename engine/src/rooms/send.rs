@@ -1,5 +1,6 @@
 //! Saying something in a room: messages, state, redactions.
 
+pub mod guests;
 mod related;
 
 use std::collections::BTreeMap;
@@ -51,6 +52,12 @@ pub enum SendError {
     /// An alias is not an alias of this room.
     #[error("{0} does not name this room")]
     BadAlias(String),
+    /// The event is not the sender's own, and nothing else may be redacted now.
+    #[error("you may redact your own events only")]
+    OwnOnly,
+    /// The sender is a guest, and the room lets no guests in.
+    #[error("guests are not let in here")]
+    GuestsForbidden,
     /// The event would begin a thread with one that relates to another.
     #[error("a thread cannot begin with an event that relates to another")]
     NoThreadRoot,
@@ -131,8 +138,11 @@ pub async fn message(engine: &Engine, message: Message) -> Result<OwnedEventId, 
         let redacts = build::content_field(&content, "redacts");
         let target = redacts.and_then(|id| OwnedEventId::try_from(id).ok());
         let target = target.ok_or_else(|| SendError::BadContent("`redacts` is missing".into()))?;
-        return redact(engine, Redaction { room_id, sender, target, content, ts, transaction })
-            .await;
+        return redact(
+            engine,
+            Redaction { room_id, sender, own_only: false, target, content, ts, transaction },
+        )
+        .await;
     }
     let draft = Draft { sender, kind, state_key: None, content, redacts: None, ts };
     one(engine, &room_id, &draft, transaction.as_ref()).await
@@ -210,6 +220,8 @@ pub struct Redaction {
     pub room_id: OwnedRoomId,
     /// By whom.
     pub sender: OwnedUserId,
+    /// Whether only the sender's own events may be redacted, as while they are suspended.
+    pub own_only: bool,
     /// The event.
     pub target: OwnedEventId,
     /// The content of the redaction, a JSON object; `redacts` in it is ignored.
@@ -226,11 +238,11 @@ pub struct Redaction {
 ///
 /// See [`SendError`].
 pub async fn redact(engine: &Engine, redaction: Redaction) -> Result<OwnedEventId, SendError> {
-    let Redaction { room_id, sender, target, content, ts, transaction } = redaction;
+    let Redaction { room_id, sender, own_only, target, content, ts, transaction } = redaction;
     if let Some(done) = done_before(engine, &sender, transaction.as_ref()).await? {
         return Ok(done);
     }
-    check_redaction(engine, &room_id, &sender, &target).await?;
+    check_redaction(engine, &room_id, &sender, &target, own_only).await?;
     let content = without(&content, "redacts")?;
     let kind = TimelineEventType::RoomRedaction;
     let draft = Draft { sender, kind, state_key: None, content, redacts: Some(target), ts };
@@ -243,11 +255,15 @@ async fn check_redaction(
     room_id: &RoomId,
     sender: &UserId,
     target: &EventId,
+    own_only: bool,
 ) -> Result<(), SendError> {
     let room = room::load(engine, room_id).await?.ok_or(SendError::NotInRoom)?;
     let target = store::get(engine, room_id, target).await?.ok_or(SendError::NoSuchEvent)?;
     if target.pdu.sender == sender {
         return Ok(());
+    }
+    if own_only {
+        return Err(SendError::OwnOnly);
     }
     if target.pdu.kind == TimelineEventType::RoomCreate {
         return Err(SendError::Forbidden("a room cannot be uncreated".to_owned()));
@@ -315,6 +331,7 @@ async fn attempt(
     let mut batch = Batch::new(engine, guard);
     let before = current(&batch, draft).await?;
     related::check(engine, &batch.room.id, draft).await?;
+    guests::check(&batch, draft).await?;
     let pdu = build::author(&mut batch, draft).await?;
     if let Some(same) = before.filter(|before| says_the_same(before, &pdu, guard)) {
         return Ok(Some(same.event_id.clone()));

@@ -190,6 +190,7 @@ async fn redactions_and_bans_travel() {
         let target = pair.there.say(&room_id, &pair.bob, "spam").await;
         pair.both_hear(&room_id, &["spam"]).await;
         let redaction = Redaction {
+            own_only: false,
             room_id: room_id.clone(),
             sender: pair.alice.clone(),
             target,

@@ -8,8 +8,9 @@ use crate::{
 };
 
 pub(crate) async fn get(call: Call) -> Answer {
-    let session = call.authenticated().await?;
-    let mut response = Response::new(session.user_id, false);
+    let session = call.authenticated_or_guest().await?;
+    let is_guest = session.is_guest();
+    let mut response = Response::new(session.user_id, is_guest);
     response.device_id = Some(session.device_id);
     answer(response)
 }

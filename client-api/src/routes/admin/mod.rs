@@ -1,3 +1,5 @@
-//! `/_synapse/admin`: what scripts of administrators call.
+//! `/admin`, which clients of administrators call, and `/_synapse/admin`, which their scripts do.
 
+pub(crate) mod lock;
 pub(crate) mod register;
+pub(crate) mod suspend;

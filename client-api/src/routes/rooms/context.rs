@@ -17,7 +17,7 @@ struct Query {
 }
 
 pub(crate) async fn get(call: Call) -> Answer {
-    let session = call.authenticated().await?;
+    let session = call.authenticated_or_guest().await?;
     let room_id: OwnedRoomId = call.path_id(0)?;
     let event_id: OwnedEventId = call.path_id(1)?;
     let query: Query = call.query_as()?;

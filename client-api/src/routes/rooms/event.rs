@@ -9,7 +9,7 @@ use crate::{
 };
 
 pub(crate) async fn get(call: Call) -> Answer {
-    let session = call.authenticated().await?;
+    let session = call.authenticated_or_guest().await?;
     let room_id: OwnedRoomId = call.path_id(0)?;
     let event_id: OwnedEventId = call.path_id(1)?;
     let asking = Asking { user_id: &session.user_id, device_id: Some(&session.device_id) };

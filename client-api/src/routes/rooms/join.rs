@@ -12,7 +12,7 @@ use crate::{
 };
 
 pub(crate) async fn post(mut call: Call) -> Answer {
-    let session = call.authenticated_to_act().await?;
+    let session = call.authenticated_or_guest_to_act().await?;
     call.door.limits.user(Doing::Joining, &session.user_id)?;
     let room_id: OwnedRoomId = call.path_id(0)?;
     let Wish { reason, more } = Wish::of(&mut call).await?;

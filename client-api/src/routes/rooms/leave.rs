@@ -11,7 +11,7 @@ use crate::{
 };
 
 pub(crate) async fn post(mut call: Call) -> Answer {
-    let session = call.authenticated().await?;
+    let session = call.authenticated_or_guest().await?;
     let room_id: OwnedRoomId = call.path_id(0)?;
     let Wish { reason, .. } = Wish::of(&mut call).await?;
     leave::leave(&call.engine, &session.user_id, &room_id, reason).await?;

@@ -22,7 +22,7 @@ struct Query {
 }
 
 pub(crate) async fn get(call: Call) -> Answer {
-    let session = call.authenticated().await?;
+    let session = call.authenticated_or_guest().await?;
     let room_id: OwnedRoomId = call.path_id(0)?;
     let query: Query = call.query_as()?;
     let at = query.at.as_deref().map(PageToken::parse).transpose()?;

@@ -14,6 +14,7 @@ pub(crate) async fn put(mut call: Call) -> Answer {
     call.door.limits.user(Doing::Sending, &session.user_id)?;
     let redaction = Redaction {
         room_id: call.path_id(0)?,
+        own_only: session.is_suspended(),
         sender: session.user_id,
         target: call.path_id(1)?,
         content: call.content().await?,

@@ -11,7 +11,7 @@ use crate::{
 };
 
 pub(crate) async fn put(mut call: Call) -> Answer {
-    let session = call.authenticated_to_act().await?;
+    let session = call.authenticated_or_guest_to_act().await?;
     call.door.limits.user(Doing::Sending, &session.user_id)?;
     let kind = TimelineEventType::from(call.path_arg(1));
     let message = Message {

@@ -24,7 +24,7 @@ use crate::{
 };
 
 pub(crate) async fn get_all(call: Call) -> Answer {
-    let session = call.authenticated().await?;
+    let session = call.authenticated_or_guest().await?;
     let room_id: OwnedRoomId = call.path_id(0)?;
     let asking = Asking { user_id: &session.user_id, device_id: Some(&session.device_id) };
     answer_json(&state::all(&call.engine, asking, &room_id).await?)
@@ -46,7 +46,7 @@ struct Query {
 
 /// Without a last part of the path the state key is empty.
 pub(crate) async fn get(call: Call) -> Answer {
-    let session = call.authenticated().await?;
+    let session = call.authenticated_or_guest().await?;
     let room_id: OwnedRoomId = call.path_id(0)?;
     let query: Query = call.query_as()?;
     let part = match query.format {
@@ -60,7 +60,7 @@ pub(crate) async fn get(call: Call) -> Answer {
 
 /// Without a last part of the path the state key is empty.
 pub(crate) async fn put(mut call: Call) -> Answer {
-    let session = call.authenticated_to_act().await?;
+    let session = call.authenticated_or_guest_to_act().await?;
     call.door.limits.user(Doing::Sending, &session.user_id)?;
     let state = SetState {
         room_id: call.path_id(0)?,

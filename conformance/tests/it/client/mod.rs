@@ -1,7 +1,9 @@
 //! The client-server API: one file per endpoint, as the module documentation of `main.rs` says.
 
 mod account;
+mod admin;
 mod devices;
+mod guests;
 mod login;
 mod logout;
 mod notifications;

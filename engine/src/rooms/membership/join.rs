@@ -15,6 +15,7 @@ use crate::{
         batch::Batch,
         restricted::{self, Grant},
         room,
+        send::guests,
     },
 };
 
@@ -84,6 +85,10 @@ async fn join_by_others(
     join: &Join<'_>,
     member: &Member,
 ) -> Result<OwnedEventId, MembershipError> {
+    // Whether the room lets guests in, only those know who are in it.
+    if guests::is_guest(engine, join.user_id).await? {
+        return Err(MembershipError::GuestsForbidden);
+    }
     let servers = servers(engine, join.user_id, join.room_id, &join.via).await?;
     let wish = Wish {
         engine,

@@ -54,6 +54,9 @@ pub enum MembershipError {
     /// The user does not want invites.
     #[error("this user does not take invites")]
     InviteBlocked,
+    /// The user is a guest, and the room lets no guests in, or this server cannot tell.
+    #[error("guests are not let in here")]
+    GuestsForbidden,
     /// The user is still in the room.
     #[error("you are still in the room")]
     StillInRoom,
@@ -71,11 +74,13 @@ impl From<SendError> for MembershipError {
             SendError::NotInRoom => Self::UnknownRoom,
             SendError::Forbidden(reason) => Self::Forbidden(reason),
             SendError::TooLarge => Self::TooLarge,
+            SendError::GuestsForbidden => Self::GuestsForbidden,
             SendError::Internal(error) => Self::Internal(error),
             SendError::BadContent(reason) | SendError::MalformedAlias(reason) => {
                 Self::BadContent(reason)
             }
             error @ (SendError::NoSuchEvent
+            | SendError::OwnOnly
             | SendError::BadAlias(_)
             | SendError::NoThreadRoot
             | SendError::DuplicateAnnotation

@@ -1,0 +1,4 @@
+//! `/admin`.
+
+mod lock;
+mod suspend;
