@@ -27,6 +27,8 @@ async fn a_device_of_somebody_else_does_not_exist() {
     let bob = support::user("bob").await;
     let device = path("/_matrix/client/v3/devices/{}", &[&alice.device]);
     bob.api.get(&device).await.unwrap().expect_error(404, "M_NOT_FOUND").unwrap();
+    let renamed = bob.api.put(&device, json!({ "display_name": "mine" })).await.unwrap();
+    renamed.expect_error(404, "M_NOT_FOUND").unwrap();
 }
 
 #[tokio::test]
@@ -35,7 +37,7 @@ async fn a_device_is_removed_by_password() {
     let second = alice.login().await.unwrap();
     let device = path("/_matrix/client/v3/devices/{}", &[&second.device]);
     let wanted = alice.api.request(Method::DELETE, &device, Some(&json!({}))).await.unwrap();
-    assert_eq!(wanted.status, 401, "{wanted:?}");
+    let wanted = wanted.expect_status(401).unwrap();
     let identifier = json!({ "type": "m.id.user", "user": alice.id });
     let auth = json!({ "type": "m.login.password", "identifier": identifier,
                        "password": PASSWORD, "session": wanted.body["session"] });

@@ -60,7 +60,10 @@ async fn a_wrong_password_and_an_unknown_user_are_told_alike() {
 #[tokio::test]
 async fn a_body_without_a_type_is_refused() {
     let answer = support::anonymous().await.post(LOGIN, json!({})).await.unwrap();
-    assert_eq!(answer.status, 400, "{answer:?}");
+    answer.expect_status(400).unwrap();
+    let body = json!({ "type": "org.example.handshake" });
+    let answer = support::anonymous().await.post(LOGIN, body).await.unwrap();
+    answer.expect_error(400, "M_UNKNOWN").unwrap();
 }
 
 /// A server of the test's own, with this setting.

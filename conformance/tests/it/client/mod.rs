@@ -2,8 +2,13 @@
 
 mod account;
 mod admin;
+mod capabilities;
+mod create_room;
+mod delete_devices;
 mod devices;
+mod directory;
 mod guests;
+mod knock;
 mod login;
 mod logout;
 mod notifications;

@@ -66,4 +66,24 @@ async fn nobody_changes_the_profile_of_another() {
     let body = json!({ "displayname": "Mallory" });
     let answer = bob.api.put(&field(&alice, "displayname"), body).await.unwrap();
     answer.expect_error(403, "M_FORBIDDEN").unwrap();
+    let answer = bob.api.delete(&field(&alice, "displayname")).await.unwrap();
+    answer.expect_error(403, "M_FORBIDDEN").unwrap();
+}
+
+#[tokio::test]
+async fn a_field_has_its_form_and_its_size() {
+    let alice = support::user("alice").await;
+    let long = "a".repeat(256);
+    for (name, body, errcode) in [
+        ("displayname", json!({ "avatar_url": "x" }), "M_MISSING_PARAM"),
+        ("displayname", json!({ "displayname": 5 }), "M_BAD_JSON"),
+        ("No", json!({ "No": 5 }), "M_INVALID_PARAM"),
+        (&long, json!({ (&long): 5 }), "M_KEY_TOO_LARGE"),
+        ("org.big", json!({ "org.big": "x".repeat(65_536) }), "M_PROFILE_TOO_LARGE"),
+    ] {
+        let answer = alice.api.put(&field(&alice, name), body).await.unwrap();
+        answer.expect_error(400, errcode).unwrap();
+    }
+    let answer = alice.api.delete(&field(&alice, "No")).await.unwrap();
+    answer.expect_error(400, "M_INVALID_PARAM").unwrap();
 }

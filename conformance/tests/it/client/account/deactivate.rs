@@ -16,9 +16,13 @@ async fn a_closed_account_leaves_its_rooms_and_lets_nobody_in() {
     let auth = json!({ "type": "m.login.password", "identifier": identifier,
                        "password": PASSWORD });
     let path = "/_matrix/client/v3/account/deactivate";
-    alice.api.post(path, json!({ "auth": auth })).await.unwrap().ok().unwrap();
+    alice.api.post(path, json!({})).await.unwrap().expect_status(401).unwrap();
+    alice.api.post(path, json!({ "auth": &auth })).await.unwrap().ok().unwrap();
     let whoami = alice.api.get("/_matrix/client/v3/account/whoami").await.unwrap();
     whoami.expect_error(401, "M_UNKNOWN_TOKEN").unwrap();
-    alice.login().await.unwrap_err();
+    let body = json!({ "type": "m.login.password", "identifier": auth["identifier"],
+                       "password": PASSWORD });
+    let answer = support::anonymous().await.post("/_matrix/client/v3/login", body).await.unwrap();
+    answer.expect_error(403, "M_USER_DEACTIVATED").unwrap();
     sync.membership(&room, &alice.id, "leave").await.unwrap();
 }

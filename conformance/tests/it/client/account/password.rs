@@ -26,6 +26,15 @@ async fn the_old_password_and_the_other_sessions_end() {
 }
 
 #[tokio::test]
+async fn the_old_password_must_be_given() {
+    let alice = support::user("alice").await;
+    let body = json!({ "new_password": "another battery staple" });
+    let wanted = alice.api.post("/_matrix/client/v3/account/password", body).await.unwrap();
+    wanted.expect_status(401).unwrap();
+    alice.login().await.unwrap();
+}
+
+#[tokio::test]
 async fn other_sessions_stay_when_asked_for() {
     let alice = support::user("alice").await;
     let second = alice.login().await.unwrap();

@@ -1,12 +1,19 @@
 //! `/_matrix/client/v3/rooms/{roomId}/...`
 
+mod aliases;
 mod bundles;
+mod forget;
+mod join;
 mod joined_members;
 mod leave;
 mod messages;
+mod reading;
+mod receipt;
 mod relations;
+mod removal;
 mod report;
 mod send;
 mod state;
 mod threads;
 mod timestamp_to_event;
+mod typing;

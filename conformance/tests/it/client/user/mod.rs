@@ -1,4 +1,5 @@
 //! `/user`: what a user keeps for their clients.
 
 mod account_data;
+mod filter;
 mod rooms;

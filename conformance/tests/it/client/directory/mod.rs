@@ -1,0 +1,4 @@
+//! `/directory`.
+
+mod list;
+mod room;
