@@ -32,6 +32,7 @@ async fn not_every_door_is_for_knocking() {
     let room = alice.create_room(json!({ "preset": "private_chat" })).await.unwrap();
     knock(&bob, &room).await.expect_error(403, "M_FORBIDDEN").unwrap();
     knock(&alice, &room).await.expect_error(403, "M_FORBIDDEN").unwrap();
-    let nowhere = "#nowhere:".to_owned() + room.split_once(':').map_or("localhost", |(_, name)| name);
+    let nowhere =
+        "#nowhere:".to_owned() + room.split_once(':').map_or("localhost", |(_, name)| name);
     knock(&bob, &nowhere).await.expect_error(404, "M_NOT_FOUND").unwrap();
 }

@@ -41,14 +41,11 @@ async fn markers_are_moved_together() {
     let target = path("/_matrix/client/v3/rooms/{}/read_markers", &[&room]);
     let body = json!({ "m.fully_read": event, "m.read": event });
     bob.api.post(&target, body).await.unwrap().ok().unwrap();
-    sync.ephemeral(&room, "m.receipt", |content| {
-        content[&event]["m.read"].get(&bob.id).is_some()
-    })
-    .await
-    .unwrap();
-    let marker = path("/_matrix/client/v3/user/{}/rooms/{}/account_data/m.fully_read", &[
-        &bob.id, &room,
-    ]);
+    sync.ephemeral(&room, "m.receipt", |content| content[&event]["m.read"].get(&bob.id).is_some())
+        .await
+        .unwrap();
+    let marker =
+        path("/_matrix/client/v3/user/{}/rooms/{}/account_data/m.fully_read", &[&bob.id, &room]);
     let marker = bob.api.get(&marker).await.unwrap().ok().unwrap();
     assert_eq!(marker, json!({ "event_id": event }));
 }
