@@ -130,6 +130,7 @@ fn table() -> Vec<Route> {
         put("/_matrix/client/v3/rooms/{roomId}/typing/{userId}", routes::rooms::typing::put),
         post("/_matrix/client/v3/rooms/{roomId}/unban", routes::rooms::unban::post),
         post("/_matrix/client/v3/search", routes::search::post),
+        post("/_matrix/client/v3/rooms/{roomId}/upgrade", routes::rooms::upgrade::post),
         get("/_matrix/client/v3/sync", routes::sync::get),
         get("/_matrix/client/v3/thirdparty/protocols", routes::thirdparty::protocols::get),
         get("/_matrix/client/v3/user/{userId}/account_data/{type}", routes::user::account_data::get),

@@ -180,6 +180,23 @@ pub async fn get_with_pos(
     row.map(|row| Ok((row.get(0)?, row.get(1)?))).transpose()
 }
 
+/// The account data of a user for one room, as `(type, content)`.
+///
+/// # Errors
+///
+/// When the database fails.
+pub async fn of_room(
+    conn: &mut Conn,
+    user_id: &str,
+    room_id: &str,
+) -> Result<Vec<(String, String)>> {
+    sql("SELECT type, content FROM account_data WHERE user_id = $1 AND room_id = $2 ORDER BY type")
+        .bind(user_id)
+        .bind(room_id)
+        .map(conn, |row| Ok((row.get(0)?, row.get(1)?)))
+        .await
+}
+
 /// How many pieces of account data a user has.
 ///
 /// # Errors

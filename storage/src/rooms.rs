@@ -85,6 +85,13 @@ pub enum Write {
         /// The alias.
         alias: String,
     },
+    /// Gives the aliases of a room to another.
+    MoveAliases {
+        /// The room that has them.
+        from: String,
+        /// The room that gets them.
+        to: String,
+    },
     /// Lists the room in the directory, or not.
     Published {
         /// The room.
@@ -137,6 +144,13 @@ pub(crate) async fn apply(conn: &mut Conn, rows: Vec<Write>) -> Result<Vec<Write
             Write::Update(update) => put_update(conn, update).await?,
             Write::RemoveAlias { alias } => {
                 sql("DELETE FROM aliases WHERE alias = $1").bind(alias).execute(conn).await?;
+            }
+            Write::MoveAliases { from, to } => {
+                sql("UPDATE aliases SET room_id = $2 WHERE room_id = $1")
+                    .bind(from)
+                    .bind(to)
+                    .execute(conn)
+                    .await?;
             }
             Write::Published { room_id, published } => {
                 sql("UPDATE rooms SET published = $2 WHERE room_id = $1")

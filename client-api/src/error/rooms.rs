@@ -8,6 +8,7 @@ use starling_engine::{
         membership::{MembershipError, SetStateError},
         naming::AliasError,
         send::SendError,
+        upgrade::UpgradeError,
     },
 };
 
@@ -76,6 +77,18 @@ impl From<CreateError> for Error {
             CreateError::BadContent(reason) => Self::bad_json(reason),
             CreateError::InvalidState(reason) => Self::invalid_room_state(reason),
             CreateError::Internal(cause) => cause.into(),
+        }
+    }
+}
+
+impl From<UpgradeError> for Error {
+    fn from(error: UpgradeError) -> Self {
+        match error {
+            UpgradeError::UnsupportedVersion => Self::unsupported_room_version(),
+            UpgradeError::Forbidden(reason) => Self::forbidden(reason),
+            UpgradeError::TooMuch(reason) => Self::too_large(reason),
+            UpgradeError::InvalidState(reason) => Self::invalid_room_state(reason),
+            UpgradeError::Internal(cause) => cause.into(),
         }
     }
 }

@@ -184,6 +184,19 @@ async fn commit(
     rules: Ruleset,
     pos: i64,
 ) -> Result<(), ChangeError> {
+    let mut change = Change::new();
+    write(&mut change, user, rules, pos)?;
+    engine.storage.commit(change).await.map_err(Internal::from)?;
+    Ok(())
+}
+
+/// Adds to `change` that these are the rules of a user, which were set last at `pos`.
+pub(super) fn write(
+    change: &mut Change,
+    user: &UserId,
+    rules: Ruleset,
+    pos: i64,
+) -> Result<(), ChangeError> {
     let rooms = reach::of(&rules, user);
     let set_by_user = rules.iter().filter(|rule| !rule.is_server_default()).count();
     let content = rules::Content { global: rules };
@@ -192,7 +205,6 @@ async fn commit(
         return Err(ChangeError::TooMuch);
     }
     let (user_id, room_id, kind) = (user.to_string(), String::new(), rules::KIND.to_owned());
-    let mut change = Change::new();
     change.claim(Claim::AccountData(Expected {
         user_id: user_id.clone(),
         room_id: room_id.clone(),
@@ -207,7 +219,6 @@ async fn commit(
     let reach = unread::Write::Reach { user_id: user_id.clone(), source: "rules", rooms, at };
     change.write(reach);
     change.write(Write::Put { user_id, room_id, kind, content, at });
-    engine.storage.commit(change).await.map_err(Internal::from)?;
     Ok(())
 }
 

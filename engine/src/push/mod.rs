@@ -2,6 +2,7 @@
 //!
 //! <https://spec.matrix.org/v1.19/client-server-api/#push-notifications>
 
+pub(crate) mod carry;
 pub mod change;
 pub mod evaluate;
 pub mod reach;

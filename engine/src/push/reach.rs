@@ -49,7 +49,7 @@ fn differs(rule: AnyPushRuleRef<'_>, default: &Ruleset) -> bool {
 }
 
 /// The one room to which conditions bind a rule.
-fn of_conditions(rule: &ConditionalPushRule) -> Option<&str> {
+pub(super) fn of_conditions(rule: &ConditionalPushRule) -> Option<&str> {
     rule.conditions.iter().find_map(|condition| match condition {
         PushCondition::EventMatch(data) if data.key == "room_id" => literal(&data.pattern),
         _ => None,

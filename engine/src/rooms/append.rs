@@ -11,6 +11,7 @@ pub mod redactions;
 pub mod relations;
 pub mod servers;
 pub mod state;
+pub mod successor;
 pub mod timeline;
 pub mod unread;
 

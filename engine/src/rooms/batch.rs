@@ -67,11 +67,23 @@ pub struct Batch {
     pub(super) wakes_guests: bool,
 }
 
+/// What a change that goes on in another room has done in this one, for the caches.
+#[derive(Debug)]
+pub struct Begun {
+    room: Room,
+    snapshots: Snapshots,
+    events: Vec<Arc<StoredEvent>>,
+}
+
 impl Batch {
     /// A change of a room that is known.
     #[must_use]
     pub fn new(engine: &Engine, room: &Room) -> Self {
-        let mut change = Change::new();
+        Self::over(engine, room, Change::new())
+    }
+
+    /// A change of a room that continues one of another room.
+    fn over(engine: &Engine, room: &Room, mut change: Change) -> Self {
         change.require_room(room.id.as_str(), room.row.version);
         Self {
             engine: engine.clone(),
@@ -89,11 +101,25 @@ impl Batch {
     #[must_use]
     pub fn first(engine: &Engine, room: &Room) -> Self {
         let mut batch = Self::new(engine, room);
-        batch.change.claim(Claim::NewRoom(NewRoom {
-            room_id: room.row.room_id.clone(),
-            room_version: room.row.room_version.clone(),
-        }));
+        batch.claim_room();
         batch
+    }
+
+    fn claim_room(&mut self) {
+        self.change.claim(Claim::NewRoom(NewRoom {
+            room_id: self.room.row.room_id.clone(),
+            room_version: self.room.row.room_version.clone(),
+        }));
+    }
+
+    /// Goes on with the first change of another room, so that both are written or none of them.
+    #[must_use]
+    pub fn go_on_with_new(mut self, room: &Room) -> (Begun, Self) {
+        self.write_room();
+        let mut next = Self::over(&self.engine, room, self.change);
+        next.claim_room();
+        let events = self.events.into_values().collect();
+        (Begun { room: self.room, snapshots: self.snapshots, events }, next)
     }
 
     /// Requires that a client's transaction was not done before, and notes that it is done now.
@@ -159,21 +185,48 @@ impl Batch {
     /// # Errors
     ///
     /// See [`BatchError`]; after [`BatchError::Conflict`] the guarded room was read again.
-    pub async fn commit(mut self, guard: &mut RoomGuard) -> Result<Committed, BatchError> {
+    pub async fn commit(self, guard: &mut RoomGuard) -> Result<Committed, BatchError> {
+        self.commit_all(vec![], vec![guard]).await
+    }
+
+    /// Writes all of it, with what was begun in another room, whose guard is `other`.
+    ///
+    /// # Errors
+    ///
+    /// As [`Batch::commit`].
+    pub async fn commit_with(
+        self,
+        guard: &mut RoomGuard,
+        begun: Begun,
+        other: &mut RoomGuard,
+    ) -> Result<Committed, BatchError> {
+        self.commit_all(vec![begun], vec![other, guard]).await
+    }
+
+    async fn commit_all(
+        mut self,
+        begun: Vec<Begun>,
+        guards: Vec<&mut RoomGuard>,
+    ) -> Result<Committed, BatchError> {
         self.write_room();
         let engine = self.engine.clone();
-        let mut room = self.room.clone();
+        let mut rooms: Vec<Room> = begun.iter().map(|begun| begun.room.clone()).collect();
+        rooms.push(self.room.clone());
         // A caller who goes away must not keep the caches from hearing of the commit.
-        let outcome = tokio::spawn(self.write()).await;
+        let outcome = tokio::spawn(self.write(begun)).await;
         let outcome = outcome.map_err(|error| Internal::Damaged(error.to_string()))?;
         match outcome {
             Ok(committed) => {
-                room.row.version += 1;
-                guard.committed(room);
+                for (guard, mut room) in guards.into_iter().zip(rooms) {
+                    room.row.version += 1;
+                    guard.committed(room);
+                }
                 Ok(committed)
             }
             Err(CommitError::Conflict) => {
-                guard.reload(&engine).await?;
+                for guard in guards {
+                    guard.reload(&engine).await?;
+                }
                 Err(BatchError::Conflict)
             }
             Err(CommitError::TransactionTaken(winner)) => {
@@ -185,8 +238,12 @@ impl Batch {
         }
     }
 
-    async fn write(mut self) -> Result<Committed, CommitError> {
+    async fn write(mut self, begun: Vec<Begun>) -> Result<Committed, CommitError> {
         let committed = self.engine.storage.commit(self.change).await?;
+        for mut begun in begun {
+            begun.snapshots.committed();
+            self.engine.events.replace(begun.events);
+        }
         self.snapshots.committed();
         self.engine.events.replace(self.events.into_values());
         if self.wakes_guests {

@@ -224,7 +224,7 @@ async fn alias(
 
 /// A create event with the place of its room. Since version 12 the event gives the room its ID: of two
 /// that would be the same, made by one user in the same millisecond, the later gets another time.
-async fn free_place(
+pub(super) async fn free_place(
     engine: &Engine,
     wanted: &CreateRoom,
     version: &RoomVersionId,
@@ -232,7 +232,9 @@ async fn free_place(
 ) -> Result<(RoomPlace, Arc<Pdu>), CreateError> {
     let now = engine.clock.now_ms();
     for ts in now..now + MAX_SAME_TIME {
-        let create = create_event(engine, wanted, version, rules, ts)?;
+        let room_id = rules.event_format.require_room_create_room_id.then(|| new_id(engine));
+        let room_id = room_id.transpose()?;
+        let create = create_event(engine, wanted, version, rules, room_id.as_deref(), ts)?;
         let place = room::place(engine, &create.room_id).await;
         if let Err(place) = place.room(engine).await? {
             return Ok((place, create));
@@ -241,12 +243,18 @@ async fn free_place(
     Err(CreateError::TooMuch("too many rooms at once".to_owned()))
 }
 
+/// An ID for a room of a version before 12.
+pub(super) fn new_id(engine: &Engine) -> Result<OwnedRoomId, Internal> {
+    Ok(RoomId::parse(format!("!{}:{}", rng::token::<18>(), engine.config.server_name))?)
+}
+
 /// The create event, which since version 12 gives the room its ID.
-fn create_event(
+pub(super) fn create_event(
     engine: &Engine,
     wanted: &CreateRoom,
     version: &RoomVersionId,
     rules: &RoomVersionRules,
+    room_id: Option<&RoomId>,
     ts: i64,
 ) -> Result<Arc<Pdu>, CreateError> {
     let mut content = wanted.creation_content.clone();
@@ -261,12 +269,7 @@ fn create_event(
     let content = to_raw_value(&content).map_err(Internal::from)?;
     let kind = TimelineEventType::RoomCreate;
     let draft = Draft { ts: Some(ts), ..Draft::state(wanted.creator.clone(), kind, "", content) };
-    let room_id = rules
-        .event_format
-        .require_room_create_room_id
-        .then(|| RoomId::parse(format!("!{}:{}", rng::token::<18>(), engine.config.server_name)));
-    let room_id = room_id.transpose().map_err(Internal::from)?;
-    Ok(build::create_event(engine, room_id.as_deref(), &draft, rules)?)
+    Ok(build::create_event(engine, room_id, &draft, rules)?)
 }
 
 /// Who is invited to a trusted private chat shares the power of the creator, which since version 12

@@ -47,6 +47,8 @@ pub mod membership;
 
 pub mod create;
 
+pub mod upgrade;
+
 pub mod directory;
 
 pub mod unread;

@@ -23,3 +23,4 @@ pub(crate) mod threads;
 pub(crate) mod timestamp_to_event;
 pub(crate) mod typing;
 pub(crate) mod unban;
+pub(crate) mod upgrade;

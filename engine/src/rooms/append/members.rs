@@ -5,7 +5,7 @@ use std::{collections::HashMap, sync::Arc};
 use ruma::{OwnedEventId, OwnedUserId, events::StateEventType};
 use starling_storage::memberships::{self, MembershipRow, Write};
 
-use super::{state::StateChange, unread};
+use super::{state::StateChange, successor, unread};
 use crate::{
     events::{Pdu, StoredEvent},
     internal::Internal,
@@ -32,6 +32,7 @@ pub(super) async fn follow(batch: &mut Batch, change: &StateChange) -> Result<()
         let local = user_id.server_name() == batch.engine.config.server_name;
         if local && old_kind != "join" && new_kind == "join" {
             unread::read_by_joining(batch, &user_id, at);
+            successor::take_along(batch, &user_id).await?;
         }
         let forgotten = local && stays_forgotten(batch, &user_id, &old_kind, &new_kind).await?;
         let row = MembershipRow {

@@ -17,3 +17,4 @@ mod state;
 mod threads;
 mod timestamp_to_event;
 mod typing;
+mod upgrade;

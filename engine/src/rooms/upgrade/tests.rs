@@ -1,0 +1,191 @@
+//! Tests of upgrades, from every version to every other.
+
+use ruma::{UserId, user_id};
+use serde_json::json;
+use starling_storage::{account_data, rooms as rows};
+
+use super::*;
+use crate::{
+    accounts::data,
+    rooms::{
+        create::InitialState,
+        membership::{
+            join::{self, Join},
+            remove::{self, Removal},
+        },
+    },
+    test_support::{current_state, on_each_database, raw, timeline, user, wanted_room},
+};
+
+type State = Vec<(String, String, Value)>;
+
+fn get<'a>(state: &'a State, kind: &str, state_key: &str) -> &'a Value {
+    let found = state.iter().find(|it| it.0 == kind && it.1 == state_key);
+    found.map_or(&Value::Null, |it| &it.2)
+}
+
+fn initial(kind: &str, content: Value) -> InitialState {
+    InitialState { kind: kind.into(), state_key: String::new(), content: raw(content) }
+}
+
+async fn room(engine: &Engine, creator: &UserId, version: RoomVersionId) -> OwnedRoomId {
+    let mut wanted = wanted_room(creator, Preset::PublicChat);
+    wanted.name = Some("N".to_owned());
+    wanted.topic = Some("T".to_owned());
+    wanted.alias = Some(format!("a{version}-{}", engine.clock.now_ms()));
+    wanted.published = true;
+    wanted.version = Some(version);
+    wanted.creation_content = serde_json::from_value(json!({ "type": "x", "x": 1 })).unwrap();
+    wanted.initial_state = vec![
+        initial("m.room.encryption", json!({ "algorithm": "m.megolm.v1.aes-sha2" })),
+        initial("m.room.server_acl", json!({ "allow": ["*"], "deny": ["evil.org"] })),
+        initial("org.example", json!({})),
+    ];
+    create::create(engine, &wanted).await.unwrap()
+}
+
+async fn enter(engine: &Engine, user_id: &UserId, room_id: &RoomId) {
+    let more = Map::new();
+    let wanted = Join { user_id, room_id, via: vec![], reason: None, more };
+    join::join(engine, wanted).await.unwrap();
+}
+
+fn wanted_upgrade(room_id: &RoomId, user_id: &UserId, version: RoomVersionId) -> Upgrade {
+    let (room_id, user_id) = (room_id.to_owned(), user_id.to_owned());
+    Upgrade { room_id, user_id, version, additional_creators: vec![] }
+}
+
+#[tokio::test]
+async fn every_version_becomes_every_other() {
+    on_each_database(async |engine| {
+        let alice = user(&engine, "alice");
+        for (from, to) in [
+            (RoomVersionId::V1, RoomVersionId::V12),
+            (RoomVersionId::V5, RoomVersionId::V6),
+            (RoomVersionId::V10, RoomVersionId::V11),
+            (RoomVersionId::V12, RoomVersionId::V12),
+            (RoomVersionId::V12, RoomVersionId::V1),
+        ] {
+            let old = room(&engine, &alice, from.clone()).await;
+            let banned = user_id!("@mallory:y.org");
+            let reason = Some("spam".to_owned());
+            let ban = Removal { room_id: &old, sender: &alice, target: banned, reason };
+            remove::ban(&engine, ban).await.unwrap();
+            let new = upgrade(&engine, &wanted_upgrade(&old, &alice, to.clone())).await.unwrap();
+
+            let (before, after) =
+                (current_state(&engine, &old).await, current_state(&engine, &new).await);
+            let create = get(&after, "m.room.create", "");
+            assert_eq!(create["room_version"], to.as_str());
+            assert_eq!((&create["type"], &create["x"]), (&json!("x"), &Value::Null));
+            assert_eq!(create["predecessor"]["room_id"], old.as_str());
+            assert_eq!(create["predecessor"].get("event_id").is_some(), to != RoomVersionId::V12);
+            for kind in ["name", "topic", "join_rules", "encryption", "server_acl"] {
+                let kind = format!("m.room.{kind}");
+                assert_eq!(get(&before, &kind, ""), get(&after, &kind, ""), "{from} → {to}");
+                assert!(get(&after, &kind, "").is_object(), "{kind}");
+            }
+            assert!(get(&after, "org.example", "").is_null());
+            let ban = json!({ "membership": "ban", "reason": "spam" });
+            assert_eq!(*get(&after, "m.room.member", banned.as_str()), ban);
+            let users = &get(&after, "m.room.power_levels", "")["users"];
+            let level = if to == RoomVersionId::V12 { json!({}) } else { json!({ (&*alice): 150 }) };
+            let level = match from == to || from == RoomVersionId::V12 || to == RoomVersionId::V12 {
+                true => level,
+                false => json!({ (&*alice): 100 }),
+            };
+            assert_eq!(*users, level, "{from} → {to}");
+
+            let tombstone = get(&before, "m.room.tombstone", "");
+            assert_eq!(tombstone["replacement_room"], new.as_str());
+            let levels = get(&before, "m.room.power_levels", "");
+            assert_eq!((&levels["events_default"], &levels["invite"]), (&json!(50), &json!(50)));
+            assert!(get(&before, "m.room.canonical_alias", "").get("alias").is_none());
+            let alias = get(&after, "m.room.canonical_alias", "")["alias"].as_str().unwrap();
+            let mut conn = engine.storage.read().await.unwrap();
+            let named = rows::alias(&mut conn, alias).await.unwrap().unwrap();
+            assert_eq!(named.room_id, new.as_str());
+            let listed = async |conn: &mut _, id: &RoomId| {
+                rows::get(conn, id.as_str()).await.unwrap().unwrap().published
+            };
+            assert!(listed(&mut conn, &new).await && !listed(&mut conn, &old).await);
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn who_may_not_changes_nothing() {
+    on_each_database(async |engine| {
+        let (alice, bob) = (user(&engine, "alice"), user(&engine, "bob"));
+        let old = room(&engine, &alice, RoomVersionId::V11).await;
+        let before = timeline(&engine, &old).await;
+        for member in [false, true] {
+            let wanted = wanted_upgrade(&old, &bob, RoomVersionId::V12);
+            let refused = upgrade(&engine, &wanted).await;
+            assert!(matches!(refused, Err(UpgradeError::Forbidden(_))), "{refused:?}");
+            if !member {
+                enter(&engine, &bob, &old).await;
+            }
+        }
+        assert_eq!(timeline(&engine, &old).await.len(), before.len() + 1);
+        let mut wanted = wanted_upgrade(&old, &alice, "org.example".try_into().unwrap());
+        let refused = upgrade(&engine, &wanted).await;
+        assert!(matches!(refused, Err(UpgradeError::UnsupportedVersion)));
+        wanted.version = RoomVersionId::V12;
+        wanted.additional_creators = vec![bob; MAX_CREATORS + 1];
+        let refused = upgrade(&engine, &wanted).await;
+        assert!(matches!(refused, Err(UpgradeError::TooMuch(_))));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_space_keeps_its_rooms() {
+    on_each_database(async |engine| {
+        let alice = user(&engine, "alice");
+        let mut wanted = wanted_room(&alice, Preset::PublicChat);
+        wanted.creation_content = serde_json::from_value(json!({ "type": "m.space" })).unwrap();
+        for (kind, key, content) in [
+            ("m.space.child", "!a:x.org", json!({ "via": ["x.org"], "order": "1" })),
+            ("m.space.child", "!gone:x.org", json!({})),
+            ("m.space.parent", "!b:x.org", json!({ "via": ["x.org"] })),
+        ] {
+            let (kind, state_key) = (kind.into(), key.to_owned());
+            wanted.initial_state.push(InitialState { kind, state_key, content: raw(content) });
+        }
+        let old = create::create(&engine, &wanted).await.unwrap();
+        let wanted = wanted_upgrade(&old, &alice, RoomVersionId::V12);
+        let new = upgrade(&engine, &wanted).await.unwrap();
+        let state = current_state(&engine, &new).await;
+        assert_eq!(get(&state, "m.space.child", "!a:x.org")["order"], "1");
+        assert!(get(&state, "m.space.child", "!gone:x.org").is_null());
+        assert!(get(&state, "m.space.parent", "!b:x.org").is_null());
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn who_follows_takes_their_settings_along() {
+    on_each_database(async |engine| {
+        let (alice, bob) = (user(&engine, "alice"), user(&engine, "bob"));
+        let old = room(&engine, &alice, RoomVersionId::V11).await;
+        enter(&engine, &bob, &old).await;
+        let direct = json!({ (&*alice): [old] }).to_string();
+        data::set(&engine, &bob, None, "m.direct", direct).await.unwrap();
+        data::set_tag(&engine, &bob, &old, "m.favourite", Some(json!({}))).await.unwrap();
+        data::set(&engine, &bob, Some(&old), "org.example", "{\"a\":1}".into()).await.unwrap();
+        let wanted = wanted_upgrade(&old, &alice, RoomVersionId::V12);
+        let new = upgrade(&engine, &wanted).await.unwrap();
+        enter(&engine, &bob, &new).await;
+        assert!(data::tags(&engine, &bob, &new).await.unwrap().contains_key("m.favourite"));
+        let mut conn = engine.storage.read().await.unwrap();
+        let mut own = account_data::of_room(&mut conn, bob.as_str(), new.as_str()).await.unwrap();
+        own.retain(|(kind, _)| kind == "org.example");
+        assert_eq!(own, [("org.example".to_owned(), "{\"a\":1}".to_owned())]);
+        let direct = account_data::get(&mut conn, bob.as_str(), "", "m.direct").await.unwrap();
+        let direct: Value = serde_json::from_str(&direct.unwrap()).unwrap();
+        assert_eq!(direct, json!({ (&*alice): [old, new] }));
+    })
+    .await;
+}
