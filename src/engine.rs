@@ -38,6 +38,7 @@ fn engine_config(config: &Config) -> EngineConfig {
         server_name: config.server_name.clone(),
         public_url: config.client.public_url.clone(),
         default_room_version: config.rooms.default_version.clone(),
+        forget_upon_leave: config.rooms.forget_upon_leave,
         registration: Registration {
             mode: match config.registration.mode {
                 RegistrationMode::Closed => EngineRegistrationMode::Closed,

@@ -11,6 +11,8 @@ pub struct Config {
     pub public_url: Option<String>,
     /// The version of new rooms for which the client names none.
     pub default_room_version: RoomVersionId,
+    /// Whether users forget the rooms that they leave.
+    pub forget_upon_leave: bool,
     /// Who may register.
     pub registration: Registration,
     /// What hashing a password costs.

@@ -53,6 +53,7 @@ pub(crate) fn config(server_name: &str) -> Config {
             guests: false,
             shared_secret: None,
         },
+        forget_upon_leave: false,
         password_hashing: PasswordHashing { memory_kib: 64, iterations: 1 },
         trusted_notaries: Vec::new(),
         presence: crate::config::Presence::default(),

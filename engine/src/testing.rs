@@ -94,6 +94,7 @@ pub fn config(server_name: &ServerName) -> Config {
             guests: false,
             shared_secret: None,
         },
+        forget_upon_leave: false,
         password_hashing: PasswordHashing { memory_kib: 64, iterations: 1 },
         trusted_notaries: Vec::new(),
         presence: crate::config::Presence::default(),

@@ -287,6 +287,10 @@ pub(crate) struct Rooms {
     /// The version of new rooms for which the client names none, `1` to `12`.
     #[schemars(with = "String")]
     pub(crate) default_version: RoomVersionId,
+
+    /// Whether users forget a room as they leave it, are removed from it or banned: what they could read
+    /// of it they cannot read any more.
+    pub(crate) forget_upon_leave: bool,
 }
 
 /// The `presence` section.
@@ -403,7 +407,7 @@ impl Default for PasswordHashing {
 
 impl Default for Rooms {
     fn default() -> Self {
-        Self { default_version: versions::DEFAULT }
+        Self { default_version: versions::DEFAULT, forget_upon_leave: false }
     }
 }
 

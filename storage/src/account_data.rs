@@ -5,6 +5,10 @@ use crate::{
     db::{Conn, Result, sql},
 };
 
+/// The content of account data that are removed, so that clients hear of it. Whoever begins to listen
+/// is not told.
+pub const REMOVED: &str = "{}";
+
 /// Rows of this family.
 #[derive(Clone, Debug)]
 pub enum Write {
@@ -125,7 +129,8 @@ async fn apply_one(conn: &mut Conn, base: i64, row: Write) -> Result<()> {
 }
 
 /// Account data of a user set after `after` and up to `until`, as `(room_id, type, content)`;
-/// global data has the room `""`.
+/// global data has the room `""`. From the beginning (`after` is 0) those are left out that were
+/// removed.
 ///
 /// # Errors
 ///
@@ -137,10 +142,11 @@ pub async fn between(
     until: i64,
 ) -> Result<Vec<(String, String, String)>> {
     sql("SELECT room_id, type, content FROM account_data \
-         WHERE user_id = $1 AND pos > $2 AND pos <= $3 ORDER BY pos")
+         WHERE user_id = $1 AND pos > $2 AND pos <= $3 AND ($2 > 0 OR content <> $4) ORDER BY pos")
     .bind(user_id)
     .bind(after)
     .bind(until)
+    .bind(REMOVED)
     .map(conn, |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))
     .await
 }

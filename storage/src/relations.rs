@@ -113,6 +113,39 @@ pub async fn rel_types(
     .await
 }
 
+/// Which relations are looked for.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct RelatedBy<'a> {
+    /// In one of these ways; `None`: in any.
+    pub rel_types: Option<&'a [String]>,
+    /// By events of one of these senders; `None`: of any.
+    pub senders: Option<&'a [String]>,
+}
+
+/// Those of the events to which others relate in this way.
+///
+/// # Errors
+///
+/// When the database fails.
+pub async fn related_by(
+    conn: &mut Conn,
+    room_id: &str,
+    parents: &[String],
+    by: RelatedBy<'_>,
+) -> Result<Vec<String>> {
+    let mut values = vec![room_id.into(), parents.into()];
+    let mut text = "SELECT DISTINCT r.parent_id FROM relations r \
+                    WHERE r.room_id = $1 AND r.parent_id = ANY($2)"
+        .to_owned();
+    for (column, list) in [("rel_type", by.rel_types), ("sender", by.senders)] {
+        if let Some(list) = list {
+            values.push(list.into());
+            text.push_str(&format!(" AND r.{column} = ANY(${})", values.len()));
+        }
+    }
+    composed(text, values).map(conn, |row| row.get(0)).await
+}
+
 /// For each parent those events that replace it by their form: of its sender and type, no state. The
 /// newest by their own time come first.
 ///

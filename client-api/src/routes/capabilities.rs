@@ -17,6 +17,7 @@ pub(crate) async fn get(call: Call) -> Answer {
             "default": call.engine.config.default_room_version,
             "available": room_versions,
         },
+        "m.forget_forced_upon_leave": { "enabled": call.engine.config.forget_upon_leave },
         "m.change_password": { "enabled": true },
         "m.profile_fields": { "enabled": true },
         "m.set_displayname": { "enabled": true },

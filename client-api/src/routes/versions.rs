@@ -10,10 +10,20 @@ use crate::{
 /// The newest minor version of the specification's major version 1.
 const NEWEST_MINOR: u8 = 19;
 
+/// Proposals that are not part of the specification, and work here as they say.
+const UNSTABLE: [&str; 4] = [
+    "org.matrix.msc3391",
+    "org.matrix.msc3874",
+    "org.matrix.msc4155",
+    "org.matrix.msc4380.stable",
+];
+
 pub(crate) async fn get(_call: Call) -> Answer {
     let stable = (1..=NEWEST_MINOR).map(|minor| format!("v1.{minor}"));
     let versions = ["r0.5.0", "r0.6.0", "r0.6.1"].map(ToOwned::to_owned).into_iter().chain(stable);
-    answer(Response::new(versions.collect()))
+    let mut response = Response::new(versions.collect());
+    response.unstable_features = UNSTABLE.map(|name| (name.to_owned(), true)).into();
+    answer(response)
 }
 
 #[cfg(test)]

@@ -61,13 +61,17 @@ pub async fn get(
 ) -> Result<Option<Box<RawValue>>, Internal> {
     let mut conn = engine.storage.read().await?;
     let found = rows::get(&mut conn, user.as_str(), name_of(room), kind).await?;
+    let found = found.filter(|content| content != rows::REMOVED);
     if room.is_none() && kind == rules::KIND {
         return Ok(Some(rules::content(user, found.as_deref())?));
     }
     Ok(found.map(RawValue::from_string).transpose()?)
 }
 
-/// Sets account data of a user; `content` is a JSON object.
+/// Sets account data of a user; `content` is a JSON object. An empty one removes them, of which the
+/// user's clients hear as of any content.
+///
+/// <https://github.com/matrix-org/matrix-spec-proposals/pull/3391>
 ///
 /// # Errors
 ///
@@ -83,6 +87,7 @@ pub async fn set(
         return Err(SetError::ServerControlled(kind.to_owned()));
     }
     check(engine, user, room, kind).await?;
+    let content = if is_empty(&content) { rows::REMOVED.to_owned() } else { content };
     let mut change = Change::new();
     let ignored = (room.is_none() && kind == rules::IGNORED).then(|| rules::ignored_in(&content));
     let at = put(&mut change, user, room, kind, content);
@@ -94,6 +99,28 @@ pub async fn set(
     }
     engine.storage.commit(change).await.map_err(Internal::from)?;
     Ok(())
+}
+
+/// Removes account data of a user. What is not there is not removed again.
+///
+/// # Errors
+///
+/// [`SetError`].
+pub async fn remove(
+    engine: &Engine,
+    user: &UserId,
+    room: Option<&RoomId>,
+    kind: &str,
+) -> Result<(), SetError> {
+    let is_there = get(engine, user, room, kind).await?.is_some();
+    match is_there || matches!(kind, "m.fully_read" | rules::KIND) {
+        true => set(engine, user, room, kind, rows::REMOVED.to_owned()).await,
+        false => Ok(()),
+    }
+}
+
+fn is_empty(content: &str) -> bool {
+    serde_json::from_str::<Map<String, Value>>(content).is_ok_and(|content| content.is_empty())
 }
 
 /// The tags of a room, by name.

@@ -6,7 +6,7 @@ use ruma::UserId;
 use serde::{Deserialize, Deserializer, de::DeserializeOwned, de::Error as _};
 use serde_json::value::RawValue;
 
-use crate::events::Pdu;
+use crate::{events::Pdu, rooms::append::relations};
 
 /// How long a filter's JSON may be, in bytes.
 pub const LONGEST: usize = 64 * 1024;
@@ -90,6 +90,18 @@ pub struct EventFilter {
     pub rooms: Option<Vec<String>>,
     /// Only events whose content has (`true`) or has not (`false`) a `url`.
     pub contains_url: Option<bool>,
+    /// Only events that relate to another in one of these ways.
+    #[serde(rename = "org.matrix.msc3874.rel_types")]
+    pub rel_types: Option<Vec<String>>,
+    /// No events that relate to another in one of these ways, whatever `rel_types` says.
+    #[serde(rename = "org.matrix.msc3874.not_rel_types")]
+    pub not_rel_types: Option<Vec<String>>,
+    /// Only events to which others relate in one of these ways.
+    #[serde(alias = "io.element.relation_types")]
+    pub related_by_rel_types: Option<Vec<String>>,
+    /// Only events to which events of these senders relate.
+    #[serde(alias = "io.element.relation_senders")]
+    pub related_by_senders: Option<Vec<String>>,
     /// Whether only those member events are wanted that other events need.
     pub lazy_load_members: bool,
     /// Whether member events are wanted again that were sent before.
@@ -142,6 +154,7 @@ impl EventFilter {
         check_ids(&self.rooms, '!')?;
         check_ids(&self.not_rooms, '!')?;
         check_ids(&self.senders, '@')?;
+        check_ids(&self.related_by_senders, '@')?;
         check_ids(&self.not_senders, '@')
     }
 
@@ -177,6 +190,22 @@ impl EventFilter {
             && self.wants_sender(&pdu.sender)
             && self.wants_type(&pdu.kind.to_string())
             && self.contains_url.is_none_or(|wanted| wanted == has_url(pdu))
+            && self.wants_relation(pdu)
+    }
+
+    fn wants_relation(&self, pdu: &Pdu) -> bool {
+        if self.rel_types.is_none() && self.not_rel_types.is_none() {
+            return true;
+        }
+        let relation = relations::of(pdu).map(|relation| relation.rel_type);
+        let is = |listed: &str| relation.as_deref() == Some(listed);
+        is_listed(&self.rel_types, &self.not_rel_types, is)
+    }
+
+    /// Whether it depends on other events whether one is wanted: on those that relate to it.
+    #[must_use]
+    pub fn asks_for_relations(&self) -> bool {
+        self.related_by_rel_types.is_some() || self.related_by_senders.is_some()
     }
 }
 
@@ -318,17 +347,29 @@ mod tests {
         }
     }
 
+    fn pdu(content: serde_json::Value) -> Pdu {
+        let event = json!({
+            "type": "m.room.message", "room_id": "!r:x.org", "sender": "@a:x.org",
+            "content": content, "prev_events": [], "auth_events": [], "depth": 3,
+            "origin_server_ts": 7, "hashes": { "sha256": "h" }, "signatures": {},
+        });
+        Pdu::from_json(&event.to_string(), &RoomVersionRules::V11).unwrap()
+    }
+
+    #[test]
+    fn the_way_in_which_an_event_relates_counts() {
+        let filter = |json: &str| EventFilter::parse(json).unwrap();
+        let threads = filter(r#"{"org.matrix.msc3874.rel_types": ["m.thread"]}"#);
+        let others = filter(r#"{"org.matrix.msc3874.not_rel_types": ["m.thread"]}"#);
+        let relation = |kind| json!({ "m.relates_to": { "rel_type": kind, "event_id": "$e" } });
+        let (reply, edit) = (pdu(relation("m.thread")), pdu(relation("m.replace")));
+        let plain = pdu(json!({}));
+        assert_eq!([&reply, &edit, &plain].map(|pdu| threads.wants(pdu)), [true, false, false]);
+        assert_eq!([&reply, &edit, &plain].map(|pdu| others.wants(pdu)), [false, true, true]);
+    }
+
     #[test]
     fn a_url_in_the_content_counts() {
-        let rules = RoomVersionRules::V11;
-        let pdu = |content| {
-            let event = json!({
-                "type": "m.room.message", "room_id": "!r:x.org", "sender": "@a:x.org",
-                "content": content, "prev_events": [], "auth_events": [], "depth": 3,
-                "origin_server_ts": 7, "hashes": { "sha256": "h" }, "signatures": {},
-            });
-            Pdu::from_json(&event.to_string(), &rules).unwrap()
-        };
         let with = EventFilter { contains_url: Some(true), ..EventFilter::default() };
         let without = EventFilter { contains_url: Some(false), ..EventFilter::default() };
         let (image, text) = (pdu(json!({ "url": "mxc://x/y" })), pdu(json!({ "body": "url" })));

@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use ruma::OwnedUserId;
 use starling_storage::{
     events::EventRow,
-    relations::{self, Related},
+    relations::{self, Related, RelatedBy},
     timeline::{self, Direction, Entry, Range},
 };
 
@@ -87,6 +87,7 @@ impl Reader {
             let chunk = self.chunk(path, size).await?;
             scanned += chunk.len();
             let ended = chunk.len() < size;
+            let related = self.related(&chunk, wanted.filter).await?;
             for (row, entry) in chunk {
                 if !path.holds(&entry) {
                     found.complete = true;
@@ -96,7 +97,9 @@ impl Reader {
                     return Ok(found);
                 }
                 found.last = Some((entry.depth, entry.pos));
-                found.events.extend(self.judge(row, &entry, wanted).await?);
+                if related.as_ref().is_none_or(|related| related.contains(&row.event_id)) {
+                    found.events.extend(self.judge(row, &entry, wanted).await?);
+                }
             }
             if ended {
                 found.complete = true;
@@ -120,6 +123,25 @@ impl Reader {
                 relations::page(&mut conn, room_id, to_event, range, limit).await?
             }
         })
+    }
+
+    /// Those of the events to which others relate as the filter says; `None` when it says nothing.
+    async fn related(
+        &self,
+        chunk: &[(EventRow, Entry)],
+        filter: &EventFilter,
+    ) -> Result<Option<HashSet<String>>, Internal> {
+        if !filter.asks_for_relations() {
+            return Ok(None);
+        }
+        let ids: Vec<String> = chunk.iter().map(|(row, _)| row.event_id.clone()).collect();
+        let mut conn = self.engine.storage.read().await?;
+        let by = RelatedBy {
+            rel_types: filter.related_by_rel_types.as_deref(),
+            senders: filter.related_by_senders.as_deref(),
+        };
+        let related = relations::related_by(&mut conn, self.room_id.as_str(), &ids, by).await?;
+        Ok(Some(related.into_iter().collect()))
     }
 
     /// The event, if the user may and wants to see it.

@@ -52,14 +52,14 @@ impl ServerAcl {
     }
 }
 
-fn globs(list: &Value) -> Vec<String> {
+pub(super) fn globs(list: &Value) -> Vec<String> {
     let strings = list.as_array().into_iter().flatten().filter_map(Value::as_str);
     strings.map(str::to_lowercase).collect()
 }
 
 /// Whether `text` is as the glob says: `*` is any number of characters, `?` one. The time is at
 /// most the product of the two lengths, whatever the glob.
-fn matches(glob: &str, text: &str) -> bool {
+pub(super) fn matches(glob: &str, text: &str) -> bool {
     let (glob, text) = (glob.as_bytes(), text.as_bytes());
     let (mut g, mut t) = (0, 0);
     // Where to go on when what follows the last `*` does not fit here.

@@ -41,12 +41,16 @@ pub struct DeviceLists {
 #[derive(Debug, Default, Serialize)]
 pub struct Rooms {
     /// Joined.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub join: BTreeMap<String, JoinedRoom>,
     /// Invited.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub invite: BTreeMap<String, InvitedRoom>,
     /// Knocked.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub knock: BTreeMap<String, KnockedRoom>,
     /// Left or banned.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub leave: BTreeMap<String, LeftRoom>,
 }
 

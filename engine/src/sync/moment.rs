@@ -18,7 +18,10 @@ use super::Request;
 use crate::{
     Engine, Internal, presence,
     reading::{access::ignored_users, token::SyncToken},
-    rooms::unread::{self, Unread},
+    rooms::{
+        membership::permission::Permission,
+        unread::{self, Unread},
+    },
 };
 
 /// What was true at one position.
@@ -50,8 +53,8 @@ pub(super) struct Moment {
     pub(super) account_data: HashMap<String, Vec<(String, String)>>,
     /// Users whose messages are not shown.
     pub(super) ignored: HashSet<OwnedUserId>,
-    /// Whether the user wants no invites.
-    pub(super) blocks_invites: bool,
+    /// Whose invites the user wants.
+    pub(super) permission: Permission,
     /// What is unread.
     pub(super) unread: HashMap<String, Unread>,
 }
@@ -98,9 +101,7 @@ impl Moment {
             self.account_data.entry(room_id).or_default().push((kind, content));
         }
         self.ignored = ignored_users(conn, user_id).await?;
-        let permission = "m.invite_permission_config";
-        let content = account_data::get(conn, user_id.as_str(), "", permission).await?;
-        self.blocks_invites = content.is_some_and(|content| blocks_invites(&content));
+        self.permission = Permission::read(conn, user_id).await?;
         Ok(())
     }
 
@@ -190,13 +191,4 @@ impl Moment {
         let rows = self.memberships.iter().filter(|row| is(row));
         rows.map(|row| row.room_id.clone()).collect()
     }
-}
-
-/// Whether account data of type `m.invite_permission_config` says that invites are not wanted.
-fn blocks_invites(content: &str) -> bool {
-    #[derive(serde::Deserialize)]
-    struct Content {
-        default_action: String,
-    }
-    serde_json::from_str::<Content>(content).is_ok_and(|content| content.default_action == "block")
 }

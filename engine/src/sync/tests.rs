@@ -28,9 +28,7 @@ fn joined<'a>(stage: &Stage, answer: &'a Value) -> &'a Value {
 }
 
 fn is_empty(answer: &Value) -> bool {
-    ["join", "leave", "invite", "knock"]
-        .iter()
-        .all(|part| answer["rooms"][part].as_object().unwrap().is_empty())
+    answer["rooms"].as_object().unwrap().is_empty()
 }
 
 #[tokio::test]
@@ -168,7 +166,7 @@ async fn a_room_that_is_joined_meanwhile_comes_whole() {
             ..after(&invited)
         };
         let joined_answer = stage.sync(BOB, request).await;
-        assert!(joined_answer["rooms"]["invite"].as_object().unwrap().is_empty());
+        assert!(joined_answer["rooms"].get("invite").is_none());
         let room = joined(&stage, &joined_answer);
         assert_eq!(ids(&room["timeline"]["events"]), [join.event_id.as_str()]);
         assert_eq!(room["timeline"]["limited"], true);
@@ -214,7 +212,7 @@ async fn join_and_leave_in_one_gap_are_a_left_room() {
         stage.member(BOB, BOB, "join").await;
         let leave = stage.member(BOB, BOB, "leave").await;
         let news = stage.sync(BOB, after(&answer)).await;
-        assert!(news["rooms"]["join"].as_object().unwrap().is_empty());
+        assert!(news["rooms"].get("join").is_none());
         let left = &news["rooms"]["leave"][stage.room.room_id.as_str()];
         assert_eq!(ids(&left["timeline"]["events"]).pop().unwrap(), leave.event_id.as_str());
         // A rejected invite shows nothing of the room.

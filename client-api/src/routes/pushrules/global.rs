@@ -131,11 +131,11 @@ fn kind(call: &Call) -> Result<RuleKind, Error> {
     }
 }
 
-/// Actions without those of old versions of the specification, which mean nothing.
+/// Actions as they were sent. Those of old versions of the specification are kept for the clients that
+/// set them, and mean nothing.
 ///
 /// <https://spec.matrix.org/v1.19/client-server-api/#historical-actions>
-fn actions(mut actions: Vec<Value>) -> Result<Vec<Action>, Error> {
-    actions.retain(|action| *action != "dont_notify" && *action != "coalesce");
+fn actions(actions: Vec<Value>) -> Result<Vec<Action>, Error> {
     let bad = |_| Error::bad_json("An action is malformed");
     actions.into_iter().map(|action| serde_json::from_value(action).map_err(bad)).collect()
 }
@@ -162,7 +162,7 @@ mod tests {
         door.put(&path, &alice, body).await.ok();
         let wanted = json!({
             "rule_id": "cake", "default": false, "enabled": true,
-            "pattern": "cake", "actions": ["notify"],
+            "pattern": "cake", "actions": ["notify", "dont_notify"],
         });
         assert_eq!(door.get(&path, &alice).await.ok(), wanted);
         let (enabled, actions) = (format!("{path}/enabled"), format!("{path}/actions"));

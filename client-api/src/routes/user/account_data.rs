@@ -1,5 +1,6 @@
 //! GET /_matrix/client/v3/user/{userId}/account_data/{type}
 //! PUT /_matrix/client/v3/user/{userId}/account_data/{type}
+//! DELETE /_matrix/client/unstable/org.matrix.msc3391/user/{userId}/account_data/{type}
 
 use starling_engine::accounts::data;
 
@@ -20,6 +21,12 @@ pub(crate) async fn put(mut call: Call) -> Answer {
     let user = call.authenticated_as(0).await?;
     let content = call.content().await?.get().to_owned();
     data::set(&call.engine, &user, None, call.path_arg(1), content).await?;
+    answer::raw_json("{}")
+}
+
+pub(crate) async fn delete(call: Call) -> Answer {
+    let user = call.authenticated_as(0).await?;
+    data::remove(&call.engine, &user, None, call.path_arg(1)).await?;
     answer::raw_json("{}")
 }
 

@@ -1,5 +1,6 @@
 //! GET /_matrix/client/v3/user/{userId}/rooms/{roomId}/account_data/{type}
 //! PUT /_matrix/client/v3/user/{userId}/rooms/{roomId}/account_data/{type}
+//! DELETE /_matrix/client/unstable/org.matrix.msc3391/user/{userId}/rooms/{roomId}/account_data/{type}
 //! GET /_matrix/client/v3/user/{userId}/rooms/{roomId}/tags
 //! PUT /_matrix/client/v3/user/{userId}/rooms/{roomId}/tags/{tag}
 //! DELETE /_matrix/client/v3/user/{userId}/rooms/{roomId}/tags/{tag}
@@ -27,6 +28,13 @@ pub(crate) async fn put_account_data(mut call: Call) -> Answer {
     let room: OwnedRoomId = call.path_id(1)?;
     let content = call.content().await?.get().to_owned();
     data::set(&call.engine, &user, Some(&room), call.path_arg(2), content).await?;
+    answer::raw_json("{}")
+}
+
+pub(crate) async fn delete_account_data(call: Call) -> Answer {
+    let user = call.authenticated_as(0).await?;
+    let room: OwnedRoomId = call.path_id(1)?;
+    data::remove(&call.engine, &user, Some(&room), call.path_arg(2)).await?;
     answer::raw_json("{}")
 }
 

@@ -34,7 +34,7 @@ pub(super) async fn follow(batch: &mut Batch, change: &StateChange) -> Result<()
             unread::read_by_joining(batch, &user_id, at);
             successor::take_along(batch, &user_id).await?;
         }
-        let forgotten = local && stays_forgotten(batch, &user_id, &old_kind, &new_kind).await?;
+        let forgotten = local && is_forgotten(batch, &user_id, &old_kind, &new_kind).await?;
         let row = MembershipRow {
             user_id: user_id.to_string(),
             room_id: batch.room.id.to_string(),
@@ -85,14 +85,17 @@ fn count(membership: &str, wanted: &str) -> i64 {
     i64::from(membership == wanted)
 }
 
-/// Whether a user forgot the room and is still outside.
-async fn stays_forgotten(
+/// Whether a user forgets the room by leaving it, or forgot it and is still outside.
+async fn is_forgotten(
     batch: &Batch,
     user_id: &OwnedUserId,
     old: &str,
     new: &str,
 ) -> Result<bool, Internal> {
     let outside = |membership: &str| matches!(membership, "leave" | "ban");
+    if batch.engine.config.forget_upon_leave && outside(new) {
+        return Ok(true);
+    }
     if !outside(old) || !outside(new) {
         return Ok(false);
     }

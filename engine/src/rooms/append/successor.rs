@@ -61,8 +61,10 @@ async fn room_data(
 ) -> Result<(), Internal> {
     let there = account_data::of_room(conn, user.as_str(), new.as_str()).await?;
     let pieces = account_data::of_room(conn, user.as_str(), old.as_str()).await?;
-    let wanted = pieces.into_iter().filter(|(kind, _)| {
-        !LEFT_BEHIND.contains(&kind.as_str()) && there.iter().all(|(known, _)| known != kind)
+    let wanted = pieces.into_iter().filter(|(kind, content)| {
+        content != account_data::REMOVED
+            && !LEFT_BEHIND.contains(&kind.as_str())
+            && there.iter().all(|(known, _)| known != kind)
     });
     for (kind, content) in wanted.take(MAX_PIECES) {
         put(change, user, new.as_str(), &kind, content, 0);

@@ -14,7 +14,7 @@ use ruma::{
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use starling_storage::{
-    At,
+    At, Conn,
     timeline::{self, Entry},
     unread::{self, MAIN, Mark, NotificationRow, Write, notifies},
 };
@@ -28,6 +28,7 @@ use crate::{
         rules,
     },
     rooms::{
+        membership::permission,
         batch::Batch,
         power::{self, Powers},
     },
@@ -103,7 +104,7 @@ async fn notify_some(
     let mentioned = mentioned(&event.pdu, &engine.config.server_name);
     let mut conn = engine.storage.read().await?;
     let mut listeners = unread::listeners(&mut conn, &entry.room_id, &mentioned).await?;
-    listeners.extend(invited(&event.pdu, &engine.config.server_name));
+    listeners.extend(invited(&mut conn, &event.pdu, &engine.config.server_name).await?);
     for listener in listeners {
         let Ok(user_id) = OwnedUserId::try_from(listener.user_id.as_str()) else { continue };
         let sender = &event.pdu.sender;
@@ -141,20 +142,28 @@ fn mentioned(pdu: &Pdu, server_name: &ruma::ServerName) -> Vec<String> {
     users.filter(|id| id.server_name() == server_name).map(|id| id.to_string()).collect()
 }
 
-/// The user of this server whom an event invites. Their rules before they joined are the default
-/// ones.
-fn invited(pdu: &Pdu, server_name: &ruma::ServerName) -> Option<unread::Listener> {
+/// The user of this server whom an event invites, if they are shown the invite. Their rules before
+/// they joined are the default ones.
+async fn invited(
+    conn: &mut Conn,
+    pdu: &Pdu,
+    server_name: &ruma::ServerName,
+) -> Result<Option<unread::Listener>, Internal> {
     if pdu.kind != TimelineEventType::RoomMember || members::membership(Some(pdu)) != "invite" {
-        return None;
+        return Ok(None);
     }
-    let user_id = OwnedUserId::try_from(pdu.state_key.as_deref()?).ok()?;
-    (user_id.server_name() == server_name).then(|| unread::Listener {
+    let user_id = pdu.state_key.as_deref().and_then(|key| OwnedUserId::try_from(key).ok());
+    let Some(user_id) = user_id.filter(|id| id.server_name() == server_name) else {
+        return Ok(None);
+    };
+    let shown = !permission::hides(conn, &user_id, &pdu.sender).await?;
+    Ok(shown.then(|| unread::Listener {
         user_id: user_id.to_string(),
         display_name: None,
         own_rules: false,
         rules_pos: None,
         ignored_pos: None,
-    })
+    }))
 }
 
 #[derive(Default, Deserialize)]

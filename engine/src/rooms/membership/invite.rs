@@ -8,12 +8,12 @@ use http::{Method, StatusCode};
 use ruma::{OwnedEventId, RoomId, UserId};
 use serde::Deserialize;
 use serde_json::{json, value::RawValue};
-use starling_storage::account_data;
 
 use super::{
     MembershipError, adopt,
     content::Member,
     local::{self, Change},
+    permission,
     remote::Made,
 };
 use crate::{
@@ -59,27 +59,10 @@ pub async fn invite(engine: &Engine, invite: Invite<'_>) -> Result<OwnedEventId,
     if target.server_name() != engine.config.server_name {
         return invite_elsewhere(engine, change).await;
     }
-    if blocks_invites(engine, target).await? {
+    if permission::refuses(engine, target, sender).await? {
         return Err(MembershipError::InviteBlocked);
     }
     local::change(engine, change).await
-}
-
-/// Whether a user of ours has said that they want no invites.
-///
-/// # Errors
-///
-/// When the database fails.
-pub async fn blocks_invites(engine: &Engine, user_id: &UserId) -> Result<bool, Internal> {
-    #[derive(Deserialize)]
-    struct Config {
-        default_action: Option<String>,
-    }
-    let mut conn = engine.storage.read().await?;
-    let kind = "m.invite_permission_config";
-    let config = account_data::get(&mut conn, user_id.as_str(), "", kind).await?;
-    let config = config.and_then(|json| serde_json::from_str::<Config>(&json).ok());
-    Ok(config.and_then(|config| config.default_action).as_deref() == Some("block"))
 }
 
 /// Makes the invite, has it signed by the other server, and only then puts it into the room.

@@ -128,6 +128,7 @@ async fn note_left(
     let mut row = MembershipRow {
         membership: "leave".to_owned(),
         sender: user_id.to_string(),
+        forgotten: engine.config.forget_upon_leave,
         stripped_state: None,
         ..row
     };

@@ -18,6 +18,8 @@ pub mod leave;
 
 pub mod invite;
 
+pub mod permission;
+
 pub mod remove;
 
 pub mod forget;

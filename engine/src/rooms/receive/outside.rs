@@ -111,6 +111,7 @@ async fn end(engine: &Engine, member: &MembershipRow, pdu: &Pdu) -> Result<(), I
         membership: pdu.content_str("membership").unwrap_or_else(|| "leave".to_owned()),
         event_id: pdu.event_id.to_string(),
         sender: pdu.sender.to_string(),
+        forgotten: engine.config.forget_upon_leave,
         stripped_state: None,
         ..member.clone()
     };

@@ -26,7 +26,7 @@ use crate::{
         sign::{Expectation, Role, sign_event},
     },
     internal::Internal,
-    rooms::{membership::invite::blocks_invites, receive::intake, room, versions},
+    rooms::{membership::permission, receive::intake, room, versions},
 };
 
 /// How many invites of a user may be open before strangers can make no more.
@@ -95,7 +95,7 @@ pub async fn invite(
     let pdu = intake::parse(room_id, &rules, event)
         .map_err(|refused| InviteError::Invalid(refused.reason))?;
     let user_id = check_asked_for(engine, origin, event_id, &pdu)?;
-    check_user(engine, &user_id).await?;
+    check_user(engine, &user_id, &pdu.sender).await?;
     verify(engine, room_id, &rules, &pdu).await?;
     let room_state = stripped::read(engine, room_id, &rules, room_state).await?;
     let signed = Arc::new(sign(engine, &pdu, &user_id, &rules)?);
@@ -135,7 +135,11 @@ fn check_asked_for(
     }
 }
 
-async fn check_user(engine: &Engine, user_id: &UserId) -> Result<(), InviteError> {
+async fn check_user(
+    engine: &Engine,
+    user_id: &UserId,
+    sender: &UserId,
+) -> Result<(), InviteError> {
     let mut conn = engine.storage.read().await.map_err(Internal::from)?;
     let user = accounts::user(&mut conn, user_id.as_str()).await.map_err(Internal::from)?;
     // Who asks need not learn which of the two it is.
@@ -148,7 +152,7 @@ async fn check_user(engine: &Engine, user_id: &UserId) -> Result<(), InviteError
     if invites >= MAX_INVITES {
         return Err(InviteError::Forbidden("The user has too many invites"));
     }
-    match blocks_invites(engine, user_id).await? {
+    match permission::refuses(engine, user_id, sender).await? {
         true => Err(InviteError::Blocked),
         false => Ok(()),
     }

@@ -11,7 +11,7 @@ use super::joined::reader;
 use crate::{
     Internal,
     events::client,
-    rooms::serve::stripped,
+    rooms::{membership::permission::Verdict, serve::stripped},
     sync::{
         Sync,
         answer::{Events, InvitedRoom, KnockedRoom},
@@ -21,12 +21,12 @@ use crate::{
 /// New invites.
 pub(super) async fn invites(sync: &Sync<'_>) -> Result<BTreeMap<String, InvitedRoom>, Internal> {
     let mut rooms = BTreeMap::new();
-    if sync.moment.blocks_invites {
-        return Ok(rooms);
-    }
     for row in due(sync, "invite") {
-        let sender = OwnedUserId::try_from(&*row.sender);
-        if !sender.is_ok_and(|sender| sync.moment.ignored.contains(&sender)) {
+        let shown = |sender: OwnedUserId| {
+            !sync.moment.ignored.contains(&sender)
+                && sync.moment.permission.judge(&sender) == Verdict::Shown
+        };
+        if OwnedUserId::try_from(&*row.sender).is_ok_and(shown) {
             let invite_state = stripped(sync, row).await?;
             rooms.insert(row.room_id.clone(), InvitedRoom { invite_state });
         }

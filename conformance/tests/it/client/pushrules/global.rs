@@ -37,7 +37,8 @@ async fn a_rule_lives_and_dies() {
     let path = rule("sender", "@spam:example.org");
     put(&alice, &path, json!({ "actions": ["dont_notify"] })).await.ok().unwrap();
     let wanted = json!({
-        "rule_id": "@spam:example.org", "default": false, "enabled": true, "actions": [],
+        "rule_id": "@spam:example.org", "default": false, "enabled": true,
+        "actions": ["dont_notify"],
     });
     assert_eq!(get(&alice, &path).await.ok().unwrap(), wanted);
     let (enabled, actions) = (format!("{path}/enabled"), format!("{path}/actions"));

@@ -4,6 +4,7 @@ mod aliases;
 mod bundles;
 mod forget;
 mod join;
+mod invite;
 mod joined_members;
 mod leave;
 mod messages;

@@ -1,7 +1,8 @@
 //! GET /_matrix/client/v3/user/{userId}/account_data/{type}
 //! PUT /_matrix/client/v3/user/{userId}/account_data/{type}
+//! DELETE /_matrix/client/unstable/org.matrix.msc3391/user/{userId}/account_data/{type}
 
-use serde_json::json;
+use serde_json::{Value, json};
 use starling_conformance::client::{Sync, User, path};
 
 use crate::support;
@@ -20,7 +21,7 @@ async fn every_client_of_the_user_hears_of_it() {
     alice.api.put(&path, content.clone()).await.unwrap().ok().unwrap();
     assert_eq!(second.api.get(&path).await.unwrap().ok().unwrap(), content);
     let wanted = json!({ "type": "org.example.colour", "content": content });
-    let has_it = |answer: &serde_json::Value| {
+    let has_it = |answer: &Value| {
         let events = answer["account_data"]["events"].as_array();
         events.is_some_and(|events| events.contains(&wanted))
     };
@@ -34,6 +35,41 @@ async fn what_the_server_sets_is_not_set_by_clients() {
         let answer = alice.api.put(&data(&alice, kind), json!({})).await.unwrap();
         assert_eq!(answer.status, 405, "{answer:?}");
     }
+}
+
+#[tokio::test]
+async fn clients_hear_of_what_is_removed_and_new_ones_do_not_see_it() {
+    let alice = support::user("alice").await;
+    let kind = "org.example.colour";
+    let path = data(&alice, kind);
+    let removal = path.replace("/v3/", "/unstable/org.matrix.msc3391/");
+    let of_kind = |answer: &Value| {
+        let events = answer["account_data"]["events"].as_array().cloned().unwrap_or_default();
+        events.into_iter().find(|event| event["type"] == kind)
+    };
+    for by_put in [false, true] {
+        alice.api.put(&path, json!({ "colour": "green" })).await.unwrap().ok().unwrap();
+        let mut sync = Sync::start(&alice).await.unwrap();
+        let answer = match by_put {
+            true => alice.api.put(&path, json!({})).await.unwrap(),
+            false => alice.api.delete(&removal).await.unwrap(),
+        };
+        assert_eq!(answer.ok().unwrap(), json!({}));
+        let told = |answer: &Value| of_kind(answer).is_some_and(|it| it["content"] == json!({}));
+        sync.until("the removal", told).await.unwrap();
+        alice.api.get(&path).await.unwrap().expect_error(404, "M_NOT_FOUND").unwrap();
+        let first = alice.api.get("/_matrix/client/v3/sync").await.unwrap().ok().unwrap();
+        assert_eq!(of_kind(&first), None);
+    }
+    alice.api.delete(&removal).await.unwrap().ok().unwrap();
+    let bob = support::user("bob").await;
+    bob.api.delete(&removal).await.unwrap().expect_error(403, "M_FORBIDDEN").unwrap();
+    for kind in ["m.fully_read", "m.push_rules"] {
+        let answer = alice.api.delete(&removal.replace("org.example.colour", kind)).await.unwrap();
+        assert_eq!(answer.status, 405, "{answer:?}");
+    }
+    let anonymous = support::anonymous().await.delete(&removal).await.unwrap();
+    anonymous.expect_error(401, "M_MISSING_TOKEN").unwrap();
 }
 
 #[tokio::test]

@@ -1,5 +1,6 @@
 //! GET /_matrix/client/v3/user/{userId}/rooms/{roomId}/account_data/{type}
 //! PUT /_matrix/client/v3/user/{userId}/rooms/{roomId}/account_data/{type}
+//! DELETE /_matrix/client/unstable/org.matrix.msc3391/user/{userId}/rooms/{roomId}/account_data/{type}
 //! GET /_matrix/client/v3/user/{userId}/rooms/{roomId}/tags
 //! PUT /_matrix/client/v3/user/{userId}/rooms/{roomId}/tags/{tag}
 //! DELETE /_matrix/client/v3/user/{userId}/rooms/{roomId}/tags/{tag}
@@ -44,4 +45,27 @@ async fn each_room_has_its_own_account_data() {
     assert_eq!(alice.api.get(&data(&rooms[0])).await.unwrap().ok().unwrap(), content);
     let other = alice.api.get(&data(&rooms[1])).await.unwrap();
     other.expect_error(404, "M_NOT_FOUND").unwrap();
+}
+
+#[tokio::test]
+async fn account_data_of_a_room_are_removed() {
+    let alice = support::user("alice").await;
+    let room = alice.create_public_room().await.unwrap();
+    let template = "/_matrix/client/v3/user/{}/rooms/{}/account_data/{}";
+    let data = path(template, &[&alice.id, &room, "org.example.colour"]);
+    let removal = data.replace("/v3/", "/unstable/org.matrix.msc3391/");
+    alice.api.put(&data, json!({ "colour": "green" })).await.unwrap().ok().unwrap();
+    let mut sync = Sync::start(&alice).await.unwrap();
+    alice.api.delete(&removal).await.unwrap().ok().unwrap();
+    let wanted = json!({ "type": "org.example.colour", "content": {} });
+    let events = |answer: &Value| {
+        let events = answer["rooms"]["join"][&room]["account_data"]["events"].as_array();
+        events.cloned().unwrap_or_default()
+    };
+    sync.until("the removal", |answer| events(answer).contains(&wanted)).await.unwrap();
+    alice.api.get(&data).await.unwrap().expect_error(404, "M_NOT_FOUND").unwrap();
+    let first = alice.api.get("/_matrix/client/v3/sync").await.unwrap().ok().unwrap();
+    assert!(events(&first).is_empty());
+    let bob = support::user("bob").await;
+    bob.api.delete(&removal).await.unwrap().expect_error(403, "M_FORBIDDEN").unwrap();
 }
