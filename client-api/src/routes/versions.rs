@@ -11,12 +11,8 @@ use crate::{
 const NEWEST_MINOR: u8 = 19;
 
 /// Proposals that are not part of the specification, and work here as they say.
-const UNSTABLE: [&str; 4] = [
-    "org.matrix.msc3391",
-    "org.matrix.msc3874",
-    "org.matrix.msc4155",
-    "org.matrix.msc4380.stable",
-];
+const UNSTABLE: [&str; 4] =
+    ["org.matrix.msc3391", "org.matrix.msc3874", "org.matrix.msc4155", "org.matrix.msc4380.stable"];
 
 pub(crate) async fn get(_call: Call) -> Answer {
     let stable = (1..=NEWEST_MINOR).map(|minor| format!("v1.{minor}"));

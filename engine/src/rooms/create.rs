@@ -198,7 +198,9 @@ fn check_amounts(wanted: &CreateRoom) -> Result<(), CreateError> {
 async fn check_invites(engine: &Engine, wanted: &CreateRoom) -> Result<(), CreateError> {
     let ours = |user_id: &&OwnedUserId| user_id.server_name() == engine.config.server_name;
     for user_id in wanted.invite.iter().filter(ours) {
-        if *user_id != wanted.creator && permission::refuses(engine, user_id, &wanted.creator).await? {
+        if *user_id != wanted.creator
+            && permission::refuses(engine, user_id, &wanted.creator).await?
+        {
             return Err(CreateError::InviteBlocked);
         }
     }

@@ -30,9 +30,8 @@ pub(super) async fn take_along(batch: &mut Batch, user: &UserId) -> Result<(), I
     let engine = batch.engine.clone();
     let mut conn = engine.storage.read().await?;
     let was = memberships::get(&mut conn, user.as_str(), old.as_str()).await?;
-    let was_there = was.is_some_and(|row| {
-        !row.forgotten && matches!(row.membership.as_str(), "join" | "leave")
-    });
+    let was_there = was
+        .is_some_and(|row| !row.forgotten && matches!(row.membership.as_str(), "join" | "leave"));
     if old == new || !was_there {
         return Ok(());
     }

@@ -28,8 +28,8 @@ use crate::{
         rules,
     },
     rooms::{
-        membership::permission,
         batch::Batch,
+        membership::permission,
         power::{self, Powers},
     },
 };

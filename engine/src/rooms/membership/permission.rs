@@ -22,9 +22,10 @@ const KIND: &str = "m.invite_permission_config";
 const LISTS_KIND: &str = "org.matrix.msc4155.invite_permission_config";
 
 /// What becomes of an invite.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Verdict {
     /// The user is shown it.
+    #[default]
     Shown,
     /// It is taken, and the user is not shown it. Who invites does not learn of that.
     Hidden,
@@ -44,12 +45,6 @@ pub struct Permission {
 struct List {
     globs: Vec<String>,
     of_servers: bool,
-}
-
-impl Default for Verdict {
-    fn default() -> Self {
-        Self::Shown
-    }
 }
 
 /// The lists in the order in which they count.

@@ -135,11 +135,7 @@ fn check_asked_for(
     }
 }
 
-async fn check_user(
-    engine: &Engine,
-    user_id: &UserId,
-    sender: &UserId,
-) -> Result<(), InviteError> {
+async fn check_user(engine: &Engine, user_id: &UserId, sender: &UserId) -> Result<(), InviteError> {
     let mut conn = engine.storage.read().await.map_err(Internal::from)?;
     let user = accounts::user(&mut conn, user_id.as_str()).await.map_err(Internal::from)?;
     // Who asks need not learn which of the two it is.

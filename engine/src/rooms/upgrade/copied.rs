@@ -276,7 +276,8 @@ mod tests {
 
     #[test]
     fn aliases_of_other_servers_stay() {
-        let content = map(json!({ "alias": "#a:x.org", "alt_aliases": ["#b:x.org", "#far:y.org"] }));
+        let content =
+            map(json!({ "alias": "#a:x.org", "alt_aliases": ["#b:x.org", "#far:y.org"] }));
         let [a, b] = [room_alias_id!("#a:x.org"), room_alias_id!("#b:x.org")];
         let moved = aliases_moved(content.clone(), &[a.to_owned(), b.to_owned()]).unwrap();
         assert_eq!(moved, map(json!({ "alias": "#a:x.org", "alt_aliases": ["#b:x.org"] })));

@@ -89,7 +89,8 @@ async fn every_version_becomes_every_other() {
             let ban = json!({ "membership": "ban", "reason": "spam" });
             assert_eq!(*get(&after, "m.room.member", banned.as_str()), ban);
             let users = &get(&after, "m.room.power_levels", "")["users"];
-            let level = if to == RoomVersionId::V12 { json!({}) } else { json!({ (&*alice): 150 }) };
+            let level =
+                if to == RoomVersionId::V12 { json!({}) } else { json!({ (&*alice): 150 }) };
             let level = match from == to || from == RoomVersionId::V12 || to == RoomVersionId::V12 {
                 true => level,
                 false => json!({ (&*alice): 100 }),

@@ -49,8 +49,7 @@ async fn the_aliases_and_the_listing_move() {
     let old = alice.create_room(options).await.unwrap();
     let alias = content(&alice, &old, "m.room.canonical_alias").await["alias"].clone();
     let new = upgraded(&alice, &old, json!({ "new_version": "11" })).await;
-    let directory =
-        path("/_matrix/client/v3/directory/room/{}", &[alias.as_str().unwrap()]);
+    let directory = path("/_matrix/client/v3/directory/room/{}", &[alias.as_str().unwrap()]);
     let named = alice.api.get(&directory).await.unwrap().ok().unwrap();
     assert_eq!(named["room_id"], new.as_str());
     assert_eq!(content(&alice, &new, "m.room.canonical_alias").await["alias"], alias);
