@@ -3,8 +3,8 @@
 mod aliases;
 mod bundles;
 mod forget;
-mod join;
 mod invite;
+mod join;
 mod joined_members;
 mod leave;
 mod messages;
