@@ -12,6 +12,8 @@ pub(crate) struct Doors {
     pub(crate) health: Router,
     /// The client API, with an answer for every address there is.
     pub(crate) client: Router,
+    /// The same with the API of administrators.
+    pub(crate) client_and_admin: Router,
     /// The server API, with an answer for every address there is.
     pub(crate) federation: Router,
     /// `starling admin`, on a socket in the data directory.
@@ -25,9 +27,11 @@ impl Doors {
             allow_public_rooms: config.federation.allow_public_rooms,
         };
         let servers = starling_federation::Door::new(engine.clone(), servers);
+        let settings = client_api_settings(config);
         Self {
             health: http::health(engine.clone()),
-            client: starling_client_api::router(engine.clone(), client_api_settings(config)),
+            client: starling_client_api::router(engine.clone(), settings.clone()),
+            client_and_admin: starling_client_api::router_with_admin(engine.clone(), settings),
             federation: starling_federation::router(servers),
             admin: admin::router(engine.clone()),
         }

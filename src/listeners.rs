@@ -12,8 +12,12 @@ use crate::{
 
 /// All bound addresses, by the API that they are for.
 pub(crate) struct Listeners {
-    client: Vec<Listener>,
+    /// With whether they answer administrators too.
+    client: Vec<(Listener, bool)>,
+    /// Those for administrators alone.
+    tools: Vec<Listener>,
     federation: Vec<Listener>,
+    /// The socket of `starling admin`.
     admin: Option<Listener>,
 }
 
@@ -26,8 +30,14 @@ impl Listeners {
     pub(crate) fn bind(config: &Config) -> anyhow::Result<Self> {
         let federation = &config.federation;
         let servers = if federation.enabled { federation.listen.as_slice() } else { &[] };
+        let for_admin = |address: &ListenAddress| config.admin.listen.contains(address);
+        let client = config.client.listen.iter();
+        let client = client.map(|at| Ok((Listener::bind(at)?, for_admin(at))));
+        let tools = config.admin.listen.iter().filter(|at| !config.client.listen.contains(at));
+        let tools: Vec<_> = tools.cloned().collect();
         Ok(Self {
-            client: bind_all(&config.client.listen)?,
+            client: client.collect::<anyhow::Result<_>>()?,
+            tools: bind_all(&tools)?,
             federation: bind_all(servers)?,
             admin: admin::listener(config),
         })
@@ -48,14 +58,23 @@ impl Listeners {
         let mut server = Server::new(&config.limits);
         let wrap = |router| http::wrap(router, &config.client.trusted_proxies, changes);
         let federation = wrap(doors.federation);
-        let mut client = wrap(doors.health).fallback_service(wrap(doors.client));
-        if config.federation.enabled && config.federation.also_on_client_listener {
-            client = client
-                .route("/_matrix/federation/{*path}", any_service(federation.clone()))
-                .route("/_matrix/key/{*path}", any_service(federation.clone()));
+        let health = wrap(doors.health);
+        let client_api = |door| {
+            let mut client = health.clone().fallback_service(wrap(door));
+            if config.federation.enabled && config.federation.also_on_client_listener {
+                client = client
+                    .route("/_matrix/federation/{*path}", any_service(federation.clone()))
+                    .route("/_matrix/key/{*path}", any_service(federation.clone()));
+            }
+            client
+        };
+        let (client, with_admin) = (client_api(doors.client), client_api(doors.client_and_admin));
+        for (listener, for_admin) in self.client {
+            let router = if for_admin { &with_admin } else { &client };
+            server.answer(listener, None, router.clone())?;
         }
-        for listener in self.client {
-            server.answer(listener, None, client.clone())?;
+        for listener in self.tools {
+            server.answer(listener, None, with_admin.clone())?;
         }
         for listener in self.federation {
             server.answer(listener, tls, federation.clone())?;
@@ -69,8 +88,11 @@ impl Listeners {
     /// The addresses, one to a line, for whoever starts the server.
     pub(crate) fn describe(&self, config: &Config) -> String {
         let mut text = String::new();
-        for listener in &self.client {
+        for (listener, _) in &self.client {
             text.push_str(&format!("  client API      {}\n", listener.url(false)));
+        }
+        for listener in &self.tools {
+            text.push_str(&format!("  admin API       {}\n", listener.url(false)));
         }
         for listener in &self.federation {
             let url = listener.url(config.federation.tls.enabled);

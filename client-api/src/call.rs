@@ -8,7 +8,7 @@ use std::{
     sync::{Mutex, PoisonError},
 };
 
-use axum::body::Body;
+use axum::{body::Body, extract::MatchedPath};
 use bytes::Bytes;
 use http::{Method, header, request::Parts};
 use ruma::{
@@ -94,6 +94,18 @@ impl Call {
         let session = tokens::authenticate(&self.engine, &token).await?;
         self.door.limits.user(Doing::Anything, &session.user_id)?;
         devices::note_seen(&self.engine, &session, self.client_ip());
+        Ok(session)
+    }
+
+    /// Who asks, who must administer this server. What administrators ask for is logged.
+    pub(crate) async fn administrator(&self) -> Result<Session, Error> {
+        let session = self.authenticated_to_act().await?;
+        if !session.is_admin() {
+            return Err(Error::forbidden("You do not administer this server"));
+        }
+        let operation = self.parts.extensions.get::<MatchedPath>().map(MatchedPath::as_str);
+        tracing::info!(user.id = %session.user_id, method = %self.parts.method, operation,
+            "an administrator asks");
         Ok(session)
     }
 

@@ -11,6 +11,7 @@ use serde_json::{Map, Value, json};
 use starling_engine::Internal;
 
 mod accounts;
+mod admin;
 mod parse;
 mod presence;
 mod push;

@@ -9,6 +9,7 @@ use std::{ops::Deref, sync::Arc};
 use axum::{Router, middleware};
 use starling_engine::Engine;
 
+mod admin;
 mod answer;
 mod body;
 mod call;
@@ -35,7 +36,17 @@ use route::{Route, delete, get, post, put};
 /// Unknown addresses and methods are answered as the specification says, so whoever adds addresses
 /// of their own to a listener must route those before this.
 pub fn router(engine: Engine, settings: Settings) -> Router {
-    route::router(&Door::new(engine, settings), table())
+    over(route::router(&Door::new(engine, settings), table()))
+}
+
+/// The same with the API of administrators: their tools log in where they work.
+pub fn router_with_admin(engine: Engine, settings: Settings) -> Router {
+    let table = table().into_iter().chain(admin::table()).collect();
+    over(route::router(&Door::new(engine, settings), table))
+}
+
+fn over(router: Router) -> Router {
+    router
         .fallback(async || Error::no_such_address())
         .method_not_allowed_fallback(async || Error::no_such_method())
         .layer(middleware::from_fn(cors::cors))

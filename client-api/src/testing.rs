@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use starling_engine::{Engine, testing::TestEngine};
 use tower::ServiceExt as _;
 
-use crate::{Door, Settings, router};
+use crate::{Door, Settings, router_with_admin};
 
 /// A door without rate limits.
 pub(crate) struct TestDoor {
@@ -68,7 +68,7 @@ impl TestDoor {
     }
 
     pub(crate) fn over(test: TestEngine, settings: Settings) -> Self {
-        let router = router(test.engine.clone(), settings);
+        let router = router_with_admin(test.engine.clone(), settings);
         Self { test, router }
     }
 

@@ -93,6 +93,7 @@ start() {
     make_certificate
     export STARLING__SERVER_NAME="$SERVER_NAME"
     export STARLING__CLIENT__LISTEN="$address:8008"
+    export STARLING__ADMIN__LISTEN="$address:8008"
     export STARLING__FEDERATION__LISTEN="$address:8448"
     export STARLING__FEDERATION__TRUSTED_CA_FILES="$ca/ca.crt"
     export STARLING__FEDERATION__TLS__CERTIFICATE="$data/tls.crt"

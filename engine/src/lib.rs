@@ -41,6 +41,8 @@ pub mod reading;
 pub mod search;
 pub mod sync;
 
+pub mod admin;
+
 #[cfg(test)]
 pub(crate) mod test_support;
 #[cfg(any(test, feature = "test-support"))]

@@ -52,6 +52,9 @@ pub(crate) struct Config {
     /// Where clients connect.
     pub(crate) client: Client,
 
+    /// Where tools of administrators connect.
+    pub(crate) admin: Admin,
+
     /// How this server talks to other servers.
     pub(crate) federation: Federation,
 
@@ -115,6 +118,19 @@ pub(crate) struct Client {
     ///
     /// `[{ role = "m.role.admin", email_address = "admin@example.org" }]`
     pub(crate) support_contacts: Vec<SupportContact>,
+}
+
+/// The `admin` section.
+#[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Admin {
+    /// Addresses that answer `/_synapse/admin` to administrators, beside the client API:
+    /// `address:port` or `unix:/path/of/socket`. docs/admin-api.md says what is there.
+    ///
+    /// An address of `client.listen` may be named here again; then whoever reaches the client API
+    /// reaches these too, and the access token of an administrator is all that protects them.
+    #[schemars(with = "Vec<String>")]
+    pub(crate) listen: Vec<ListenAddress>,
 }
 
 /// Somebody to turn to.
@@ -334,6 +350,7 @@ impl Default for Config {
             data_dir: "data".into(),
             memory_budget: Memory::mib(256),
             client: Client::default(),
+            admin: Admin::default(),
             federation: Federation::default(),
             database: Database::default(),
             registration: Registration::default(),
@@ -356,6 +373,12 @@ impl Default for Client {
             support_page: None,
             support_contacts: Vec::new(),
         }
+    }
+}
+
+impl Default for Admin {
+    fn default() -> Self {
+        Self { listen: vec![ListenAddress::Tcp(SocketAddr::from(([127, 0, 0, 1], 8009)))] }
     }
 }
 

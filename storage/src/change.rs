@@ -2,8 +2,8 @@
 //! become true. The writer applies it wholly or not at all.
 
 use crate::{
-    account_data, accounts, events, facts::Fact, federation, memberships, receipts, rooms, search,
-    state, timeline, unread,
+    account_data, accounts, admin, events, facts::Fact, federation, memberships, receipts, rooms,
+    search, state, timeline, unread,
 };
 
 /// Stands for a position that the commit will give: the fact's place in [`Change::facts`].
@@ -95,6 +95,8 @@ pub enum Write {
     Federation(federation::Write),
     /// The words of events.
     Search(search::Write),
+    /// What administrators change.
+    Admin(admin::Write),
 }
 
 impl Change {
@@ -152,7 +154,8 @@ write_from!(
     AccountData(account_data),
     Receipt(receipts),
     Federation(federation),
-    Search(search)
+    Search(search),
+    Admin(admin)
 );
 
 impl At {

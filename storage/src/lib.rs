@@ -12,6 +12,7 @@ mod dialect;
 
 pub mod account_data;
 pub mod accounts;
+pub mod admin;
 pub mod change;
 pub mod epochs;
 pub mod events;

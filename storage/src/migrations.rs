@@ -23,6 +23,9 @@ const MIGRATIONS: &[(i64, &str, &str)] = &[
     (7, "versions outside", include_str!("../../migrations/0007_versions_outside.sql")),
     (8, "search", include_str!("../../migrations/0008_search.sql")),
     (13, "guests", include_str!("../../migrations/0013_guests.sql")),
+    (16, "admin", include_str!("../../migrations/0016_admin.sql")),
+    (17, "notices", include_str!("../../migrations/0017_notices.sql")),
+    (18, "purging", include_str!("../../migrations/0018_purging.sql")),
 ];
 
 /// Applies the migrations that the database has not seen.

@@ -294,10 +294,10 @@ pub(crate) async fn compare_and_raise(
     Ok(changed == 1)
 }
 
-const COLUMNS: &str = "room_id, room_version, version, current_state, flags, published, \
+pub(crate) const COLUMNS: &str = "room_id, room_version, version, current_state, flags, published, \
                        joined_members, invited_members, max_depth";
 
-fn room_row(row: &Row) -> Result<RoomRow> {
+pub(crate) fn room_row(row: &Row) -> Result<RoomRow> {
     Ok(RoomRow {
         room_id: row.get(0)?,
         room_version: row.get(1)?,

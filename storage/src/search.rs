@@ -117,7 +117,8 @@ async fn put(conn: &mut Conn, documents: Vec<DocumentRow>) -> Result<()> {
     .await
 }
 
-async fn remove(conn: &mut Conn, pos: i64) -> Result<()> {
+/// Takes the event at a position out of the index.
+pub(crate) async fn remove(conn: &mut Conn, pos: i64) -> Result<()> {
     let row = sql("SELECT room, terms FROM search_documents WHERE pos = $1").bind(pos);
     let Some(row) = row.optional(conn).await? else { return Ok(()) };
     let (room, bytes): (i64, Vec<u8>) = (row.get(0)?, row.get(1)?);

@@ -10,7 +10,7 @@ use std::{collections::HashSet, sync::Arc};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::{
-    account_data, accounts, bulk,
+    account_data, accounts, admin, bulk,
     change::{At, Change, Claim, Write},
     db::{Conn, Db, DbError, Result, Value, sql},
     events,
@@ -307,7 +307,8 @@ struct Placed {
 async fn write_rows(conn: &mut Conn, batch: &[Pending]) -> Result<Placed> {
     let mut placed = Placed::default();
     let (mut event_rows, mut state_rows, mut room_rows) = (vec![], vec![], vec![]);
-    let (mut account_rows, mut federation_rows, mut search_rows) = (vec![], vec![], vec![]);
+    let (mut account_rows, mut federation_rows) = (vec![], vec![]);
+    let (mut search_rows, mut admin_rows) = (vec![], vec![]);
     for (index, pending) in batch.iter().enumerate() {
         for row in pending.change.writes.iter().cloned() {
             match row {
@@ -319,6 +320,7 @@ async fn write_rows(conn: &mut Conn, batch: &[Pending]) -> Result<Placed> {
                 Write::Account(row) => account_rows.push(row),
                 Write::Federation(row) => federation_rows.push(row),
                 Write::Search(row) => search_rows.push(row),
+                Write::Admin(row) => admin_rows.push(row),
                 Write::Timeline(row) => placed.timeline.push((index, row)),
                 Write::Unread(row) => placed.unread.push((index, row)),
                 Write::Membership(row) => placed.memberships.push((index, row)),
@@ -333,6 +335,7 @@ async fn write_rows(conn: &mut Conn, batch: &[Pending]) -> Result<Placed> {
     rooms::apply(conn, room_rows).await?;
     federation::apply(conn, federation_rows).await?;
     search::apply(conn, search_rows).await?;
+    admin::apply(conn, admin_rows).await?;
     Ok(placed)
 }
 

@@ -41,6 +41,7 @@ impl Server {
         let log = fs::File::create(directory.path().join("log")).unwrap();
         let mut variables = BTreeMap::from([
             ("STARLING__CLIENT__LISTEN", "127.0.0.1:0"),
+            ("STARLING__ADMIN__LISTEN", "[]"),
             ("STARLING__FEDERATION__LISTEN", "127.0.0.1:0"),
         ]);
         variables.extend(settings.iter().copied());

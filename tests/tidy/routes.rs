@@ -96,8 +96,10 @@ fn place(path: &str) -> Option<String> {
     match words.as_slice() {
         [] => None,
         [file] => Some(format!("{folder}{file}.rs")),
-        [file, ..] if !folder.is_empty() => Some(format!("{folder}{file}.rs")),
-        [inner, file, ..] => Some(format!("{inner}/{file}.rs")),
+        [inner, file, ..] if folder.is_empty() || folder == "admin/" => {
+            Some(format!("{folder}{inner}/{file}.rs"))
+        }
+        [file, ..] => Some(format!("{folder}{file}.rs")),
     }
 }
 
@@ -152,6 +154,8 @@ fn paths_lead_to_files() {
         ("/_matrix/key/v2/server", "server.rs"),
         ("/.well-known/matrix/client", "well_known/client.rs"),
         ("/_synapse/admin/v1/register", "admin/register.rs"),
+        ("/_synapse/admin/v2/users/{userId}", "admin/users.rs"),
+        ("/_synapse/admin/v2/users/{userId}/devices/{deviceId}", "admin/users/devices.rs"),
     ] {
         assert_eq!(place(path).as_deref(), Some(file), "{path}");
     }

@@ -58,6 +58,9 @@ fn configuration(spec: &Spec, directory: &Path, database: Option<&PostgresDataba
 [client]
 listen = ["{client}"]
 
+[admin]
+listen = ["{client}"]
+
 [federation]
 listen = ["{federation}"]
 allow_private_addresses = true

@@ -35,12 +35,22 @@ pub async fn deactivate(
     erase: bool,
     proof: &Proof,
 ) -> Result<(), DeactivateError> {
+    let mut change = Change::new();
+    proof.claim(engine, &mut change);
+    close(engine, user, erase, change).await
+}
+
+/// Closes an account on top of what `change` claims.
+pub(crate) async fn close(
+    engine: &Engine,
+    user: &UserId,
+    erase: bool,
+    mut change: Change,
+) -> Result<(), DeactivateError> {
     let account = names::account(engine, user).await?;
     if account.is_none_or(|account| account.deactivated_ts.is_some()) {
         return Err(DeactivateError::NotFound);
     }
-    let mut change = Change::new();
-    proof.claim(engine, &mut change);
     let user_id = user.to_string();
     change.claim(Claim::Password { user_id: user_id.clone(), hash: None });
     let flag = flags::ADMIN;

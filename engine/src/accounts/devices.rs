@@ -75,8 +75,22 @@ pub(crate) fn enter(
     (device_id, issued)
 }
 
+/// Adds a device that nobody is logged in on, unless the user has it.
+pub(crate) async fn add(engine: &Engine, user: &UserId, device: &DeviceId) -> Result<(), Internal> {
+    let mut change = Change::new();
+    change.write(accounts::Write::Device(Write::Add(DeviceRow {
+        user_id: user.to_string(),
+        device_id: device.to_string(),
+        created_ts: engine.clock.now_ms(),
+        ..DeviceRow::default()
+    })));
+    change.fact(Fact::Devices { user_id: user.to_string() });
+    engine.storage.commit(change).await?;
+    Ok(())
+}
+
 /// Ten capital letters.
-fn new_device_id() -> OwnedDeviceId {
+pub(crate) fn new_device_id() -> OwnedDeviceId {
     let letter = |byte: u8| char::from(b'A' + byte % 26);
     rng::bytes::<10>().into_iter().map(letter).collect::<String>().into()
 }
@@ -176,15 +190,25 @@ pub async fn remove(
 ) -> Result<(), RemoveError> {
     let mut change = Change::new();
     proof.claim(engine, &mut change);
+    match remove_with(engine, user, devices, change).await {
+        Err(Internal::Commit(CommitError::UsedUp)) => Err(RemoveError::UsedUp),
+        other => Ok(other?),
+    }
+}
+
+/// Removes devices on top of what `change` claims.
+pub(crate) async fn remove_with(
+    engine: &Engine,
+    user: &UserId,
+    devices: &[OwnedDeviceId],
+    mut change: Change,
+) -> Result<(), Internal> {
     for device in devices {
         let (user_id, device_id) = (user.to_string(), device.to_string());
         change.write(accounts::Write::Device(Write::Remove { user_id, device_id }));
     }
     change.fact(Fact::Devices { user_id: user.to_string() });
-    match commit_removal(engine, change).await {
-        Err(Internal::Commit(CommitError::UsedUp)) => Err(RemoveError::UsedUp),
-        other => Ok(other?),
-    }
+    commit_removal(engine, change).await
 }
 
 /// Ends the session of a device: the device goes with its tokens.

@@ -147,6 +147,26 @@ pub(crate) fn issue(
     Issued { access_token, expires_in, refresh_token }
 }
 
+/// Adds the row of an access token that is valid until a time, or until it is revoked.
+pub(crate) fn issue_until(
+    engine: &Engine,
+    change: &mut Change,
+    user: &UserId,
+    device: &DeviceId,
+    expires_ts: Option<i64>,
+) -> String {
+    let token = rng::token::<32>();
+    change.write(accounts::Write::Token(Write::Access(AccessTokenRow {
+        token_hash: Hash::of(&token).to_vec(),
+        user_id: user.to_string(),
+        device_id: device.to_string(),
+        created_ts: engine.clock.now_ms(),
+        expires_ts,
+        refreshed_from: None,
+    })));
+    token
+}
+
 /// The session of an access token.
 ///
 /// # Errors

@@ -68,6 +68,15 @@ pub fn start(engine: &Engine) -> Option<JoinHandle<()>> {
     Some(tokio::spawn(dispatcher.run()))
 }
 
+/// How long a server is left alone after this many failures in a row, about, in milliseconds.
+#[must_use]
+pub fn pause_ms(failures: i64) -> i64 {
+    match failures {
+        0 => 0,
+        _ => i64::try_from(backoff::pause(failures, 127).as_millis()).unwrap_or(i64::MAX),
+    }
+}
+
 impl Outbound {
     /// A server is there: it signed a request to us. If it was paused, it is tried again now.
     pub fn spoke(&self, server: &ServerName) {

@@ -67,6 +67,17 @@ impl Asking<'_> {
         }
         Err(ReadError::Forbidden)
     }
+
+    /// The reader of one room who sees everything: for administrators only.
+    ///
+    /// # Errors
+    ///
+    /// [`ReadError::Forbidden`] when the room is not known.
+    pub async fn overseer(self, engine: &Engine, room_id: &RoomId) -> Result<Reader, ReadError> {
+        let Self { user_id, device_id } = self;
+        let reader = Reader::new(engine, room_id, user_id, device_id, None).await?;
+        Ok(reader.ok_or(ReadError::Forbidden)?.overseeing())
+    }
 }
 
 impl Reader {

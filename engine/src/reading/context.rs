@@ -2,9 +2,9 @@
 //!
 //! <https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv3roomsroomidcontexteventid>
 
-use std::sync::Arc;
+use std::{collections::HashSet, sync::Arc};
 
-use ruma::{EventId, RoomId, events::StateEventType};
+use ruma::{EventId, OwnedUserId, RoomId, events::StateEventType};
 use serde::Serialize;
 use serde_json::value::RawValue;
 use starling_storage::timeline::{self, Direction, Range};
@@ -75,12 +75,41 @@ pub async fn context(
     limit: Option<u64>,
     filter: &EventFilter,
 ) -> Result<Context, ReadError> {
-    let (mut reader, seen, depth) = find(engine, asking, room_id, event_id).await?;
+    let found = find(engine, asking, room_id, event_id).await?;
     let ignored = ignored_users(&mut engine.storage.read().await?, asking.user_id).await?;
+    around(found, &ignored, limit, filter).await
+}
+
+/// What stands around an event of a room, for administrators.
+///
+/// # Errors
+///
+/// [`ReadError::NoSuchEvent`].
+pub async fn overseen(
+    engine: &Engine,
+    asking: Asking<'_>,
+    room_id: &RoomId,
+    event_id: &EventId,
+    limit: Option<u64>,
+    filter: &EventFilter,
+) -> Result<Context, ReadError> {
+    let reader = asking.overseer(engine, room_id).await.map_err(|error| match error {
+        ReadError::Forbidden => ReadError::NoSuchEvent,
+        other => other,
+    })?;
+    around(place(reader, event_id).await?, &HashSet::new(), limit, filter).await
+}
+
+async fn around(
+    (mut reader, seen, depth): (Reader, Seen, i64),
+    ignored: &HashSet<OwnedUserId>,
+    limit: Option<u64>,
+    filter: &EventFilter,
+) -> Result<Context, ReadError> {
     let limit = limit.map(|limit| usize::try_from(limit).unwrap_or(usize::MAX));
     let limit = limit.unwrap_or_else(|| filter.limit(DEFAULT_LIMIT, LARGEST_LIMIT));
     let limit = limit.min(LARGEST_LIMIT);
-    let wanted = |limit| Wanted { filter, ignored: &ignored, limit };
+    let wanted = |limit| Wanted { filter, ignored, limit };
 
     let at = PageToken::Place { depth, pos: seen.pos, bound: Bound::None };
     // The place before the event, from which the page back does not show it again.
@@ -97,7 +126,7 @@ pub async fn context(
     let (start, end) = (end(back, before, &events_before), end(forth, at, &events_after));
     let count = events_before.events.len();
     let all: Vec<Seen> = [events_before.events, vec![seen], events_after.events].concat();
-    let mut shown = reader.show_bundled(&all, &form, &ignored).await?.into_iter();
+    let mut shown = reader.show_bundled(&all, &form, ignored).await?.into_iter();
     Ok(Context {
         start: start.to_string(),
         end: end.to_string(),
@@ -115,10 +144,14 @@ pub(super) async fn find(
     room_id: &RoomId,
     event_id: &EventId,
 ) -> Result<(Reader, Seen, i64), ReadError> {
-    let mut reader = match asking.reader(engine, room_id).await {
-        Err(ReadError::Forbidden) => return Err(ReadError::NoSuchEvent),
-        reader => reader?,
-    };
+    match asking.reader(engine, room_id).await {
+        Err(ReadError::Forbidden) => Err(ReadError::NoSuchEvent),
+        reader => place(reader?, event_id).await,
+    }
+}
+
+async fn place(mut reader: Reader, event_id: &EventId) -> Result<(Reader, Seen, i64), ReadError> {
+    let (engine, room_id) = (&reader.engine.clone(), &reader.room_id.clone());
     let mut conn = engine.storage.read().await?;
     let entry = timeline::find(&mut conn, room_id.as_str(), event_id.as_str()).await?;
     drop(conn);
@@ -149,7 +182,7 @@ async fn state(
     }
     if filter.lazy_load_members {
         let all = before.iter().chain(after).chain([seen]);
-        let senders: std::collections::HashSet<_> =
+        let senders: HashSet<_> =
             all.map(|seen| seen.event.pdu.sender.as_str()).collect();
         state.retain(|event| match event.pdu.key() {
             Some((StateEventType::RoomMember, user_id)) => senders.contains(user_id.as_str()),

@@ -2,7 +2,9 @@
 //!
 //! <https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv3roomsroomidmessages>
 
-use ruma::{RoomId, api::Direction};
+use std::collections::HashSet;
+
+use ruma::{OwnedUserId, RoomId, api::Direction};
 use serde::Serialize;
 use serde_json::value::RawValue;
 use starling_storage::{
@@ -76,14 +78,28 @@ pub async fn page(
     room_id: &RoomId,
     request: PageRequest,
 ) -> Result<Page, ReadError> {
-    let mut reader = asking.member(engine, room_id).await?;
+    let reader = asking.member(engine, room_id).await?;
     let ignored = ignored_users(&mut engine.storage.read().await?, asking.user_id).await?;
+    read(reader, &ignored, request).await
+}
+
+/// Reads a page for a reader, without what the users say whom they ignore.
+///
+/// # Errors
+///
+/// [`ReadError`].
+pub async fn read(
+    mut reader: Reader,
+    ignored: &HashSet<OwnedUserId>,
+    request: PageRequest,
+) -> Result<Page, ReadError> {
+    let (engine, room_id) = (&reader.engine.clone(), &reader.room_id.clone());
     let from = request.from.unwrap_or_else(|| beginning(&reader, request.direction));
     let range = range(from, request.to, request.direction);
     let filter = &request.filter;
     let limit = request.limit.map(|limit| usize::try_from(limit).unwrap_or(usize::MAX));
     let limit = limit.unwrap_or_else(|| filter.limit(DEFAULT_LIMIT, LARGEST_LIMIT));
-    let wanted = Wanted { filter, ignored: &ignored, limit: limit.clamp(1, LARGEST_LIMIT) };
+    let wanted = Wanted { filter, ignored, limit: limit.clamp(1, LARGEST_LIMIT) };
     let path = Path::History { range, to: request.to };
     let mut found = reader.scan(path, wanted).await?;
     let mut edge = is_at_edge(&reader, range, &found).await?;
@@ -98,7 +114,7 @@ pub async fn page(
     let members =
         if filter.lazy_load_members { reader.members_for(&found.events).await? } else { vec![] };
     Ok(Page {
-        chunk: reader.show_bundled(&found.events, &form, &ignored).await?,
+        chunk: reader.show_bundled(&found.events, &form, ignored).await?,
         start: from.to_string(),
         end: end(range, &found, edge).map(|end| end.to_string()),
         state: reader.show_state(&members, &form).await?,

@@ -69,7 +69,20 @@ pub async fn closest(
     ts: i64,
     direction: Direction,
 ) -> Result<Moment, ReadError> {
-    let mut reader = asking.member(engine, room_id).await?;
+    closest_for(asking.member(engine, room_id).await?, ts, direction).await
+}
+
+/// The same for a reader.
+///
+/// # Errors
+///
+/// [`ReadError::NoSuchEvent`] when there is none.
+pub async fn closest_for(
+    mut reader: Reader,
+    ts: i64,
+    direction: Direction,
+) -> Result<Moment, ReadError> {
+    let (engine, room_id) = (&reader.engine.clone(), &reader.room_id.clone());
     let mut found = visible(&mut reader, ts, direction).await?;
     if is_at_gap(engine, room_id, ts, direction, found.as_deref()).await? {
         let known = found.as_deref().map(|event| Moment::of(&event.pdu));

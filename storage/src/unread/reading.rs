@@ -76,10 +76,10 @@ pub async fn counts(conn: &mut Conn, user_id: &str, room_ids: &[String]) -> Resu
 /// The difference of the running numbers: now, or where the user's own rules begin, and where they
 /// have read up to.
 const BY_DEFAULT: &str = "SELECT c.room_id, c.thread_root, \
-       CASE WHEN m.own_rules_pos IS NULL THEN c.notify_count ELSE COALESCE(e.notify_count, 0) END \
-         - COALESCE(s.notify_count, 0), \
+       CASE WHEN m.own_rules_pos IS NULL THEN c.notify_count ELSE COALESCE(e.notify_count, c.base_notify) END \
+         - COALESCE(s.notify_count, c.base_notify), \
        CASE WHEN m.own_rules_pos IS NULL THEN c.highlight_count \
-            ELSE COALESCE(e.highlight_count, 0) END - COALESCE(s.highlight_count, 0) \
+            ELSE COALESCE(e.highlight_count, c.base_highlight) END - COALESCE(s.highlight_count, c.base_highlight) \
      FROM memberships m \
      LEFT JOIN unread_marks w \
        ON w.user_id = m.user_id AND w.room_id = m.room_id AND w.thread_root = '' \

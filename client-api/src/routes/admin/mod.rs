@@ -1,5 +1,15 @@
-//! `/admin`, which clients of administrators call, and `/_synapse/admin`, which their scripts do.
+//! `/admin`, which clients of administrators call, and `/_synapse/admin`, which their scripts and
+//! tools do.
 
+pub(crate) mod deactivate;
+pub(crate) mod event_reports;
+pub(crate) mod federation;
 pub(crate) mod lock;
 pub(crate) mod register;
+pub(crate) mod registration_tokens;
+pub(crate) mod reset_password;
+pub(crate) mod server_version;
 pub(crate) mod suspend;
+pub(crate) mod username_available;
+pub(crate) mod users;
+pub(crate) mod whois;

@@ -1,0 +1,3 @@
+//! `/_synapse/admin/v1/federation/…`
+
+pub(crate) mod destinations;
