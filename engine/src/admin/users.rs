@@ -213,12 +213,7 @@ async fn make(engine: &Engine, user: &UserId, wanted: &Put) -> Result<(), UserEr
     Ok(())
 }
 
-async fn change(
-    engine: &Engine,
-    by: &UserId,
-    user: &UserId,
-    wanted: Put,
-) -> Result<(), UserError> {
+async fn change(engine: &Engine, by: &UserId, user: &UserId, wanted: Put) -> Result<(), UserError> {
     if let Some(password) = wanted.password {
         set_password(engine, user, password, wanted.log_out).await?;
     }

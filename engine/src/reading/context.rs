@@ -182,8 +182,7 @@ async fn state(
     }
     if filter.lazy_load_members {
         let all = before.iter().chain(after).chain([seen]);
-        let senders: HashSet<_> =
-            all.map(|seen| seen.event.pdu.sender.as_str()).collect();
+        let senders: HashSet<_> = all.map(|seen| seen.event.pdu.sender.as_str()).collect();
         state.retain(|event| match event.pdu.key() {
             Some((StateEventType::RoomMember, user_id)) => senders.contains(user_id.as_str()),
             _ => true,

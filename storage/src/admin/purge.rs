@@ -300,8 +300,7 @@ pub async fn before(
          WHERE p.room_id = $1 AND (p.depth, p.pos) < ($2, $3) AND ($4 = 0 OR p.local = 0) \
          AND {MAY_GO} ORDER BY p.depth, p.pos LIMIT $5"
     );
-    let values =
-        vec![room_id.into(), depth.into(), pos.into(), keep_local.into(), limit.into()];
+    let values = vec![room_id.into(), depth.into(), pos.into(), keep_local.into(), limit.into()];
     composed(text, values).map(conn, |row| Ok((row.get(0)?, row.get(1)?))).await
 }
 

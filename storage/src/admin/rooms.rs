@@ -11,8 +11,7 @@ use crate::{
 ///
 /// When the database fails.
 pub async fn after(conn: &mut Conn, after: &str, limit: i64) -> Result<Vec<RoomRow>> {
-    let text =
-        format!("SELECT {COLUMNS} FROM rooms WHERE room_id > $1 ORDER BY room_id LIMIT $2");
+    let text = format!("SELECT {COLUMNS} FROM rooms WHERE room_id > $1 ORDER BY room_id LIMIT $2");
     composed(text, vec![after.into(), limit.into()]).map(conn, room_row).await
 }
 

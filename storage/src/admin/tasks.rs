@@ -49,17 +49,16 @@ pub(crate) async fn apply(conn: &mut Conn, write: Write) -> Result<()> {
         .bind(task.progress)
         .bind(task.created_ts)
         .bind(task.changed_ts),
-        Write::Forget { before } => {
-            sql("DELETE FROM admin_tasks WHERE changed_ts < $1 AND status IN ('complete', 'failed')")
-                .bind(before)
-        }
+        Write::Forget { before } => sql(
+            "DELETE FROM admin_tasks WHERE changed_ts < $1 AND status IN ('complete', 'failed')",
+        )
+        .bind(before),
     };
     statement.execute(conn).await?;
     Ok(())
 }
 
-const COLUMNS: &str =
-    "task_id, kind, subject, status, request, progress, created_ts, changed_ts";
+const COLUMNS: &str = "task_id, kind, subject, status, request, progress, created_ts, changed_ts";
 
 fn task(row: &Row) -> Result<TaskRow> {
     Ok(TaskRow {

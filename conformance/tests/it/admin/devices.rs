@@ -28,7 +28,9 @@ async fn devices_are_listed_made_renamed_and_removed() {
     let answer = admin.api.post(&all, json!({ "device_id": "MADE" })).await.unwrap();
     assert_eq!(answer.status, 201);
     admin.api.get(&one("MADE")).await.unwrap().ok().unwrap();
-    for (body, errcode) in [(json!({}), "M_MISSING_PARAM"), (json!({ "device_id": "" }), "M_INVALID_PARAM")] {
+    for (body, errcode) in
+        [(json!({}), "M_MISSING_PARAM"), (json!({ "device_id": "" }), "M_INVALID_PARAM")]
+    {
         admin.api.post(&all, body).await.unwrap().expect_error(400, errcode).unwrap();
     }
 

@@ -15,9 +15,8 @@ async fn the_servers_that_are_sent_to_are_shown() {
     let bob = User::register(there, "bob").await.unwrap();
     let room = alice.create_public_room().await.unwrap();
     bob.join(&room, &[here.name()]).await.unwrap();
-    let get = async |target: String| -> Value {
-        admin.api.get(&target).await.unwrap().ok().unwrap()
-    };
+    let get =
+        async |target: String| -> Value { admin.api.get(&target).await.unwrap().ok().unwrap() };
     let list = get(at("/v1/federation/destinations", &[])).await;
     let servers = list["destinations"].as_array().unwrap();
     assert!(servers.iter().any(|it| it["destination"] == there.name()), "{list}");
