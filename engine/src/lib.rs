@@ -35,6 +35,8 @@ pub mod at_most;
 
 pub mod rooms;
 
+pub mod spaces;
+
 pub mod accounts;
 
 pub mod reading;
@@ -87,6 +89,8 @@ pub struct Inner {
     pub listed: rooms::directory::ListedRooms,
     /// Guests who have to leave.
     pub guests: rooms::append::guests::Wake,
+    /// What is known of rooms in spaces, and who is looking at which.
+    pub spaces: spaces::Memory,
     /// The rooms at hand.
     pub rooms: rooms::room::Rooms,
     /// Who waits for news.
@@ -145,6 +149,7 @@ impl Engine {
             unserved: rooms::backfill::Unserved::default(),
             listed: rooms::directory::ListedRooms::default(),
             guests: rooms::append::guests::Wake::default(),
+            spaces: spaces::Memory::default(),
             rooms: rooms::room::Rooms::default(),
             notifier: notifier::Notifier::start(&storage, &shutdown),
             push: push::Memory::default(),

@@ -131,6 +131,7 @@ fn table() -> Vec<Route> {
         put("/_matrix/federation/v2/invite/{roomId}/{eventId}", routes::invite::put_v2),
         get("/_matrix/federation/v1/query/directory", routes::query::directory::get),
         get("/_matrix/federation/v1/query/profile", routes::query::profile::get),
+        get("/_matrix/federation/v1/hierarchy/{roomId}", routes::hierarchy::get),
         get("/_matrix/federation/v1/publicRooms", routes::public_rooms::get),
         post("/_matrix/federation/v1/publicRooms", routes::public_rooms::post),
     ]

@@ -252,6 +252,46 @@ pub async fn shared_rooms(conn: &mut Conn, user_id: &str, other_id: &str) -> Res
     .await
 }
 
+/// The first `limit` rooms after `after`, by their IDs, that both users are joined to.
+///
+/// # Errors
+///
+/// When the database fails.
+pub async fn shared_rooms_after(
+    conn: &mut Conn,
+    user_id: &str,
+    other_id: &str,
+    after: &str,
+    limit: i64,
+) -> Result<Vec<String>> {
+    sql("SELECT a.room_id FROM memberships a JOIN memberships b ON b.room_id = a.room_id \
+         WHERE a.user_id = $1 AND a.membership = 'join' \
+         AND b.user_id = $2 AND b.membership = 'join' AND a.room_id > $3 \
+         ORDER BY a.room_id LIMIT $4")
+    .bind(user_id)
+    .bind(other_id)
+    .bind(after)
+    .bind(limit)
+    .map(conn, |row| row.get(0))
+    .await
+}
+
+/// How many rooms both users are joined to.
+///
+/// # Errors
+///
+/// When the database fails.
+pub async fn count_shared_rooms(conn: &mut Conn, user_id: &str, other_id: &str) -> Result<i64> {
+    let row = sql("SELECT COUNT(*) FROM memberships a JOIN memberships b \
+         ON b.room_id = a.room_id WHERE a.user_id = $1 AND a.membership = 'join' \
+         AND b.user_id = $2 AND b.membership = 'join'")
+    .bind(user_id)
+    .bind(other_id)
+    .optional(conn)
+    .await?;
+    row.map_or(Ok(0), |row| row.get(0))
+}
+
 /// The users of a server that are or were anything in a room.
 ///
 /// # Errors
@@ -264,6 +304,21 @@ pub async fn of_server(conn: &mut Conn, room_id: &str, server: &str) -> Result<V
     .bind(server)
     .map(conn, |row| row.get(0))
     .await
+}
+
+/// Whether a user of a server is invited to a room.
+///
+/// # Errors
+///
+/// When the database fails.
+pub async fn has_invite(conn: &mut Conn, room_id: &str, server: &str) -> Result<bool> {
+    let row = sql("SELECT 1 FROM memberships WHERE room_id = $1 AND membership = 'invite' \
+         AND SUBSTR(user_id, LENGTH(user_id) - LENGTH($2)) = ':' || $2 LIMIT 1")
+    .bind(room_id)
+    .bind(server)
+    .optional(conn)
+    .await?;
+    Ok(row.is_some())
 }
 
 /// Those of `users` who are joined to a room that `user_id` is joined to.

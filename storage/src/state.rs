@@ -146,6 +146,26 @@ pub async fn current(
     row.map(|row| row.get(0)).transpose()
 }
 
+/// The first `limit` entries of one type in the current state, as `(state_key, event_id)`.
+///
+/// # Errors
+///
+/// When the database fails.
+pub async fn current_of_type(
+    conn: &mut Conn,
+    room_id: &str,
+    kind: &str,
+    limit: i64,
+) -> Result<Vec<(String, String)>> {
+    sql("SELECT state_key, event_id FROM current_state WHERE room_id = $1 AND type = $2 \
+         ORDER BY state_key LIMIT $3")
+    .bind(room_id)
+    .bind(kind)
+    .bind(limit)
+    .map(conn, |row| Ok((row.get(0)?, row.get(1)?)))
+    .await
+}
+
 /// The whole current state, as `(type, state_key, event_id)`.
 ///
 /// # Errors

@@ -6,10 +6,12 @@ use starling_engine::{
         create::CreateError,
         directory::{DirectoryError, PublishError},
         membership::{MembershipError, SetStateError},
+        mutual::MutualError,
         naming::AliasError,
         send::SendError,
         upgrade::UpgradeError,
     },
+    spaces::hierarchy::HierarchyError,
 };
 
 use super::Error;
@@ -133,4 +135,26 @@ impl From<AskError> for Error {
 
 fn guests_forbidden() -> Error {
     Error::guest_access_forbidden("Guests are not let in here")
+}
+
+impl From<HierarchyError> for Error {
+    fn from(error: HierarchyError) -> Self {
+        match error {
+            HierarchyError::Forbidden => Self::forbidden("You may not view this room"),
+            HierarchyError::BadToken => Self::invalid_param(
+                "`from` is unknown or too old, or `suggested_only` or `max_depth` has changed",
+            ),
+            HierarchyError::Internal(cause) => cause.into(),
+        }
+    }
+}
+
+impl From<MutualError> for Error {
+    fn from(error: MutualError) -> Self {
+        match error {
+            MutualError::OwnId => Self::invalid_param("`user_id` is your own"),
+            MutualError::BadToken => Self::invalid_param("`from` is not a token of this list"),
+            MutualError::Internal(cause) => cause.into(),
+        }
+    }
 }

@@ -10,9 +10,15 @@ use crate::{
 /// The newest minor version of the specification's major version 1.
 const NEWEST_MINOR: u8 = 19;
 
-/// Proposals that are not part of the specification, and work here as they say.
-const UNSTABLE: [&str; 4] =
-    ["org.matrix.msc3391", "org.matrix.msc3874", "org.matrix.msc4155", "org.matrix.msc4380.stable"];
+/// What works here beside the specification, or under names from before it was specified.
+const UNSTABLE: [&str; 6] = [
+    "org.matrix.msc3391",
+    "org.matrix.msc3874",
+    "org.matrix.msc4155",
+    "org.matrix.msc4380.stable",
+    "uk.half-shot.msc2666.query_mutual_rooms",
+    "uk.half-shot.msc2666.query_mutual_rooms.stable",
+];
 
 pub(crate) async fn get(_call: Call) -> Answer {
     let stable = (1..=NEWEST_MINOR).map(|minor| format!("v1.{minor}"));

@@ -25,6 +25,7 @@ use crate::{
     events::Pdu,
     internal::Internal,
     remote::Limits,
+    state::StateKey,
 };
 
 /// How many rooms a page holds at most.
@@ -193,7 +194,14 @@ async fn listed(engine: &Engine, row: &RoomRow) -> Result<Option<Arc<Listed>>, I
 async fn read(engine: &Engine, row: &RoomRow) -> Result<Option<Listed>, Internal> {
     let room_id = RoomId::parse(&row.room_id)?;
     let Some(room) = room::load(engine, &room_id).await? else { return Ok(None) };
-    let keys = [
+    let batch = Batch::new(engine, &room);
+    let state = batch.state(room.row.current_state, &state_keys()).await?;
+    Ok(Some(shown(room_id, row.joined_members, &state)))
+}
+
+/// The keys of the state that [`shown`] looks at.
+pub(crate) fn state_keys() -> [StateKey; 8] {
+    [
         StateEventType::RoomCreate,
         StateEventType::RoomName,
         StateEventType::RoomTopic,
@@ -203,13 +211,11 @@ async fn read(engine: &Engine, row: &RoomRow) -> Result<Option<Listed>, Internal
         StateEventType::RoomGuestAccess,
         StateEventType::RoomHistoryVisibility,
     ]
-    .map(|kind| (kind, String::new()));
-    let batch = Batch::new(engine, &room);
-    let state = batch.state(room.row.current_state, &keys).await?;
-    Ok(Some(shown(room_id, row.joined_members, &state)))
+    .map(|kind| (kind, String::new()))
 }
 
-fn shown(room_id: OwnedRoomId, num_joined_members: i64, state: &State) -> Listed {
+/// A room of that state, as others are shown it.
+pub(crate) fn shown(room_id: OwnedRoomId, num_joined_members: i64, state: &State) -> Listed {
     let event = |kind: StateEventType| -> Option<&Pdu> {
         state.get(&(kind, String::new())).map(|event| &**event)
     };
@@ -220,15 +226,43 @@ fn shown(room_id: OwnedRoomId, num_joined_members: i64, state: &State) -> Listed
         room_id,
         canonical_alias: alias.and_then(|alias| alias.try_into().ok()),
         name: text(StateEventType::RoomName, "name"),
-        topic: text(StateEventType::RoomTopic, "topic"),
+        topic: event(StateEventType::RoomTopic).and_then(plain_topic),
         avatar_url: text(StateEventType::RoomAvatar, "url"),
         num_joined_members,
         guest_can_join: text(StateEventType::RoomGuestAccess, "guest_access").as_deref()
             == Some("can_join"),
         world_readable: visibility.as_str() == "world_readable",
-        join_rule: text(StateEventType::RoomJoinRules, "join_rule"),
+        // Who reads no join rule here takes the room for a public one.
+        join_rule: text(StateEventType::RoomJoinRules, "join_rule")
+            .or_else(|| Some("invite".to_owned())),
         room_type: text(StateEventType::RoomCreate, "type"),
     }
+}
+
+/// The topic without markup: that of `m.topic` when there is one, as its events mean it.
+///
+/// <https://spec.matrix.org/v1.19/client-server-api/#mroomtopic>
+fn plain_topic(event: &Pdu) -> Option<String> {
+    #[derive(Deserialize)]
+    struct Content {
+        #[serde(rename = "m.topic")]
+        block: Block,
+    }
+    #[derive(Deserialize)]
+    struct Block {
+        #[serde(rename = "m.text")]
+        texts: Vec<Text>,
+    }
+    #[derive(Deserialize)]
+    struct Text {
+        body: String,
+        mimetype: Option<String>,
+    }
+    let content = serde_json::from_str::<Content>(event.content.get()).ok();
+    let mut texts = content.into_iter().flat_map(|content| content.block.texts);
+    let is_plain = |text: &Text| text.mimetype.as_deref().is_none_or(|it| it == "text/plain");
+    let plain = texts.find(is_plain).map(|text| text.body);
+    plain.or_else(|| event.content_str("topic")).filter(|topic| !topic.is_empty())
 }
 
 /// Whether the directory lists a room; `None` when the room is not known.

@@ -51,6 +51,8 @@ pub mod upgrade;
 
 pub mod directory;
 
+pub mod mutual;
+
 pub mod unread;
 
 pub mod receipts;

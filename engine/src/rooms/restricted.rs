@@ -71,7 +71,7 @@ pub async fn grant(batch: &Batch, user_id: &UserId) -> Result<Grant, Internal> {
 }
 
 /// The rooms whose members may join, if the join rules are of that kind.
-fn restricted(content: &RawValue) -> Option<Vec<OwnedRoomId>> {
+pub(crate) fn restricted(content: &RawValue) -> Option<Vec<OwnedRoomId>> {
     let rules: JoinRules = serde_json::from_str(content.get()).ok()?;
     if !matches!(&*rules.join_rule, "restricted" | "knock_restricted") {
         return None;

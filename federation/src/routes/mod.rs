@@ -4,6 +4,7 @@ pub(crate) mod backfill;
 pub(crate) mod event;
 pub(crate) mod event_auth;
 pub(crate) mod get_missing_events;
+pub(crate) mod hierarchy;
 pub(crate) mod invite;
 pub(crate) mod make_join;
 pub(crate) mod make_knock;

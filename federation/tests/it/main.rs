@@ -11,5 +11,6 @@ mod network;
 mod outbound;
 mod peer;
 mod reading;
+mod spaces;
 mod transactions;
 mod two_servers;

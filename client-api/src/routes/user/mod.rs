@@ -2,4 +2,5 @@
 
 pub(crate) mod account_data;
 pub(crate) mod filter;
+pub(crate) mod mutual_rooms;
 pub(crate) mod rooms;

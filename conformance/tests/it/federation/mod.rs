@@ -4,6 +4,7 @@
 //! one who asks.
 
 mod authorization;
+mod hierarchy;
 mod invite;
 mod make_join;
 mod query;

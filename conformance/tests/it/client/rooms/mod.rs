@@ -5,6 +5,7 @@ mod bundles;
 mod forget;
 mod invite;
 mod join;
+mod hierarchy;
 mod joined_members;
 mod leave;
 mod messages;

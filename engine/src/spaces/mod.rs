@@ -1,0 +1,34 @@
+//! Spaces: rooms that list other rooms, and what may be known of rooms from outside.
+//!
+//! <https://spec.matrix.org/v1.19/client-server-api/#spaces>
+//!
+//! Reading order: [`child`] (one line of a space), [`summary`] (what this server knows of a room),
+//! [`access`] (who may know it), [`remote`] (what other servers say), [`look`] (both together),
+//! [`hierarchy`] and [`overview`] (for clients), [`serve`] (for servers).
+
+pub mod child;
+
+pub mod summary;
+
+pub mod access;
+
+pub mod remote;
+
+pub mod look;
+
+pub mod hierarchy;
+
+pub mod overview;
+
+pub mod serve;
+
+/// What this process remembers about rooms from outside.
+#[derive(Clone, Debug, Default)]
+pub struct Memory {
+    pub(crate) own: summary::Own,
+    pub(crate) told: remote::Told,
+    pub(crate) walks: hierarchy::Walks,
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,181 @@
+//! What a room looks like from outside, as this server knows it from within.
+//!
+//! <https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv1room_summaryroomidoralias>
+
+use std::sync::Arc;
+
+use moka::sync::Cache;
+use ruma::{OwnedEventId, OwnedRoomId, RoomId, events::StateEventType};
+use serde::{Deserialize, Deserializer, Serialize};
+use serde_json::value::RawValue;
+use starling_storage::{rooms as rows, state as state_rows};
+
+use super::child::{self, Child};
+use crate::{
+    Engine,
+    events::store,
+    internal::Internal,
+    rooms::{
+        batch::{Batch, State},
+        directory::{self, Listed},
+        restricted, room,
+        serve::access::is_in_room,
+    },
+};
+
+/// The type of a room that is a space.
+pub const SPACE: &str = "m.space";
+
+/// How many children of one space are looked at.
+pub const MAX_CHILDREN: usize = 1_000;
+
+/// Bytes that rooms of this server may take in memory, as they look from outside.
+const MAX_BYTES: u64 = 8 << 20;
+
+/// What stands for the size of a summary without its children.
+const SUMMARY_BYTES: usize = 1_024;
+
+/// A room from outside.
+#[derive(Clone, Debug, Deserialize, Serialize, PartialEq, Eq)]
+pub struct Summary {
+    /// What the directory shows too.
+    #[serde(flatten)]
+    pub listed: Listed,
+    /// The rooms whose members may join, when the join rule asks for it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty", deserialize_with = "room_ids")]
+    pub allowed_room_ids: Vec<OwnedRoomId>,
+    /// With which algorithm messages are to be encrypted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub encryption: Option<String>,
+    /// The room's version.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub room_version: Option<String>,
+}
+
+/// Other servers may say `null`, or name what is no room.
+fn room_ids<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<OwnedRoomId>, D::Error> {
+    let names: Option<Vec<String>> = Option::deserialize(deserializer)?;
+    let names = names.into_iter().flatten();
+    Ok(names.filter_map(|name| name.try_into().ok()).take(MAX_CHILDREN).collect())
+}
+
+impl Summary {
+    /// Whether the room is a space.
+    #[must_use]
+    pub fn is_space(&self) -> bool {
+        self.listed.room_type.as_deref() == Some(SPACE)
+    }
+}
+
+/// A room from outside, with what it lists.
+#[derive(Clone, Debug)]
+pub struct Outside {
+    /// The room.
+    pub summary: Summary,
+    /// Its children in their order; none when it is no space.
+    pub children: Vec<Child>,
+}
+
+impl Outside {
+    /// What it takes in memory, about.
+    pub(super) fn bytes(&self) -> usize {
+        let event = |child: &Child| 2 * child.event.get().len();
+        SUMMARY_BYTES + self.children.iter().map(event).sum::<usize>()
+    }
+
+    /// As it is answered.
+    #[must_use]
+    pub fn shown(&self, suggested_only: bool) -> Shown {
+        let wanted = self.children.iter().filter(|child| child.suggested || !suggested_only);
+        let children_state = wanted.map(|child| child.event.clone()).collect();
+        Shown { summary: self.summary.clone(), children_state }
+    }
+}
+
+/// A room of a hierarchy.
+#[derive(Clone, Debug, Serialize)]
+pub struct Shown {
+    /// The room.
+    #[serde(flatten)]
+    pub summary: Summary,
+    /// The `m.space.child` events, stripped.
+    pub children_state: Vec<Box<RawValue>>,
+}
+
+/// The rooms of this server, by room and version: a version is what the room is between two changes.
+#[derive(Clone, Debug)]
+pub struct Own(Cache<(String, i64), Arc<Outside>>);
+
+impl Default for Own {
+    fn default() -> Self {
+        let weigh =
+            |_: &(String, i64), room: &Arc<Outside>| room.bytes().try_into().unwrap_or(u32::MAX);
+        Self(Cache::builder().weigher(weigh).max_capacity(MAX_BYTES).build())
+    }
+}
+
+/// A room that this server is in; `None` for any other: what it remembers of those may be long past.
+///
+/// # Errors
+///
+/// When the database fails.
+pub async fn own(engine: &Engine, room_id: &RoomId) -> Result<Option<Arc<Outside>>, Internal> {
+    if !is_in_room(engine, room_id, &engine.config.server_name).await? {
+        return Ok(None);
+    }
+    let row = rows::get(&mut engine.storage.read().await?, room_id.as_str()).await?;
+    let Some(row) = row else { return Ok(None) };
+    let key = (row.room_id, row.version);
+    if let Some(room) = engine.spaces.own.0.get(&key) {
+        return Ok(Some(room));
+    }
+    let room = read(engine, room_id).await?.map(Arc::new);
+    if let Some(room) = &room {
+        engine.spaces.own.0.insert(key, room.clone());
+    }
+    Ok(room)
+}
+
+async fn read(engine: &Engine, room_id: &RoomId) -> Result<Option<Outside>, Internal> {
+    let Some(room) = room::load(engine, room_id).await? else { return Ok(None) };
+    let mut keys = directory::state_keys().to_vec();
+    keys.push((StateEventType::RoomEncryption, String::new()));
+    let batch = Batch::new(engine, &room);
+    let state = batch.state(room.row.current_state, &keys).await?;
+    let listed = directory::shown(room_id.to_owned(), room.row.joined_members, &state);
+    let summary = summary(listed, &room.row.room_version, &state);
+    let children = match summary.is_space() {
+        true => children(engine, room_id).await?,
+        false => Vec::new(),
+    };
+    Ok(Some(Outside { summary, children }))
+}
+
+fn summary(listed: Listed, room_version: &str, state: &State) -> Summary {
+    let event = |kind: StateEventType| state.get(&(kind, String::new()));
+    let allowed = event(StateEventType::RoomJoinRules)
+        .and_then(|rules| restricted::restricted(&rules.content));
+    Summary {
+        listed,
+        allowed_room_ids: allowed.unwrap_or_default(),
+        encryption: event(StateEventType::RoomEncryption)
+            .and_then(|encryption| encryption.content_str("algorithm")),
+        room_version: Some(room_version.to_owned()),
+    }
+}
+
+async fn children(engine: &Engine, room_id: &RoomId) -> Result<Vec<Child>, Internal> {
+    // Lines that were crossed out stay in the state, so more are read than are shown.
+    let limit = 4 * MAX_CHILDREN as i64;
+    let mut conn = engine.storage.read().await?;
+    let rows = state_rows::current_of_type(&mut conn, room_id.as_str(), child::KIND, limit).await?;
+    drop(conn);
+    let ids = rows.into_iter().map(|(_, event_id)| event_id.try_into());
+    let ids: Vec<OwnedEventId> = ids.collect::<Result<_, _>>()?;
+    let events = store::get_many(engine, room_id, &ids).await?;
+    let mut children: Vec<Child> =
+        events.values().filter_map(|event| Child::of(&event.pdu)).collect();
+    children.sort_by(Child::compare);
+    children.truncate(MAX_CHILDREN);
+    Ok(children)
+}
