@@ -148,7 +148,7 @@ async fn a_first_room_that_is_elsewhere() {
     let wanted =
         Invite { room_id: &closed, sender: &bob, target: &alice, member: Member::default() };
     invite(b.engine(), wanted).await.unwrap();
-    assert_eq!(ids(&page(&a, &alice, &closed).await), [closed.clone()]);
+    assert_eq!(ids(&page(&a, &alice, &closed).await), std::slice::from_ref(&closed));
     let seen = overview::for_user(a.engine(), &alice, &closed, vec![]).await.unwrap().unwrap();
     assert_eq!(seen.membership.as_deref(), Some("invite"));
     // An invite to one is none to the other.
@@ -169,10 +169,10 @@ async fn members_of_a_space_know_of_its_restricted_rooms() {
     let members = room(&b, &bob, "", rules).await;
     link(&a, &alice, &root, &members, "b.org").await;
     // The other server cannot know that Alice is in the space.
-    assert_eq!(ids(&page(&a, &alice, &root).await), [root.clone()]);
+    assert_eq!(ids(&page(&a, &alice, &root).await), std::slice::from_ref(&root));
     enter(&b, &bob, &root, &a).await;
     assert_eq!(ids(&page(&a, &alice, &root).await), [root.clone(), members.clone()]);
-    assert_eq!(ids(&page(&a, &stranger, &root).await), [root.clone()]);
+    assert_eq!(ids(&page(&a, &stranger, &root).await), std::slice::from_ref(&root));
     let seen = async |who: &UserId| {
         let via = vec![b.name().to_owned()];
         overview::for_user(a.engine(), who, &members, via).await.unwrap()
