@@ -3,9 +3,9 @@
 mod aliases;
 mod bundles;
 mod forget;
+mod hierarchy;
 mod invite;
 mod join;
-mod hierarchy;
 mod joined_members;
 mod leave;
 mod messages;
