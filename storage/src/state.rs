@@ -197,6 +197,19 @@ pub async fn roots_at(
     .await
 }
 
+/// The roots of a room's first states, in their order.
+///
+/// # Errors
+///
+/// When the database fails.
+pub async fn first_roots(conn: &mut Conn, room_id: &str, limit: i64) -> Result<Vec<i64>> {
+    sql("SELECT root FROM room_states WHERE room_id = $1 ORDER BY pos LIMIT $2")
+        .bind(room_id)
+        .bind(limit)
+        .map(conn, |row| row.get(0))
+        .await
+}
+
 /// Those of `room_ids` whose current state changed with `after < pos <= until`.
 ///
 /// # Errors

@@ -181,6 +181,16 @@ impl Reader {
         Ok(sees.then(|| after.unwrap_or(before).membership))
     }
 
+    /// Whether the user may know the room's state at a position, given its root.
+    ///
+    /// # Errors
+    ///
+    /// When the database fails.
+    pub async fn sees_state(&mut self, root: i64, pos: i64) -> Result<bool, Internal> {
+        let joined_later = self.joined_until.is_some_and(|until| pos <= until);
+        Ok(self.view(root).await?.allows(joined_later))
+    }
+
     /// What decides about events that have this state before them.
     async fn view(&mut self, root: i64) -> Result<View, Internal> {
         if let Some(view) = self.views.get(&root) {

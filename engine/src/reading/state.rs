@@ -16,7 +16,13 @@ use super::{
     reader::Reader,
     show::Form,
 };
-use crate::{Engine, Internal, events::StoredEvent, rooms::visibility::membership_of};
+use crate::{
+    Engine, Internal, events::StoredEvent, rooms::visibility::membership_of, state::EMPTY_ROOT,
+};
+
+/// How many of a room's first states are looked through for members. A room begins with its creation
+/// and the join of who made it.
+const FIRST_STATES: i64 = 5;
 
 /// All state events that somebody may read.
 ///
@@ -29,7 +35,7 @@ pub async fn all(
     room_id: &RoomId,
 ) -> Result<Vec<Box<RawValue>>, ReadError> {
     let reader = asking.member(engine, room_id).await?;
-    let root = reader.readable_root(i64::MAX).await?;
+    let root = reader.current_root().await?;
     let events = reader.state(root).await?;
     Ok(reader.show_state(&events, &Form::whole()).await?)
 }
@@ -57,7 +63,7 @@ pub async fn one(
     part: Part,
 ) -> Result<Box<RawValue>, ReadError> {
     let reader = asking.member(engine, room_id).await?;
-    let root = reader.readable_root(i64::MAX).await?;
+    let root = reader.current_root().await?;
     let event = reader.state_event(root, kind, state_key).await?.ok_or(ReadError::NoSuchEvent)?;
     if part == Part::Content {
         return Ok(event.pdu.content.clone());
@@ -71,25 +77,26 @@ pub async fn one(
 pub struct WantedMembers {
     /// As they were at this position; the greatest for now.
     pub at: i64,
-    /// Only those with this membership.
+    /// Those with this membership, ...
     pub membership: Option<MembershipState>,
-    /// Only those with another membership than this.
+    /// ... and those with another membership than this.
     pub not_membership: Option<MembershipState>,
 }
 
-/// The member events of a room.
+/// The member events of a room, as somebody may read them.
 ///
 /// # Errors
 ///
-/// See [`ReadError`].
+/// See [`ReadError`]; [`ReadError::Forbidden`] also when the room's history was not open to the user
+/// at the position.
 pub async fn members(
     engine: &Engine,
     asking: Asking<'_>,
     room_id: &RoomId,
     wanted: &WantedMembers,
 ) -> Result<Vec<Box<RawValue>>, ReadError> {
-    let reader = asking.member(engine, room_id).await?;
-    let root = reader.readable_root(wanted.at).await?;
+    let mut reader = asking.member(engine, room_id).await?;
+    let root = reader.root_at(wanted.at).await?.ok_or(ReadError::Forbidden)?;
     let mut events = reader.state(root).await?;
     events.retain(|event| is_wanted(event, wanted));
     Ok(reader.show_state(&events, &Form::whole()).await?)
@@ -98,8 +105,14 @@ pub async fn members(
 fn is_wanted(event: &Arc<StoredEvent>, wanted: &WantedMembers) -> bool {
     let Some((StateEventType::RoomMember, _)) = event.pdu.key() else { return false };
     let membership = membership_of(Some(&event.pdu));
-    wanted.membership.as_ref().is_none_or(|it| *it == membership)
-        && wanted.not_membership.as_ref().is_none_or(|it| *it != membership)
+    match (&wanted.membership, &wanted.not_membership) {
+        (None, None) => true,
+        // "When specified alongside `not_membership`, the two parameters create an 'or' condition".
+        (is, is_not) => {
+            is.as_ref().is_some_and(|it| *it == membership)
+                || is_not.as_ref().is_some_and(|it| *it != membership)
+        }
+    }
 }
 
 /// A joined member, as others see them.
@@ -139,19 +152,49 @@ pub async fn joined_members(
 }
 
 impl Reader {
-    /// Root of the room's state at a position, or where the reader left the room if that was before.
+    /// Root of the room's state as it is, or was when the reader left.
     ///
     /// # Errors
     ///
     /// When the database fails.
-    pub async fn readable_root(&self, at: i64) -> Result<i64, Internal> {
-        let at = at.min(self.joined_until().unwrap_or(i64::MAX));
+    pub async fn current_root(&self) -> Result<i64, Internal> {
         let mut conn = self.engine.storage.read().await?;
-        if at == i64::MAX {
+        let Some(left) = self.joined_until().filter(|until| *until < i64::MAX) else {
             let room = rooms::get(&mut conn, self.room_id.as_str()).await?;
-            return Ok(room.map_or(0, |room| room.current_state));
+            return Ok(room.map_or(EMPTY_ROOT, |room| room.current_state));
+        };
+        let roots = rows::roots_at(&mut conn, &[self.room_id.to_string()], left).await?;
+        Ok(roots.into_iter().next().map_or(EMPTY_ROOT, |(_, root)| root))
+    }
+
+    /// Root of the room's state at a position, or where the reader left the room if that was before;
+    /// `None` when they may not know it.
+    async fn root_at(&mut self, at: i64) -> Result<Option<i64>, Internal> {
+        if at >= self.joined_until().unwrap_or(i64::MAX) {
+            return self.current_root().await.map(Some);
         }
+        let mut conn = self.engine.storage.read().await?;
         let roots = rows::roots_at(&mut conn, &[self.room_id.to_string()], at).await?;
-        Ok(roots.into_iter().next().map_or(0, |(_, root)| root))
+        drop(conn);
+        let root = match roots.into_iter().next() {
+            Some((_, root)) => root,
+            None => self.first_root().await?,
+        };
+        Ok(self.sees_state(root, at).await?.then_some(root))
+    }
+
+    /// Root of the first state of the room that is known here and has members: what comes closest to
+    /// that at a token from before it, such as the one that stands before a whole timeline.
+    async fn first_root(&self) -> Result<i64, Internal> {
+        let mut conn = self.engine.storage.read().await?;
+        let roots = rows::first_roots(&mut conn, self.room_id.as_str(), FIRST_STATES).await?;
+        drop(conn);
+        for root in &roots {
+            let entries = self.snapshots.entries(*root).await?;
+            if entries.iter().any(|((kind, _), _)| *kind == StateEventType::RoomMember) {
+                return Ok(*root);
+            }
+        }
+        Ok(roots.last().copied().unwrap_or(EMPTY_ROOT))
     }
 }

@@ -1,7 +1,7 @@
 //! Reading a room on a stage: pages, context, single events, and who may see them.
 
 use ruma::{EventId, api::Direction};
-use serde_json::{Value, json};
+use serde_json::{Value, json, value::RawValue};
 use starling_storage::{Change, memberships};
 
 use super::{
@@ -10,6 +10,7 @@ use super::{
     filter::EventFilter,
     messages::{self, Page, PageRequest},
     stage::{ALICE, BOB, Stage, asking, ids, on_stage, user},
+    state::{self, WantedMembers},
     token::PageToken,
 };
 
@@ -203,6 +204,82 @@ async fn what_was_redacted_says_why() {
         let because = &shown["unsigned"]["redacted_because"];
         assert_eq!(because["event_id"], redaction.event_id.as_str());
         assert!(because.get("hashes").is_none());
+    })
+    .await;
+}
+
+async fn members(
+    stage: &Stage,
+    who: &str,
+    at: i64,
+    membership: [Option<&str>; 2],
+) -> Result<Vec<(String, String)>, ReadError> {
+    let [membership, not_membership] = membership.map(|it| it.map(Into::into));
+    let wanted = WantedMembers { at, membership, not_membership };
+    let who = user(who);
+    let found = state::members(&stage.engine, asking(&who), &stage.room.room_id, &wanted).await?;
+    let member = |event: &Box<RawValue>| {
+        let event: Value = serde_json::from_str(event.get()).unwrap();
+        let text = |value: &Value| value.as_str().unwrap().to_owned();
+        (text(&event["state_key"]), text(&event["content"]["membership"]))
+    };
+    let mut found: Vec<_> = found.iter().map(member).collect();
+    found.sort();
+    Ok(found)
+}
+
+fn at(token: &Value) -> i64 {
+    PageToken::parse(token.as_str().unwrap()).unwrap().pos()
+}
+
+#[tokio::test]
+async fn members_are_those_at_a_token() {
+    on_stage(async |mut stage| {
+        let all = [None, None];
+        let one = |id: &str, membership: &str| (id.to_owned(), membership.to_owned());
+        let first = stage.sync(ALICE, crate::sync::Request::default()).await;
+        stage.member(BOB, BOB, "join").await;
+        stage.say(BOB, "hello").await;
+        let room = &first["rooms"]["join"][stage.room.room_id.as_str()];
+        let alone = [one(ALICE, "join")];
+        // Before the whole timeline of the room, where its state is its beginning.
+        let before = at(&room["timeline"]["prev_batch"]);
+        assert_eq!(members(&stage, ALICE, before, all).await.unwrap(), alone);
+        assert_eq!(members(&stage, ALICE, -7, all).await.unwrap(), alone);
+        assert_eq!(members(&stage, ALICE, at(&first["next_batch"]), all).await.unwrap(), alone);
+        let page =
+            page(&stage, ALICE, PageRequest { limit: Some(1), ..request(Direction::Backward) });
+        let end = PageToken::parse(&page.await.unwrap().end.unwrap()).unwrap().pos();
+        let both = [one(ALICE, "join"), one(BOB, "join")];
+        assert_eq!(members(&stage, ALICE, end, all).await.unwrap(), both);
+        stage.member(BOB, BOB, "leave").await;
+        let now = i64::MAX;
+        let bob = [one(BOB, "leave")];
+        let either = [Some("leave"), Some("join")];
+        assert_eq!(members(&stage, ALICE, now, [Some("leave"), None]).await.unwrap(), bob);
+        assert_eq!(members(&stage, ALICE, now, [None, Some("join")]).await.unwrap(), bob);
+        assert_eq!(members(&stage, ALICE, now, either).await.unwrap(), bob);
+        let either = [Some("join"), Some("join")];
+        assert_eq!(members(&stage, ALICE, now, either).await.unwrap().len(), 2);
+        // Who has left sees the room as it was then.
+        stage.member("@carol:a.org", "@carol:a.org", "join").await;
+        assert_eq!(members(&stage, BOB, now, all).await.unwrap().len(), 2);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn members_from_before_the_history_is_open_are_not_told() {
+    on_stage(async |mut stage| {
+        let kind = "m.room.history_visibility";
+        stage.set(kind, json!({ "history_visibility": "joined" })).await;
+        let then = stage.sync(ALICE, crate::sync::Request::default()).await;
+        let then = at(&then["next_batch"]);
+        stage.member(BOB, BOB, "join").await;
+        assert_eq!(members(&stage, ALICE, then, [None, None]).await.unwrap().len(), 1);
+        let refused = members(&stage, BOB, then, [None, None]).await;
+        assert!(matches!(refused, Err(ReadError::Forbidden)), "{refused:?}");
+        assert_eq!(members(&stage, BOB, i64::MAX, [None, None]).await.unwrap().len(), 2);
     })
     .await;
 }

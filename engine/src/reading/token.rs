@@ -97,6 +97,13 @@ pub enum Bound {
 }
 
 impl PageToken {
+    /// The position after which it stands.
+    #[must_use]
+    pub fn pos(self) -> i64 {
+        let (Self::Position(pos) | Self::Place { pos, .. }) = self;
+        pos
+    }
+
     /// Reads a token, also one of /sync.
     ///
     /// # Errors

@@ -26,10 +26,7 @@ pub(crate) async fn get(call: Call) -> Answer {
     let room_id: OwnedRoomId = call.path_id(0)?;
     let query: Query = call.query_as()?;
     let at = query.at.as_deref().map(PageToken::parse).transpose()?;
-    let at = match at {
-        Some(PageToken::Position(pos) | PageToken::Place { pos, .. }) => pos,
-        None => i64::MAX,
-    };
+    let at = at.map_or(i64::MAX, PageToken::pos);
     let wanted =
         WantedMembers { at, membership: query.membership, not_membership: query.not_membership };
     let asking = Asking { user_id: &session.user_id, device_id: Some(&session.device_id) };

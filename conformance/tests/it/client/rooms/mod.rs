@@ -8,6 +8,7 @@ mod invite;
 mod join;
 mod joined_members;
 mod leave;
+mod members;
 mod messages;
 mod reading;
 mod receipt;
