@@ -60,7 +60,8 @@ pub(crate) async fn put(mut call: Call) -> Answer {
     }
     let session = call.authenticated().await?;
     call.door.limits.user(Doing::Account, &session.user_id)?;
-    let kind = kind(&call)?;
+    let kind =
+        kind(&call).ok_or_else(|| Error::invalid_param("There are no rules of this kind"))?;
     let Query { before, after } = call.query_as()?;
     let body: Body = call.body_as().await?;
     if kind == RuleKind::Content && body.pattern.is_none() {
@@ -82,7 +83,8 @@ pub(crate) async fn put(mut call: Call) -> Answer {
 pub(crate) async fn delete(call: Call) -> Answer {
     let session = call.authenticated().await?;
     call.door.limits.user(Doing::Account, &session.user_id)?;
-    change::remove(&call.engine, &session.user_id, &kind(&call)?, call.path_arg(1)).await?;
+    change::remove(&call.engine, &session.user_id, &existing_kind(&call)?, call.path_arg(1))
+        .await?;
     answer::raw_json("{}")
 }
 
@@ -94,7 +96,7 @@ pub(crate) async fn put_enabled(mut call: Call) -> Answer {
     let session = call.authenticated().await?;
     call.door.limits.user(Doing::Account, &session.user_id)?;
     let Body { enabled } = call.body_as().await?;
-    let (user, kind) = (&session.user_id, kind(&call)?);
+    let (user, kind) = (&session.user_id, existing_kind(&call)?);
     change::set_enabled(&call.engine, user, &kind, call.path_arg(1), enabled).await?;
     answer::raw_json("{}")
 }
@@ -107,7 +109,7 @@ pub(crate) async fn put_actions(mut call: Call) -> Answer {
     let session = call.authenticated().await?;
     call.door.limits.user(Doing::Account, &session.user_id)?;
     let body: Body = call.body_as().await?;
-    let (user, kind, actions) = (&session.user_id, kind(&call)?, actions(body.actions)?);
+    let (user, kind, actions) = (&session.user_id, existing_kind(&call)?, actions(body.actions)?);
     change::set_actions(&call.engine, user, &kind, call.path_arg(1), &actions).await?;
     answer::raw_json("{}")
 }
@@ -115,19 +117,24 @@ pub(crate) async fn put_actions(mut call: Call) -> Answer {
 /// The rule that the path names.
 async fn rule(call: &Call) -> Result<AnyPushRule, Error> {
     let session = call.authenticated().await?;
-    let kind = kind(call)?;
+    let kind = existing_kind(call)?;
     let rules = rules::get(&call.engine, &session.user_id).await?;
     rules.get(kind, call.path_arg(1)).map(AnyPushRuleRef::to_owned).ok_or_else(no_such_rule)
 }
 
-fn kind(call: &Call) -> Result<RuleKind, Error> {
+/// The kind of a rule that is to exist: of an unknown kind there are none.
+fn existing_kind(call: &Call) -> Result<RuleKind, Error> {
+    kind(call).ok_or_else(no_such_rule)
+}
+
+fn kind(call: &Call) -> Option<RuleKind> {
     match call.path_arg(0) {
-        "override" => Ok(RuleKind::Override),
-        "underride" => Ok(RuleKind::Underride),
-        "sender" => Ok(RuleKind::Sender),
-        "room" => Ok(RuleKind::Room),
-        "content" => Ok(RuleKind::Content),
-        _ => Err(Error::invalid_param("There are no rules of this kind")),
+        "override" => Some(RuleKind::Override),
+        "underride" => Some(RuleKind::Underride),
+        "sender" => Some(RuleKind::Sender),
+        "room" => Some(RuleKind::Room),
+        "content" => Some(RuleKind::Content),
+        _ => None,
     }
 }
 
@@ -158,7 +165,7 @@ mod tests {
         let door = TestDoor::new().await;
         let alice = door.user("alice").await;
         let path = format!("{RULES}/content/cake");
-        let body = json!({ "pattern": "cake", "actions": ["notify", "dont_notify"] });
+        let body = json!({ "pattern": "cake", "actions": ["notify"] });
         door.put(&path, &alice, body).await.ok();
         let wanted = json!({
             "rule_id": "cake", "default": false, "enabled": true,
@@ -175,6 +182,24 @@ mod tests {
         for path in [&path, &enabled, &actions] {
             door.get(path, &alice).await.refused(StatusCode::NOT_FOUND, "M_NOT_FOUND");
         }
+    }
+
+    #[tokio::test]
+    async fn actions_that_mean_nothing_are_given_back_as_they_were_written() {
+        let door = TestDoor::new().await;
+        let alice = door.user("alice").await;
+        let odd = json!(["dont_notify", "coalesce", "org.example.dance", { "org.example": [1] }]);
+        let path = format!("{RULES}/sender/@bob:test");
+        door.put(&path, &alice, json!({ "actions": odd })).await.ok();
+        for _ in 0..2 {
+            assert_eq!(door.get(&path, &alice).await.ok()["actions"], odd);
+        }
+        let all = door.get(&format!("{RULES}/"), &alice).await.ok();
+        assert_eq!(all["sender"][0]["actions"], odd);
+        let actions = format!("{path}/actions");
+        door.put(&actions, &alice, json!({ "actions": ["coalesce", "notify"] })).await.ok();
+        let now = door.get(&actions, &alice).await.ok();
+        assert_eq!(now, json!({ "actions": ["coalesce", "notify"] }));
     }
 
     #[tokio::test]
@@ -206,7 +231,17 @@ mod tests {
         let answer = door.delete(&predefined, &alice, json!({})).await;
         answer.refused(StatusCode::BAD_REQUEST, "M_INVALID_PARAM");
         for (part, body) in [("enabled", json!({ "enabled": true })), ("actions", good)] {
-            let answer = door.put(&format!("{RULES}/room/!no:test/{part}"), &alice, body).await;
+            for rule in ["room/!no:test", "nothing/a"] {
+                let path = format!("{RULES}/{rule}/{part}");
+                let answer = door.put(&path, &alice, body.clone()).await;
+                answer.refused(StatusCode::NOT_FOUND, "M_NOT_FOUND");
+                door.get(&path, &alice).await.refused(StatusCode::NOT_FOUND, "M_NOT_FOUND");
+            }
+        }
+        for rule in ["nothing/a", "room/!no:test"] {
+            let path = format!("{RULES}/{rule}");
+            door.get(&path, &alice).await.refused(StatusCode::NOT_FOUND, "M_NOT_FOUND");
+            let answer = door.delete(&path, &alice, json!({})).await;
             answer.refused(StatusCode::NOT_FOUND, "M_NOT_FOUND");
         }
     }
