@@ -417,6 +417,16 @@ pub async fn successors(
         .await
 }
 
+/// Whether any redaction in a room waits for its target.
+///
+/// # Errors
+///
+/// When the database fails.
+pub async fn has_pending_redactions(conn: &mut Conn, room_id: &str) -> Result<bool> {
+    let row = sql("SELECT 1 FROM pending_redactions WHERE room_id = $1 LIMIT 1").bind(room_id);
+    Ok(row.optional(conn).await?.is_some())
+}
+
 /// The redactions that wait for one of `target_ids`, as `(target_id, redaction_id)`.
 ///
 /// # Errors

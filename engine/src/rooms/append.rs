@@ -21,6 +21,7 @@ use ruma::OwnedEventId;
 
 use starling_storage::events::{Write, flags};
 
+use self::redactions::Place;
 use super::batch::Batch;
 use crate::{
     events::{Pdu, StoredEvent},
@@ -63,16 +64,18 @@ pub struct NewEvent {
 pub async fn append(batch: &mut Batch, new: NewEvent) -> Result<(), Internal> {
     let event = keep(batch, &new);
     if new.disposition == Disposition::Outlier {
-        return Ok(());
+        return redactions::catch_up(batch, &event, Place::Nowhere).await;
     }
     edges::link(batch, &event).await?;
     if new.disposition != Disposition::Accepted {
         return Ok(());
     }
     extremities::advance(batch, &event).await?;
-    let place = match redactions::is_held(batch, &event).await? {
-        true => None,
-        false => Some(timeline::append(batch, &event, new.local).await?),
+    // Who redacts here waits to see it, and other servers are sent what stands in the timeline.
+    let is_shown = new.local || !redactions::is_held(batch, &event).await?;
+    let place = match is_shown {
+        true => Some(timeline::append(batch, &event, new.local).await?),
+        false => None,
     };
     let changed = state::advance(batch, &event, place).await?;
     members::follow(batch, &changed).await?;
@@ -80,7 +83,11 @@ pub async fn append(batch: &mut Batch, new: NewEvent) -> Result<(), Internal> {
     guests::follow(batch, &changed).await?;
     relations::note(batch, &event);
     redactions::apply(batch, &event).await?;
-    redactions::catch_up(batch, &event, new.local).await
+    // Nobody can know the ID of an event before this server has made it.
+    if new.local {
+        return Ok(());
+    }
+    redactions::catch_up(batch, &event, Place::New).await
 }
 
 /// Adds an event of history, from before everything that the room's timeline has: it is shown there,
@@ -95,10 +102,12 @@ pub async fn backfill(batch: &mut Batch, new: NewEvent) -> Result<(), Internal> 
     if new.disposition != Disposition::Accepted {
         return Ok(());
     }
-    timeline::backfill(batch, &event);
+    if !redactions::is_held(batch, &event).await? {
+        timeline::backfill(batch, &event);
+    }
     relations::note(batch, &event);
     redactions::apply(batch, &event).await?;
-    redactions::catch_up(batch, &event, false).await
+    redactions::catch_up(batch, &event, Place::History).await
 }
 
 /// Makes a state that another server gave the current one, with what follows for members and
@@ -116,7 +125,11 @@ pub async fn adopt_state(batch: &mut Batch, root: i64) -> Result<(), Internal> {
 /// The event's row.
 fn keep(batch: &mut Batch, new: &NewEvent) -> Arc<StoredEvent> {
     let rejected = new.pdu.rejected || new.disposition == Disposition::Rejected;
-    let mut pdu = new.pdu.clone();
+    let (mut pdu, mut redacted_by) = (new.pdu.clone(), new.redacted_by.clone());
+    // Its redaction may have been added just before.
+    if let Some(redacted) = batch.on_the_way(&pdu.event_id).filter(|it| it.redacted_by.is_some()) {
+        (pdu, redacted_by) = (redacted.pdu.clone(), redacted.redacted_by.clone());
+    }
     if rejected && !pdu.rejected {
         pdu = Arc::new(Pdu { rejected, ..Pdu::clone(&pdu) });
     }
@@ -130,7 +143,7 @@ fn keep(batch: &mut Batch, new: &NewEvent) -> Arc<StoredEvent> {
         pdu,
         state_before: new.state_before,
         flags: bits,
-        redacted_by: new.redacted_by.clone(),
+        redacted_by,
         received_ts: batch.engine.clock.now_ms(),
     });
     batch.change.write(Write::Put(Box::new(event.to_row())));

@@ -65,6 +65,16 @@ pub struct Batch {
     events: HashMap<OwnedEventId, Arc<StoredEvent>>,
     pub(super) servers: HashMap<String, i64>,
     pub(super) wakes_guests: bool,
+    pub(super) waiting: Waiting,
+}
+
+/// Redactions whose target is not known.
+#[derive(Debug, Default)]
+pub(super) struct Waiting {
+    /// Whether any are stored for the room, once that was looked up.
+    pub(super) any_stored: Option<bool>,
+    /// Those that are on the way, by their targets.
+    pub(super) new: HashMap<OwnedEventId, Vec<OwnedEventId>>,
 }
 
 /// What a change that goes on in another room has done in this one, for the caches.
@@ -94,6 +104,7 @@ impl Batch {
             events: HashMap::new(),
             servers: HashMap::new(),
             wakes_guests: false,
+            waiting: Waiting::default(),
         }
     }
 
@@ -130,6 +141,11 @@ impl Batch {
     /// Adds an event, or a new form of one that is stored.
     pub(super) fn put_event(&mut self, event: Arc<StoredEvent>) {
         self.events.insert(event.pdu.event_id.clone(), event);
+    }
+
+    /// An event that is on the way.
+    pub(super) fn on_the_way(&self, event_id: &EventId) -> Option<&Arc<StoredEvent>> {
+        self.events.get(event_id)
     }
 
     /// An event of the room, be it stored or on the way.

@@ -43,7 +43,7 @@ pub enum SendError {
     /// The event is too large.
     #[error("the event is too large")]
     TooLarge,
-    /// The event to be redacted is not in this room.
+    /// The event to be redacted is not known, and the user may redact their own events only.
     #[error("no such event")]
     NoSuchEvent,
     /// What should be an alias is none.
@@ -258,20 +258,22 @@ async fn check_redaction(
     own_only: bool,
 ) -> Result<(), SendError> {
     let room = room::load(engine, room_id).await?.ok_or(SendError::NotInRoom)?;
-    let target = store::get(engine, room_id, target).await?.ok_or(SendError::NoSuchEvent)?;
-    if target.pdu.sender == sender {
+    let target = store::get(engine, room_id, target).await?;
+    if target.as_ref().is_some_and(|target| target.pdu.sender == sender) {
         return Ok(());
     }
     if own_only {
         return Err(SendError::OwnOnly);
     }
-    if target.pdu.kind == TimelineEventType::RoomCreate {
+    if target.as_ref().is_some_and(|target| target.pdu.kind == TimelineEventType::RoomCreate) {
         return Err(SendError::Forbidden("a room cannot be uncreated".to_owned()));
     }
     let batch = Batch::new(engine, &room);
     let state = batch.state(room.row.current_state, &power::state_keys()).await?;
     match Powers::new(&state, &room.rules().authorization).allow(sender, Action::Redact) {
+        // Of an event that others have and we do not, it becomes true when the event comes.
         true => Ok(()),
+        false if target.is_none() => Err(SendError::NoSuchEvent),
         false => Err(SendError::Forbidden("you may redact your own events only".to_owned())),
     }
 }

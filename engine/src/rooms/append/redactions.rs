@@ -10,6 +10,7 @@ use std::sync::Arc;
 use ruma::{OwnedEventId, events::TimelineEventType};
 use starling_storage::{
     events::{self as rows, Write, flags},
+    timeline as entries,
     unread::Write::Uncount,
 };
 
@@ -50,50 +51,101 @@ pub(super) async fn apply(batch: &mut Batch, event: &StoredEvent) -> Result<(), 
                 redact(batch, event, &target)?;
             }
         }
-        None => batch.change.write(Write::PendingRedaction {
-            room_id: batch.room.id.to_string(),
-            target_id: target_id.to_string(),
-            redaction_id: event.pdu.event_id.to_string(),
-        }),
+        None => {
+            let redaction_id = event.pdu.event_id.clone();
+            batch.change.write(Write::PendingRedaction {
+                room_id: batch.room.id.to_string(),
+                target_id: target_id.to_string(),
+                redaction_id: redaction_id.to_string(),
+            });
+            batch.waiting.new.entry(target_id).or_default().push(redaction_id);
+        }
     }
     Ok(())
+}
+
+/// Where a redaction is shown whose target has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Place {
+    /// At the end of the timeline.
+    New,
+    /// In the past, with its target.
+    History,
+    /// Not yet: the target has no place itself.
+    Nowhere,
 }
 
 /// Applies the redactions that came before their target, and shows them where they were held back.
 pub(super) async fn catch_up(
     batch: &mut Batch,
     target: &Arc<StoredEvent>,
-    local: bool,
+    place: Place,
 ) -> Result<(), Internal> {
-    // Nobody can know the ID of an event before this server has made it.
-    if local {
-        return Ok(());
-    }
-    for redaction_id in waiting(batch, target).await? {
+    for redaction_id in waiting(batch, target, place).await? {
         let Some(redaction) = batch.event(&redaction_id).await? else { continue };
         if !redaction.is_visible() || !may_redact(batch, &redaction, target).await? {
             continue;
         }
         redact(batch, &redaction, target)?;
-        if !batch.room.rules().authorization.special_case_room_redaction {
-            timeline::append(batch, &redaction, false).await?;
-        }
+        show(batch, &redaction, place).await?;
     }
     Ok(())
 }
 
-async fn waiting(batch: &mut Batch, target: &StoredEvent) -> Result<Vec<OwnedEventId>, Internal> {
-    let room_id = batch.room.id.to_string();
-    let target_id = target.pdu.event_id.to_string();
+/// Shows a redaction, unless it is shown already: it is of a room version that holds none back, or
+/// of our own making.
+async fn show(batch: &mut Batch, redaction: &StoredEvent, place: Place) -> Result<(), Internal> {
+    if place == Place::Nowhere || batch.room.rules().authorization.special_case_room_redaction {
+        return Ok(());
+    }
+    let (room_id, event_id) = (batch.room.id.as_str(), redaction.pdu.event_id.as_str());
     let mut conn = batch.engine.storage.read().await?;
-    let found = rows::pending_redactions(&mut conn, &room_id, std::slice::from_ref(&target_id));
-    let found = found.await?;
+    let is_shown = entries::find(&mut conn, room_id, event_id).await?.is_some();
     drop(conn);
-    if !found.is_empty() {
+    match place {
+        _ if is_shown => {}
+        Place::New => drop(timeline::append(batch, redaction, false).await?),
+        _ => timeline::backfill(batch, redaction),
+    }
+    Ok(())
+}
+
+/// The redactions that wait for an event; once it has its place they wait no longer.
+async fn waiting(
+    batch: &mut Batch,
+    target: &StoredEvent,
+    place: Place,
+) -> Result<Vec<OwnedEventId>, Internal> {
+    let target_id = &target.pdu.event_id;
+    let mut ids = batch.waiting.new.get(target_id).cloned().unwrap_or_default();
+    let has_place = place != Place::Nowhere;
+    if any_stored(batch).await? {
+        let (room_id, target_id) = (batch.room.id.to_string(), target_id.to_string());
+        let mut conn = batch.engine.storage.read().await?;
+        let found = rows::pending_redactions(&mut conn, &room_id, std::slice::from_ref(&target_id));
+        for (_, id) in found.await? {
+            ids.push(id.try_into()?);
+        }
+    }
+    if has_place && !ids.is_empty() {
+        let (room_id, target_id) = (batch.room.id.to_string(), target_id.to_string());
         batch.change.write(Write::RedactionsDone { room_id, target_id });
     }
-    let ids = found.into_iter().take(MAX_PENDING).map(|(_, id)| id.try_into());
-    Ok(ids.collect::<Result<_, _>>()?)
+    ids.truncate(MAX_PENDING);
+    Ok(ids)
+}
+
+/// Whether any redaction waits in the room. Mostly there is none, and whole states of events need not
+/// be looked up one by one.
+async fn any_stored(batch: &mut Batch) -> Result<bool, Internal> {
+    if let Some(known) = batch.waiting.any_stored {
+        return Ok(known);
+    }
+    let mut conn = batch.engine.storage.read().await?;
+    let found = rows::has_pending_redactions(&mut conn, batch.room.id.as_str()).await?;
+    drop(conn);
+    batch.waiting.any_stored = Some(found);
+    Ok(found)
 }
 
 /// Whether the sender of the redaction has the power, or is of the server of the target's sender.
@@ -143,3 +195,6 @@ fn redact(
     }));
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;
