@@ -105,7 +105,7 @@ impl Searcher<'_> {
                 continue;
             }
             let Some(Some(reader)) = self.readers.get(room_id) else { continue };
-            let root = reader.readable_root(i64::MAX).await?;
+            let root = reader.current_root().await?;
             let events = reader.state(root).await?;
             let shown = reader.show_state(&events, &Form::whole()).await?;
             states.insert(room_id.to_string(), shown);
