@@ -27,12 +27,12 @@ async fn the_start_of_a_timeline_is_a_moment_of_the_room() {
     let before = answer["rooms"]["join"][&room]["timeline"]["prev_batch"].as_str().unwrap();
     let after = answer["next_batch"].as_str().unwrap();
     bob.join(&room, &[]).await.unwrap();
-    assert_eq!(members(&alice, &room, &[("at", before)]).await, [alice.id.clone()]);
-    assert_eq!(members(&alice, &room, &[("at", after)]).await, [alice.id.clone()]);
+    assert_eq!(members(&alice, &room, &[("at", before)]).await, [alice.id.as_str()]);
+    assert_eq!(members(&alice, &room, &[("at", after)]).await, [alice.id.as_str()]);
     assert_eq!(members(&alice, &room, &[]).await.len(), 2);
     bob.leave(&room).await.unwrap();
-    assert_eq!(members(&alice, &room, &[("membership", "leave")]).await, [bob.id.clone()]);
-    assert_eq!(members(&alice, &room, &[("not_membership", "leave")]).await, [alice.id.clone()]);
+    assert_eq!(members(&alice, &room, &[("membership", "leave")]).await, [bob.id.as_str()]);
+    assert_eq!(members(&alice, &room, &[("not_membership", "leave")]).await, [alice.id.as_str()]);
     let either = [("membership", "leave"), ("not_membership", "leave")];
     assert_eq!(members(&alice, &room, &either).await.len(), 2);
 }
