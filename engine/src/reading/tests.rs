@@ -218,12 +218,12 @@ async fn members(
     let wanted = WantedMembers { at, membership, not_membership };
     let who = user(who);
     let found = state::members(&stage.engine, asking(&who), &stage.room.room_id, &wanted).await?;
-    let member = |event: &Box<RawValue>| {
+    let member = |event: &RawValue| {
         let event: Value = serde_json::from_str(event.get()).unwrap();
         let text = |value: &Value| value.as_str().unwrap().to_owned();
         (text(&event["state_key"]), text(&event["content"]["membership"]))
     };
-    let mut found: Vec<_> = found.iter().map(member).collect();
+    let mut found: Vec<_> = found.iter().map(|event| member(event)).collect();
     found.sort();
     Ok(found)
 }
