@@ -326,7 +326,7 @@ pub async fn state(
     room_id: &RoomId,
 ) -> Result<Vec<Box<RawValue>>, ReadError> {
     let reader = Asking { user_id: by, device_id: None }.overseer(engine, room_id).await?;
-    let root = reader.readable_root(i64::MAX).await?;
+    let root = reader.current_root().await?;
     let events = reader.state(root).await?;
     Ok(reader.show_state(&events, &Form::whole()).await?)
 }
