@@ -8,7 +8,10 @@ use ruma::ServerName;
 use starling_engine::{
     Config as EngineConfig, Engine, Parts,
     clock::{Clock, SystemClock},
-    config::{PasswordHashing, Presence, Registration, RegistrationMode as EngineRegistrationMode},
+    config::{
+        PasswordHashing, Presence, Registration, RegistrationMode as EngineRegistrationMode,
+        UserDirectory,
+    },
     keys::SigningKeys,
     remote::{Limits, Transport, TransportError},
     state::store::Secret,
@@ -54,6 +57,10 @@ fn engine_config(config: &Config) -> EngineConfig {
         },
         trusted_notaries: config.federation.trusted_notaries.clone(),
         presence: Presence { enabled: config.presence.enabled },
+        user_directory: UserDirectory {
+            enabled: config.user_directory.enabled,
+            search_all_users: config.user_directory.search_all_users,
+        },
         cache_bytes: config.memory_budget.bytes(),
     }
 }

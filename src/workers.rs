@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use starling_engine::{
     Engine,
-    accounts::{follow, guests, upkeep},
+    accounts::{directory, follow, guests, upkeep},
     outbound, presence,
     rooms::receive::transaction,
     search::index,
@@ -27,6 +27,7 @@ impl Workers {
             ("memberships", tokio::spawn(follow::run(engine.clone()))),
             ("guests", tokio::spawn(guests::run(engine.clone()))),
             ("presence", tokio::spawn(presence::run(engine.clone()))),
+            ("user directory", tokio::spawn(directory::follow::run(engine.clone()))),
             ("search", tokio::spawn(index::run(engine.clone()))),
         ];
         if config.federation.enabled {

@@ -162,6 +162,7 @@ fn table() -> Vec<Route> {
         get("/_matrix/client/v3/user/{userId}/rooms/{roomId}/tags", routes::user::rooms::get_tags),
         delete("/_matrix/client/v3/user/{userId}/rooms/{roomId}/tags/{tag}", routes::user::rooms::delete_tag),
         put("/_matrix/client/v3/user/{userId}/rooms/{roomId}/tags/{tag}", routes::user::rooms::put_tag),
+        post("/_matrix/client/v3/user_directory/search", routes::user_directory::search::post),
         post("/_matrix/client/v3/users/{userId}/report", routes::users::report::post),
         get("/_matrix/client/v3/voip/turnServer", routes::voip::turn_server::get),
         get("/_matrix/client/versions", routes::versions::get),

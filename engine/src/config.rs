@@ -21,6 +21,8 @@ pub struct Config {
     pub trusted_notaries: Vec<OwnedServerName>,
     /// Whether users are shown who is there.
     pub presence: Presence,
+    /// Finding users.
+    pub user_directory: UserDirectory,
     /// Bytes that the caches of events and state may take together.
     pub cache_bytes: u64,
 }
@@ -52,6 +54,22 @@ pub enum RegistrationMode {
 pub struct Presence {
     /// Whether there is presence at all.
     pub enabled: bool,
+}
+
+/// Finding users.
+#[derive(Clone, Copy, Debug)]
+pub struct UserDirectory {
+    /// Whether users can be found at all.
+    pub enabled: bool,
+    /// Whether every local user can be found, not only those who share a room with who asks, or are in
+    /// one that anybody may join or read.
+    pub search_all_users: bool,
+}
+
+impl Default for UserDirectory {
+    fn default() -> Self {
+        Self { enabled: true, search_all_users: false }
+    }
 }
 
 impl Default for Presence {

@@ -33,6 +33,10 @@ pub mod ask;
 
 pub mod at_most;
 
+pub mod behind;
+
+pub mod words;
+
 pub mod rooms;
 
 pub mod spaces;

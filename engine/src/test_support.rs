@@ -57,6 +57,7 @@ pub(crate) fn config(server_name: &str) -> Config {
         password_hashing: PasswordHashing { memory_kib: 64, iterations: 1 },
         trusted_notaries: Vec::new(),
         presence: crate::config::Presence::default(),
+        user_directory: crate::config::UserDirectory::default(),
         cache_bytes: 16 << 20,
     }
 }
@@ -67,10 +68,18 @@ pub(crate) async fn engine_on(
     server_name: &str,
     transport: Arc<dyn Transport>,
 ) -> Engine {
+    engine_with(storage, config(server_name), transport).await
+}
+
+/// An engine on a database, with settings and a transport.
+pub(crate) async fn engine_with(
+    storage: Storage,
+    config: Config,
+    transport: Arc<dyn Transport>,
+) -> Engine {
     let clock = Arc::new(TestClock(AtomicI64::new(1_700_000_000_000)));
     let signing_keys = Arc::new(SigningKeys::load_or_create(&storage, &*clock).await.unwrap());
     let trie_secret = Secret::load(&storage).await.unwrap();
-    let config = config(server_name);
     Engine::new(Parts { config, storage, clock, transport, signing_keys, trie_secret })
 }
 

@@ -20,7 +20,10 @@ use starling_storage::{
 
 use crate::{
     Config, Engine, Internal, Parts,
-    accounts::tokens::{self, Issued},
+    accounts::{
+        directory,
+        tokens::{self, Issued},
+    },
     clock::Clock,
     config::{PasswordHashing, Registration, RegistrationMode},
     keys::SigningKeys,
@@ -98,6 +101,7 @@ pub fn config(server_name: &ServerName) -> Config {
         password_hashing: PasswordHashing { memory_kib: 64, iterations: 1 },
         trusted_notaries: Vec::new(),
         presence: crate::config::Presence::default(),
+        user_directory: crate::config::UserDirectory::default(),
         cache_bytes: 1 << 20,
     }
 }
@@ -202,6 +206,7 @@ impl TestEngine {
             created_ts: engine.clock.now_ms(),
             ..accounts::UserRow::default()
         }));
+        directory::follow::name(&mut change, &user, None);
         change.write(accounts::Write::Device(Write::Add(DeviceRow {
             user_id: user.to_string(),
             device_id: "DEVICE".to_owned(),

@@ -9,6 +9,7 @@ mod load;
 mod rate_limits;
 mod reference;
 mod types;
+mod user_directory;
 mod validate;
 
 use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf};
@@ -24,6 +25,7 @@ pub(crate) use self::{
     load::{ConfigError, load, process_environment},
     rate_limits::RateLimits,
     types::{ListenAddress, LogFormat, Memory, RegistrationMode, Secret},
+    user_directory::UserDirectory,
 };
 
 /// All settings.
@@ -72,6 +74,9 @@ pub(crate) struct Config {
 
     /// Who is there.
     pub(crate) presence: Presence,
+
+    /// Finding users by their names.
+    pub(crate) user_directory: UserDirectory,
 
     /// Protection against floods of requests.
     pub(crate) rate_limits: RateLimits,
@@ -357,6 +362,7 @@ impl Default for Config {
             accounts: Accounts::default(),
             rooms: Rooms::default(),
             presence: Presence::default(),
+            user_directory: UserDirectory::default(),
             rate_limits: RateLimits::default(),
             limits: Limits::default(),
             log: Log::default(),

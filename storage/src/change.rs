@@ -3,7 +3,7 @@
 
 use crate::{
     account_data, accounts, admin, events, facts::Fact, federation, memberships, receipts, rooms,
-    search, state, timeline, unread,
+    search, state, timeline, unread, user_directory,
 };
 
 /// Stands for a position that the commit will give: the fact's place in [`Change::facts`].
@@ -97,6 +97,8 @@ pub enum Write {
     Search(search::Write),
     /// What administrators change.
     Admin(admin::Write),
+    /// The words by which users are found.
+    UserDirectory(user_directory::Write),
 }
 
 impl Change {
@@ -155,7 +157,8 @@ write_from!(
     Receipt(receipts),
     Federation(federation),
     Search(search),
-    Admin(admin)
+    Admin(admin),
+    UserDirectory(user_directory)
 );
 
 impl At {

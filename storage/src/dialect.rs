@@ -29,8 +29,10 @@ fn replace_list(text: &str, operator: &str, keyword: &str) -> String {
 /// A migration's text for SQLite (`true`) or PostgreSQL (`false`).
 pub(crate) fn schema(text: &str, sqlite: bool) -> String {
     if sqlite {
-        text.to_owned()
+        // Texts are compared byte by byte there.
+        text.replace(" COLLATE BYTES", "")
     } else {
+        let text = text.replace(" COLLATE BYTES", " COLLATE \"C\"");
         text.replace(" BLOB", " BYTEA").replace(" WITHOUT ROWID", "")
     }
 }

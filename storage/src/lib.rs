@@ -31,6 +31,7 @@ pub mod storage;
 pub mod test_support;
 pub mod timeline;
 pub mod unread;
+pub mod user_directory;
 pub mod writer;
 
 pub use change::{At, Change, Claim};

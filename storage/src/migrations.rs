@@ -26,6 +26,7 @@ const MIGRATIONS: &[(i64, &str, &str)] = &[
     (16, "admin", include_str!("../../migrations/0016_admin.sql")),
     (17, "notices", include_str!("../../migrations/0017_notices.sql")),
     (18, "purging", include_str!("../../migrations/0018_purging.sql")),
+    (19, "user_directory", include_str!("../../migrations/0019_user_directory.sql")),
 ];
 
 /// Applies the migrations that the database has not seen.

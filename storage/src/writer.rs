@@ -17,7 +17,7 @@ use crate::{
     facts::{Fact, Positioned},
     federation,
     feed::Feed,
-    memberships, receipts, rooms, search, state, timeline, unread,
+    memberships, receipts, rooms, search, state, timeline, unread, user_directory,
 };
 
 /// How many changes one transaction takes at most.
@@ -308,7 +308,7 @@ async fn write_rows(conn: &mut Conn, batch: &[Pending]) -> Result<Placed> {
     let mut placed = Placed::default();
     let (mut event_rows, mut state_rows, mut room_rows) = (vec![], vec![], vec![]);
     let (mut account_rows, mut federation_rows) = (vec![], vec![]);
-    let (mut search_rows, mut admin_rows) = (vec![], vec![]);
+    let (mut search_rows, mut admin_rows, mut directory_rows) = (vec![], vec![], vec![]);
     for (index, pending) in batch.iter().enumerate() {
         for row in pending.change.writes.iter().cloned() {
             match row {
@@ -321,6 +321,7 @@ async fn write_rows(conn: &mut Conn, batch: &[Pending]) -> Result<Placed> {
                 Write::Federation(row) => federation_rows.push(row),
                 Write::Search(row) => search_rows.push(row),
                 Write::Admin(row) => admin_rows.push(row),
+                Write::UserDirectory(row) => directory_rows.push(row),
                 Write::Timeline(row) => placed.timeline.push((index, row)),
                 Write::Unread(row) => placed.unread.push((index, row)),
                 Write::Membership(row) => placed.memberships.push((index, row)),
@@ -336,6 +337,7 @@ async fn write_rows(conn: &mut Conn, batch: &[Pending]) -> Result<Placed> {
     federation::apply(conn, federation_rows).await?;
     search::apply(conn, search_rows).await?;
     admin::apply(conn, admin_rows).await?;
+    user_directory::apply(conn, directory_rows).await?;
     Ok(placed)
 }
 

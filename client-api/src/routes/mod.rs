@@ -30,6 +30,7 @@ pub(crate) mod summary;
 pub(crate) mod sync;
 pub(crate) mod thirdparty;
 pub(crate) mod user;
+pub(crate) mod user_directory;
 pub(crate) mod users;
 pub(crate) mod versions;
 pub(crate) mod voip;

@@ -6,7 +6,7 @@ use starling_storage::{
     accounts::{self, flags},
 };
 
-use super::{devices, follow, names, tokens, uia::Proof};
+use super::{devices, directory, follow, names, tokens, uia::Proof};
 use crate::{Engine, Internal};
 
 /// Why an account is not closed.
@@ -61,6 +61,7 @@ pub(crate) async fn close(
     }
     change.write(accounts::Write::Deactivate { user_id, ts: engine.clock.now_ms() });
     change.write(account_data::Write::RemoveProfile { user_id: user.to_string() });
+    directory::follow::remove(&mut change, user);
     devices::remove_all(&mut change, user, None);
     follow::leave_rooms(&mut change, user);
     match engine.storage.commit(change).await {

@@ -2,8 +2,8 @@
 //!
 //! In reading order: what a session is ([`tokens`]), how one proves to be somebody ([`passwords`],
 //! [`attempts`], [`names`], [`uia`]), how one comes ([`register`], [`login`]), what one has
-//! ([`devices`], [`profiles`], [`data`]), how one goes ([`password`], [`deactivate`]), what
-//! administrators do ([`admin`], [`moderation`]) and are told ([`reports`]), and what is done in the background
+//! ([`devices`], [`profiles`], [`data`]), how one is found ([`directory`]), how one goes ([`password`],
+//! [`deactivate`]), what administrators do ([`admin`], [`moderation`]) and are told ([`reports`]), and what is done in the background
 //! ([`follow`], [`guests`], [`upkeep`]).
 
 use std::fmt;
@@ -20,6 +20,7 @@ pub mod uia;
 
 pub mod data;
 pub mod devices;
+pub mod directory;
 pub mod follow;
 pub mod guests;
 pub mod login;
@@ -86,4 +87,5 @@ pub struct Memory {
     pub(crate) seen: devices::Seen,
     pub(crate) remote_profiles: profiles::RemoteProfiles,
     pub(crate) follow: follow::Wake,
+    pub(crate) directory: directory::follow::Memory,
 }

@@ -7,7 +7,7 @@ use ruma::{OwnedUserId, UserId};
 use serde_json::{Map, Value};
 use starling_storage::{Change, account_data};
 
-use super::follow;
+use super::{directory, follow};
 use crate::{
     Engine, Internal,
     remote::{Limits, TransportError},
@@ -140,6 +140,10 @@ async fn write_field(
     let mut change = Change::new();
     let (user_id, field) = (user.to_string(), field.to_owned());
     let is_shown = is_shown_in_rooms(&field);
+    if field == "displayname" {
+        let name = value.as_deref().and_then(directory::follow::text);
+        directory::follow::name(&mut change, user, name.as_deref());
+    }
     change.write(account_data::Write::Profile { user_id, field, value });
     if is_shown {
         follow::show_profile(&mut change, user);

@@ -8,6 +8,7 @@ use starling_storage::{
 
 use super::{
     devices::{self, NewDevice},
+    directory,
     names::{self, NameError},
     passwords::{self, PasswordError},
     tokens::{self, Issued},
@@ -153,6 +154,7 @@ pub(crate) async fn make(
         Some(_) => Claim::Guest { user_id: row.user_id, password_hash: row.password_hash },
         None => Claim::NewUser(row),
     });
+    directory::follow::name(&mut change, &user_id, new.display_name.as_deref());
     if let Some(display_name) = new.display_name {
         change.write(account_data::Write::Profile {
             user_id: user_id.to_string(),

@@ -49,7 +49,7 @@ pub(crate) fn asking(user_id: &UserId) -> Asking<'_> {
 }
 
 impl Stage {
-    async fn new(engine: Engine) -> Self {
+    pub(crate) async fn new(engine: Engine) -> Self {
         let room = Room::new(&RoomVersionId::V11);
         let mut first: Vec<Arc<Pdu>> = room.events.values().cloned().collect();
         first.sort_by_key(|pdu| pdu.depth);

@@ -7,6 +7,7 @@ pub mod edges;
 pub mod extremities;
 pub mod guests;
 pub mod members;
+pub mod openness;
 pub mod redactions;
 pub mod relations;
 pub mod servers;
@@ -81,6 +82,7 @@ pub async fn append(batch: &mut Batch, new: NewEvent) -> Result<(), Internal> {
     members::follow(batch, &changed).await?;
     servers::follow(batch, &changed).await?;
     guests::follow(batch, &changed).await?;
+    openness::follow(batch, &changed).await?;
     relations::note(batch, &event);
     redactions::apply(batch, &event).await?;
     // Nobody can know the ID of an event before this server has made it.
@@ -119,7 +121,8 @@ pub async fn backfill(batch: &mut Batch, new: NewEvent) -> Result<(), Internal> 
 pub async fn adopt_state(batch: &mut Batch, root: i64) -> Result<(), Internal> {
     let changed = state::adopt(batch, root).await?;
     members::follow(batch, &changed).await?;
-    servers::follow(batch, &changed).await
+    servers::follow(batch, &changed).await?;
+    openness::follow(batch, &changed).await
 }
 
 /// The event's row.

@@ -8,8 +8,8 @@ use ruma::events::TimelineEventType;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::{number, words};
-use crate::{events::Pdu, rooms::append::relations};
+use super::number;
+use crate::{events::Pdu, rooms::append::relations, words};
 
 /// How many words of one event are in the index at most.
 const MOST_TERMS: usize = 500;

@@ -17,20 +17,15 @@ use tokio::sync::{Mutex, MutexGuard};
 use super::{document::Document, number};
 use crate::{
     Engine, Internal,
+    behind::Rounds,
     events::{StoredEvent, store},
 };
 
 /// How many events are taken in with one change.
 const BATCH: usize = 200;
 
-/// How long it is waited for more after something happened: one write serves it all.
-const GATHER: Duration = Duration::from_millis(500);
-
 /// How long the writer is left to others between two batches of what is old.
 const PAUSE: Duration = Duration::from_millis(50);
-
-/// How often it is looked for history that was fetched.
-const LOOK_EVERY: Duration = Duration::from_secs(30);
 
 /// How many batches a search waits for at most, of what is new and of what is old.
 const WAITED_FOR: (usize, usize) = (20, 2);
@@ -47,20 +42,10 @@ struct Reached {
 
 /// Follows the timeline until the process shuts down.
 pub async fn run(engine: Engine) {
-    let mut head = engine.storage.feed().watch();
-    loop {
+    let mut rounds = Rounds::new(&engine);
+    while rounds.next().await {
         if let Err(error) = follow(&engine).await {
             tracing::warn!(%error, "the search index could not follow yet");
-        }
-        let something = async {
-            tokio::select! {
-                _ = head.changed() => tokio::time::sleep(GATHER).await,
-                () = tokio::time::sleep(LOOK_EVERY) => {}
-            }
-        };
-        tokio::select! {
-            () = engine.shutdown.cancelled() => return,
-            () = something => {}
         }
     }
 }

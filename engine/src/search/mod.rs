@@ -13,8 +13,6 @@
 //! whether the words are really there is decided on the event itself, before anything is counted or
 //! left out.
 
-pub mod words;
-
 pub mod document;
 
 pub mod query;

@@ -1,9 +1,7 @@
 //! What is searched for, and how well a text answers to it. Pure.
 
-use super::{
-    number,
-    words::{self, Run},
-};
+use super::number;
+use crate::words::{self, Run};
 
 /// How many words of a search count, beside which no others are looked at.
 const MOST_WORDS: usize = 64;

@@ -23,6 +23,7 @@ mod rooms;
 mod search;
 mod sync;
 mod user;
+mod user_directory;
 mod users;
 mod versions;
 mod well_known;

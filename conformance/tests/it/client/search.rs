@@ -346,3 +346,30 @@ async fn who_searches_without_end_is_stopped() {
     }
     panic!("200 searches were let through");
 }
+
+#[tokio::test]
+async fn what_was_acknowledged_is_found_after_a_crash() {
+    let server = support::start(support::spec()).await;
+    let alice = User::register(&server, "alice").await.unwrap();
+    let room = alice.create_public_room().await.unwrap();
+    let mut said = vec![];
+    for round in 0..3 {
+        for _ in 0..20 {
+            said.insert(0, alice.say(&room, &format!("brazilnut {round}")).await.unwrap());
+        }
+        // Some of them are in the index then, and some are not.
+        if round == 1 {
+            assert_eq!(term(&alice, "brazilnut").await, said[..10]);
+        }
+        server.kill().unwrap();
+        server.resume().await.unwrap();
+        let criteria = json!({
+            "search_term": "brazilnut", "order_by": "recent", "filter": { "limit": 100 },
+        });
+        assert_eq!(ids(&search(&alice, criteria).await), said);
+    }
+    alice.redact(&room, &said[0]).await.unwrap();
+    server.kill().unwrap();
+    server.resume().await.unwrap();
+    assert_eq!(term(&alice, "brazilnut").await, said[1..11]);
+}

@@ -1,0 +1,3 @@
+//! `/user_directory`.
+
+pub(crate) mod search;

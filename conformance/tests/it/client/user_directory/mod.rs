@@ -1,0 +1,3 @@
+//! `/user_directory`.
+
+mod search;
