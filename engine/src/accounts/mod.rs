@@ -3,8 +3,8 @@
 //! In reading order: what a session is ([`tokens`]), how one proves to be somebody ([`passwords`],
 //! [`attempts`], [`names`], [`uia`]), how one comes ([`register`], [`login`]), what one has
 //! ([`devices`], [`profiles`], [`data`]), how one is found ([`directory`]), how one goes ([`password`],
-//! [`deactivate`]), what administrators do ([`admin`], [`moderation`]) and are told ([`reports`]), and what is done in the background
-//! ([`follow`], [`guests`], [`upkeep`]).
+//! [`deactivate`]), what administrators do ([`admin`], [`moderation`]) and are told ([`reports`]), and
+//! what is done in the background ([`follow`], [`guests`], [`upkeep`]).
 
 use std::fmt;
 

@@ -39,7 +39,7 @@ pub enum Write {
 
 /// Tables with few rows for each room, and those of whose rows a room's own ones are not found
 /// without its users.
-const AT_ONCE: [&str; 11] = [
+const AT_ONCE: [&str; 12] = [
     "DELETE FROM partial_rooms WHERE room_id = $1",
     "DELETE FROM aliases WHERE room_id = $1",
     "DELETE FROM forward_extremities WHERE room_id = $1",
@@ -48,6 +48,7 @@ const AT_ONCE: [&str; 11] = [
     "DELETE FROM room_servers WHERE room_id = $1",
     "DELETE FROM thread_counts WHERE room_id = $1",
     "DELETE FROM notice_rooms WHERE room_id = $1",
+    "DELETE FROM directory_rooms WHERE room_id = $1",
     "DELETE FROM unread_marks WHERE room_id = $1 AND user_id IN \
        (SELECT m.user_id FROM memberships m WHERE m.room_id = $1 AND m.local = 1)",
     "DELETE FROM push_reach WHERE room_id = $1 AND user_id IN \
@@ -70,9 +71,10 @@ const IN_BATCHES: [(&str, &str); 9] = [
 ];
 
 /// Tables that name rooms and keep their rows when one is purged: whether a room may be joined, what
-/// was reported, what was done, what a client's transaction was (which is forgotten after a week).
+/// was reported, what was done, what a client's transaction was (which is forgotten after a week), how far the user
+/// directory has come.
 #[cfg(test)]
-const KEPT: [&str; 3] = ["blocked_rooms", "reports", "client_transactions"];
+const KEPT: [&str; 4] = ["blocked_rooms", "reports", "client_transactions", "directory_progress"];
 
 pub(crate) async fn apply(conn: &mut Conn, write: Write) -> Result<()> {
     match write {
