@@ -56,6 +56,10 @@ fn client_api_settings(config: &Config) -> Settings {
         rate_limits: config.rate_limits.enabled,
         allowances: config.rate_limits.allowances(),
         policies: policies.collect(),
+        login_tokens: config.accounts.login_tokens,
+        turn: config.turn.settings(),
+        well_known: config.client.well_known.clone().into_iter().collect(),
+        policy_server_keys: config.client.policy_server_keys.clone(),
         federation_name: config.federation.public_name.clone(),
         support: (!support.contacts.is_empty() || support.support_page.is_some())
             .then_some(support),

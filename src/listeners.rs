@@ -10,6 +10,9 @@ use crate::{
     http::{self, Changes, Listener, Server},
 };
 
+/// Where services that are no servers ask who a user is.
+const OPENID: &str = "/_matrix/federation/v1/openid/userinfo";
+
 /// All bound addresses, by the API that they are for.
 pub(crate) struct Listeners {
     /// With whether they answer administrators too.
@@ -61,6 +64,8 @@ impl Listeners {
         let health = wrap(doors.health);
         let client_api = |door| {
             let mut client = health.clone().fallback_service(wrap(door));
+            // Who asks is no server, and may ask also where servers are not talked to.
+            client = client.route(OPENID, any_service(federation.clone()));
             if config.federation.enabled && config.federation.also_on_client_listener {
                 client = client
                     .route("/_matrix/federation/{*path}", any_service(federation.clone()))

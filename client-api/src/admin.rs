@@ -42,7 +42,7 @@ pub(crate) fn table() -> Vec<Route> {
         get("/_synapse/admin/v1/users/{userId}/joined_rooms", admin::users::joined_rooms::get),
         post("/_synapse/admin/v1/users/{userId}/login", admin::users::login::post),
         get("/_synapse/admin/v1/users/{userId}/memberships", admin::users::memberships::get),
-        get("/_synapse/admin/v1/whois/{userId}", admin::whois::get),
+        get("/_synapse/admin/v1/whois/{userId}", admin::whois::get_by_tool),
         get("/_synapse/admin/v2/users", admin::users::get_all),
         get("/_synapse/admin/v2/users/{userId}", admin::users::get),
         put("/_synapse/admin/v2/users/{userId}", admin::users::put),

@@ -93,7 +93,7 @@ impl Call {
         let token = self.access_token().ok_or_else(Error::missing_token)?;
         let session = tokens::authenticate(&self.engine, &token).await?;
         self.door.limits.user(Doing::Anything, &session.user_id)?;
-        devices::note_seen(&self.engine, &session, self.client_ip());
+        devices::note_seen(&self.engine, &session, self.client_ip(), self.user_agent());
         Ok(session)
     }
 
@@ -198,6 +198,10 @@ impl Call {
     /// The body as it comes in, for what is not JSON; empty when it was taken before.
     pub(crate) fn take_body(&mut self) -> Body {
         std::mem::take(self.body.get_mut().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn user_agent(&self) -> Option<&str> {
+        self.parts.headers.get(header::USER_AGENT)?.to_str().ok()
     }
 
     fn path_args(&self) -> Vec<&str> {

@@ -26,7 +26,7 @@ mod uia;
 mod wish;
 
 pub use client_ip::ClientIp;
-pub use settings::{Allowance, Allowances, Contact, Policy, Settings, Support};
+pub use settings::{Allowance, Allowances, Contact, Policy, Settings, Support, Turn, TurnAccess};
 
 use error::Error;
 use route::{Route, delete, get, post, put};
@@ -57,6 +57,7 @@ fn over(router: Router) -> Router {
 fn table() -> Vec<Route> {
     vec![
         get("/.well-known/matrix/client", routes::well_known::client::get),
+        get("/.well-known/matrix/policy_server", routes::well_known::policy_server::get),
         get("/.well-known/matrix/server", routes::well_known::server::get),
         get("/.well-known/matrix/support", routes::well_known::support::get),
         get("/_matrix/client/v1/admin/lock/{userId}", routes::admin::lock::get),
@@ -68,7 +69,15 @@ fn table() -> Vec<Route> {
         get("/_matrix/client/unstable/im.nheko.summary/rooms/{roomIdOrAlias}/summary", routes::rooms::summary::get),
         get("/_matrix/client/unstable/im.nheko.summary/summary/{roomIdOrAlias}", routes::summary::get),
         get("/_matrix/client/unstable/org.matrix.msc2946/rooms/{roomId}/hierarchy", routes::rooms::hierarchy::get),
+        get("/_matrix/client/unstable/org.matrix.msc2432/rooms/{roomId}/aliases", routes::rooms::aliases::get),
+        get("/_matrix/client/unstable/org.matrix.msc3030/rooms/{roomId}/timestamp_to_event", routes::rooms::timestamp_to_event::get),
+        get("/_matrix/client/unstable/org.matrix.msc3856/rooms/{roomId}/threads", routes::rooms::threads::get),
+        get("/_matrix/client/unstable/rooms/{roomId}/relations/{eventId}/{relType}", routes::rooms::relations::get),
+        delete("/_matrix/client/unstable/uk.tcpip.msc4133/profile/{userId}/{keyName}", routes::profile::delete),
+        get("/_matrix/client/unstable/uk.tcpip.msc4133/profile/{userId}/{keyName}", routes::profile::get),
+        put("/_matrix/client/unstable/uk.tcpip.msc4133/profile/{userId}/{keyName}", routes::profile::put),
         get("/_matrix/client/unstable/uk.half-shot.msc2666/user/mutual_rooms", routes::user::mutual_rooms::get),
+        post("/_matrix/client/v1/login/get_token", routes::login::get_token::post),
         get("/_matrix/client/v1/mutual_rooms", routes::mutual_rooms::get),
         get("/_matrix/client/v1/register/m.login.registration_token/validity", routes::register::m_login_registration_token::get),
         get("/_matrix/client/v1/room_summary/{roomIdOrAlias}", routes::room_summary::get),
@@ -82,6 +91,7 @@ fn table() -> Vec<Route> {
         post("/_matrix/client/v3/account/deactivate", routes::account::deactivate::post),
         post("/_matrix/client/v3/account/password", routes::account::password::post),
         get("/_matrix/client/v3/account/whoami", routes::account::whoami::get),
+        get("/_matrix/client/v3/admin/whois/{userId}", routes::admin::whois::get),
         get("/_matrix/client/v3/capabilities", routes::capabilities::get),
         post("/_matrix/client/v3/createRoom", routes::create_room::post),
         post("/_matrix/client/v3/delete_devices", routes::delete_devices::post),
@@ -94,6 +104,9 @@ fn table() -> Vec<Route> {
         delete("/_matrix/client/v3/directory/room/{roomAlias}", routes::directory::room::delete),
         get("/_matrix/client/v3/directory/room/{roomAlias}", routes::directory::room::get),
         put("/_matrix/client/v3/directory/room/{roomAlias}", routes::directory::room::put),
+        get("/_matrix/client/v3/events", routes::events::get),
+        get("/_matrix/client/v3/events/{eventId}", routes::events::get_one),
+        get("/_matrix/client/v3/initialSync", routes::initial_sync::get),
         post("/_matrix/client/v3/join/{roomIdOrAlias}", routes::join::post),
         get("/_matrix/client/v3/joined_rooms", routes::joined_rooms::get),
         post("/_matrix/client/v3/knock/{roomIdOrAlias}", routes::knock::post),
@@ -127,6 +140,7 @@ fn table() -> Vec<Route> {
         get("/_matrix/client/v3/rooms/{roomId}/context/{eventId}", routes::rooms::context::get),
         get("/_matrix/client/v3/rooms/{roomId}/event/{eventId}", routes::rooms::event::get),
         post("/_matrix/client/v3/rooms/{roomId}/forget", routes::rooms::forget::post),
+        get("/_matrix/client/v3/rooms/{roomId}/initialSync", routes::rooms::initial_sync::get),
         post("/_matrix/client/v3/rooms/{roomId}/invite", routes::rooms::invite::post),
         post("/_matrix/client/v3/rooms/{roomId}/join", routes::rooms::join::post),
         get("/_matrix/client/v3/rooms/{roomId}/joined_members", routes::rooms::joined_members::get),
@@ -152,11 +166,17 @@ fn table() -> Vec<Route> {
         post("/_matrix/client/v3/rooms/{roomId}/upgrade", routes::rooms::upgrade::post),
         post("/_matrix/client/v3/search", routes::search::post),
         get("/_matrix/client/v3/sync", routes::sync::get),
+        get("/_matrix/client/v3/thirdparty/location", routes::thirdparty::location::get_by_alias),
+        get("/_matrix/client/v3/thirdparty/location/{protocol}", routes::thirdparty::location::get),
+        get("/_matrix/client/v3/thirdparty/protocol/{protocol}", routes::thirdparty::protocol::get),
         get("/_matrix/client/v3/thirdparty/protocols", routes::thirdparty::protocols::get),
+        get("/_matrix/client/v3/thirdparty/user", routes::thirdparty::user::get_by_id),
+        get("/_matrix/client/v3/thirdparty/user/{protocol}", routes::thirdparty::user::get),
         get("/_matrix/client/v3/user/{userId}/account_data/{type}", routes::user::account_data::get),
         put("/_matrix/client/v3/user/{userId}/account_data/{type}", routes::user::account_data::put),
         post("/_matrix/client/v3/user/{userId}/filter", routes::user::filter::post),
         get("/_matrix/client/v3/user/{userId}/filter/{filterId}", routes::user::filter::get),
+        post("/_matrix/client/v3/user/{userId}/openid/request_token", routes::user::openid::post),
         get("/_matrix/client/v3/user/{userId}/rooms/{roomId}/account_data/{type}", routes::user::rooms::get_account_data),
         put("/_matrix/client/v3/user/{userId}/rooms/{roomId}/account_data/{type}", routes::user::rooms::put_account_data),
         get("/_matrix/client/v3/user/{userId}/rooms/{roomId}/tags", routes::user::rooms::get_tags),

@@ -1,6 +1,8 @@
 //! What this door needs to know about its deployment.
 
-use std::num::NonZeroU32;
+use std::{collections::BTreeMap, fmt, num::NonZeroU32, time::Duration};
+
+use serde_json::{Map, Value};
 
 /// Settings of the client-server API, filled by the program.
 #[derive(Clone, Debug, Default)]
@@ -15,6 +17,14 @@ pub struct Settings {
     pub federation_name: Option<String>,
     /// Whom to turn to, for `/.well-known/matrix/support`; `None`: not announced.
     pub support: Option<Support>,
+    /// Whether users may make log-in tokens for their other clients.
+    pub login_tokens: bool,
+    /// The TURN servers for calls, if there are any.
+    pub turn: Option<Turn>,
+    /// Further keys of `/.well-known/matrix/client`.
+    pub well_known: Map<String, Value>,
+    /// Public keys for `/.well-known/matrix/policy_server`; none: not announced.
+    pub policy_server_keys: BTreeMap<String, String>,
 }
 
 /// How much one user or address may do, of each kind.
@@ -95,4 +105,40 @@ pub struct Contact {
     pub matrix_id: Option<String>,
     /// Their e-mail address.
     pub email_address: Option<String>,
+}
+
+/// The TURN servers, and how one is let in.
+#[derive(Clone, Debug)]
+pub struct Turn {
+    /// Their addresses.
+    pub uris: Vec<String>,
+    /// How one is let in.
+    pub access: TurnAccess,
+    /// For how long.
+    pub ttl: Duration,
+    /// Whether guests are, too.
+    pub guests: bool,
+}
+
+/// How a TURN server lets somebody in.
+#[derive(Clone)]
+pub enum TurnAccess {
+    /// Users get credentials of their own, made with this secret.
+    SharedSecret(String),
+    /// Everybody has the same.
+    Account {
+        /// The user name.
+        username: String,
+        /// Its password.
+        password: String,
+    },
+}
+
+impl fmt::Debug for TurnAccess {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::SharedSecret(_) => "SharedSecret(…)",
+            Self::Account { .. } => "Account { … }",
+        })
+    }
 }

@@ -43,6 +43,8 @@ pub mod spaces;
 
 pub mod accounts;
 
+pub mod calls;
+
 pub mod reading;
 pub mod search;
 pub mod sync;

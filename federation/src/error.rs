@@ -28,6 +28,10 @@ pub enum Kind {
     UnknownMethod,
     /// The request is not signed by whom it says.
     Unauthorized,
+    /// The request shows no token.
+    MissingToken,
+    /// The token that the request shows is nobody's (any more).
+    UnknownToken,
     /// The asking server or its user may not do or see this.
     Forbidden,
     /// There is no such thing, or the asking server may not know that there is.
@@ -62,6 +66,8 @@ impl Kind {
             Self::UnknownPath => (StatusCode::NOT_FOUND, "M_UNRECOGNIZED"),
             Self::UnknownMethod => (StatusCode::METHOD_NOT_ALLOWED, "M_UNRECOGNIZED"),
             Self::Unauthorized => (StatusCode::UNAUTHORIZED, "M_UNAUTHORIZED"),
+            Self::MissingToken => (StatusCode::UNAUTHORIZED, "M_MISSING_TOKEN"),
+            Self::UnknownToken => (StatusCode::UNAUTHORIZED, "M_UNKNOWN_TOKEN"),
             Self::Forbidden => (StatusCode::FORBIDDEN, "M_FORBIDDEN"),
             Self::NotFound => (StatusCode::NOT_FOUND, "M_NOT_FOUND"),
             Self::InviteBlocked => (StatusCode::FORBIDDEN, "M_INVITE_BLOCKED"),

@@ -132,6 +132,7 @@ fn table() -> Vec<Route> {
         get("/_matrix/federation/v1/query/directory", routes::query::directory::get),
         get("/_matrix/federation/v1/query/profile", routes::query::profile::get),
         get("/_matrix/federation/v1/hierarchy/{roomId}", routes::hierarchy::get),
+        get("/_matrix/federation/v1/openid/userinfo", routes::openid::userinfo::get),
         get("/_matrix/federation/v1/publicRooms", routes::public_rooms::get),
         post("/_matrix/federation/v1/publicRooms", routes::public_rooms::post),
     ]

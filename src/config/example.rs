@@ -1,6 +1,6 @@
 //! The configuration file with every setting, its documentation and its default.
 
-use super::document::{self, Kind, Section, Setting};
+use super::document::{self, Section, Setting};
 
 /// A file in which every setting is commented out with its default, so that a copy pins nothing.
 pub(crate) fn example() -> String {
@@ -20,9 +20,6 @@ fn write_section(out: &mut String, section: &Section) {
         out.push('\n');
         write_comment(out, &section.documentation);
         out.push_str(&format!("[{}]\n", section.path));
-    }
-    if section.kind == Kind::Map {
-        out.push_str("#\"matrix.example.org\" = \"192.0.2.1:8448\"\n");
     }
     for setting in &section.settings {
         write_setting(out, setting);
@@ -61,7 +58,6 @@ mod tests {
         assert_eq!(settings_of(&example()), defaults);
         let uncommented: Vec<String> = example()
             .lines()
-            .filter(|line| !line.starts_with("#\""))
             .map(|line| match line.strip_prefix('#') {
                 Some(setting) if !setting.starts_with(' ') => setting.to_owned(),
                 _ => line.to_owned(),

@@ -8,6 +8,7 @@ mod example;
 mod load;
 mod rate_limits;
 mod reference;
+mod turn;
 mod types;
 mod user_directory;
 mod validate;
@@ -78,6 +79,9 @@ pub(crate) struct Config {
     /// Finding users by their names.
     pub(crate) user_directory: UserDirectory,
 
+    /// Servers that carry calls.
+    pub(crate) turn: turn::Turn,
+
     /// Protection against floods of requests.
     pub(crate) rate_limits: RateLimits,
 
@@ -123,6 +127,19 @@ pub(crate) struct Client {
     ///
     /// `[{ role = "m.role.admin", email_address = "admin@example.org" }]`
     pub(crate) support_contacts: Vec<SupportContact>,
+
+    /// Further keys that clients find at `/.well-known/matrix/client`, beside `client.public_url`: where
+    /// maps are drawn, where calls of many are carried.
+    ///
+    /// `"org.matrix.msc3488.tile_server" = { map_style_url = "https://maps.example.org/style.json" }`
+    #[schemars(with = "BTreeMap<String, serde_json::Value>")]
+    pub(crate) well_known: BTreeMap<String, serde_json::Value>,
+
+    /// Public keys of a policy server that has this server's name, announced at
+    /// `/.well-known/matrix/policy_server`: by algorithm, in unpadded base64.
+    ///
+    /// `ed25519 = "6yhHGKhCiXTSEN2ksjV7kX_N6rBQZ3Xb-M7LlC6NS-s"`
+    pub(crate) policy_server_keys: BTreeMap<String, String>,
 }
 
 /// The `admin` section.
@@ -283,9 +300,13 @@ pub(crate) struct Terms {
 }
 
 /// The `accounts` section.
-#[derive(Clone, Debug, Default, Deserialize, JsonSchema, Serialize)]
+#[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct Accounts {
+    /// Whether users who have given their password again may make a token by which another client of
+    /// theirs logs in, once and within two minutes.
+    pub(crate) login_tokens: bool,
+
     /// What it costs to check one password, and so to guess one (argon2id).
     pub(crate) password_hashing: PasswordHashing,
 }
@@ -363,6 +384,7 @@ impl Default for Config {
             rooms: Rooms::default(),
             presence: Presence::default(),
             user_directory: UserDirectory::default(),
+            turn: turn::Turn::default(),
             rate_limits: RateLimits::default(),
             limits: Limits::default(),
             log: Log::default(),
@@ -378,6 +400,8 @@ impl Default for Client {
             trusted_proxies: Vec::new(),
             support_page: None,
             support_contacts: Vec::new(),
+            well_known: BTreeMap::new(),
+            policy_server_keys: BTreeMap::new(),
         }
     }
 }
@@ -425,6 +449,12 @@ impl Default for Registration {
             shared_secret: Secret::default(),
             terms: Vec::new(),
         }
+    }
+}
+
+impl Default for Accounts {
+    fn default() -> Self {
+        Self { login_tokens: true, password_hashing: PasswordHashing::default() }
     }
 }
 

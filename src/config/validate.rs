@@ -16,6 +16,7 @@ pub(super) fn validate(config: &Config) -> Result<(), String> {
     database(config)?;
     password_hashing(config)?;
     rooms(config)?;
+    config.turn.validate()?;
     config.rate_limits.validate()?;
     if config.limits.connections == 0 {
         return Err("`limits.connections` must be at least 1".to_owned());
@@ -32,7 +33,22 @@ fn client(config: &Config) -> Result<(), String> {
     if config.client.listen.is_empty() {
         return Err("`client.listen` names no address".to_owned());
     }
-    let Some(url) = &config.client.public_url else { return Ok(()) };
+    let keys = &config.client.policy_server_keys;
+    if !keys.is_empty() && !keys.contains_key("ed25519") {
+        return Err("`client.policy_server_keys` needs a key `ed25519`".to_owned());
+    }
+    let well_known = &config.client.well_known;
+    if well_known.contains_key("m.homeserver") {
+        return Err(
+            "`client.well_known`: `m.homeserver` is made from `client.public_url`".to_owned()
+        );
+    }
+    let Some(url) = &config.client.public_url else {
+        return match well_known.is_empty() {
+            true => Ok(()),
+            false => Err("`client.well_known` needs `client.public_url`".to_owned()),
+        };
+    };
     let parsed: http::Uri =
         url.parse().map_err(|error| format!("`client.public_url` = {url:?}: {error}"))?;
     if !matches!(parsed.scheme_str(), Some("http" | "https")) || parsed.query().is_some() {
@@ -115,6 +131,19 @@ mod tests {
             ("client.listen = []", "client.listen"),
             ("client.public_url = 'matrix.example.org'", "client.public_url"),
             ("client.public_url = 'https://matrix.example.org/?a'", "client.public_url"),
+            ("client.well_known = { a = 1 }", "client.well_known"),
+            ("client.well_known = { 'm.homeserver' = {} }", "client.public_url"),
+            ("client.policy_server_keys = { a = 'b' }", "client.policy_server_keys"),
+            ("turn.uris = ['turn.example.org']", "turn.uris"),
+            ("turn.uris = ['turn:example.org']", "turn.shared_secret"),
+            (
+                "turn = { uris = ['turn:a.org'], shared_secret = 'a', username = 'b' }",
+                "turn.username",
+            ),
+            (
+                "turn = { uris = ['turn:a.org'], shared_secret = 'a', ttl_seconds = 0 }",
+                "turn.ttl_seconds",
+            ),
             ("federation.public_name = 'https://matrix.example.org'", "federation.public_name"),
             ("federation.listen = []", "federation.listen"),
             ("federation.tls.key = 'x'", "federation.tls.certificate"),

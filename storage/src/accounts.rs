@@ -6,6 +6,7 @@ pub mod attempts;
 pub mod devices;
 pub mod guest_rooms;
 pub mod membership_tasks;
+pub mod passes;
 pub mod registration_tokens;
 pub mod reports;
 pub mod tokens;
@@ -81,6 +82,8 @@ pub enum Write {
     Device(devices::Write),
     /// Access and refresh tokens.
     Token(tokens::Write),
+    /// Log-in and OpenID tokens.
+    Pass(passes::Write),
     /// User-interactive sessions.
     Uia(uia::Write),
     /// What memberships are to follow.
@@ -99,7 +102,7 @@ pub enum Write {
         key: String,
     },
     /// Removes what has expired: user-interactive sessions made before, attempts counted before,
-    /// log-in tokens valid until this time.
+    /// log-in and OpenID tokens valid until this time.
     Expire {
         /// A time.
         before: i64,
@@ -132,6 +135,7 @@ async fn apply_one(conn: &mut Conn, row: Write) -> Result<()> {
         }
         Write::Device(write) => return devices::apply(conn, write).await,
         Write::Token(write) => return tokens::apply(conn, write).await,
+        Write::Pass(write) => return passes::apply(conn, write).await,
         Write::Uia(write) => return uia::apply(conn, write).await,
         Write::MembershipTask(write) => return membership_tasks::apply(conn, write).await,
         Write::GuestRoom(write) => return guest_rooms::apply(conn, write).await,
@@ -147,8 +151,7 @@ async fn apply_one(conn: &mut Conn, row: Write) -> Result<()> {
 async fn expire(conn: &mut Conn, before: i64) -> Result<()> {
     uia::forget(conn, before).await?;
     attempts::forget(conn, before).await?;
-    sql("DELETE FROM login_tokens WHERE expires_ts < $1").bind(before).execute(conn).await?;
-    Ok(())
+    passes::forget(conn, before).await
 }
 
 /// Writes the row of a new user; `false` when the id is taken.

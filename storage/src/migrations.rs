@@ -27,6 +27,7 @@ const MIGRATIONS: &[(i64, &str, &str)] = &[
     (17, "notices", include_str!("../../migrations/0017_notices.sql")),
     (18, "purging", include_str!("../../migrations/0018_purging.sql")),
     (19, "user_directory", include_str!("../../migrations/0019_user_directory.sql")),
+    (24, "passes", include_str!("../../migrations/0024_passes.sql")),
 ];
 
 /// Applies the migrations that the database has not seen.

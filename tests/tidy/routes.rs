@@ -105,7 +105,8 @@ fn place(path: &str) -> Option<String> {
 
 fn without_version<'a>(segments: &'a [&'a str]) -> &'a [&'a str] {
     match segments {
-        ["unstable", _, rest @ ..] => rest,
+        ["unstable", prefix, rest @ ..] if prefix.contains('.') => rest,
+        ["unstable", rest @ ..] => rest,
         [version, rest @ ..] if is_version(version) => rest,
         all => all,
     }
@@ -147,6 +148,7 @@ fn paths_lead_to_files() {
         ("/_matrix/client/v3/user/{userId}/account_data/{type}", "user/account_data.rs"),
         ("/_matrix/client/v3/account/3pid/add", "account/threepid.rs"),
         ("/_matrix/client/unstable/org.matrix.msc1/rooms/{roomId}/x", "rooms/x.rs"),
+        ("/_matrix/client/unstable/rooms/{roomId}/x", "rooms/x.rs"),
         ("/_matrix/client/v1/media/download/{serverName}/{mediaId}", "media/download.rs"),
         ("/_matrix/media/v3/upload", "media/legacy/upload.rs"),
         ("/_matrix/federation/v2/send_join/{roomId}/{eventId}", "send_join.rs"),

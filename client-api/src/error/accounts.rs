@@ -9,6 +9,7 @@ use starling_engine::accounts::{
     deactivate::DeactivateError,
     devices::{RemoveError, RenameError},
     login::LoginError,
+    login_tokens::IssueError,
     moderation::ModerationError,
     names::NameError,
     password::SetPasswordError,
@@ -132,6 +133,15 @@ impl From<RenameError> for Error {
             RenameError::NotFound => Self::not_found("There is no such device"),
             RenameError::TooLong => bad_device(),
             RenameError::Internal(cause) => cause.into(),
+        }
+    }
+}
+
+impl From<IssueError> for Error {
+    fn from(error: IssueError) -> Self {
+        match error {
+            IssueError::UsedUp => session_used(),
+            IssueError::Internal(cause) => cause.into(),
         }
     }
 }

@@ -12,6 +12,7 @@ pub(crate) async fn get(call: Call) -> Answer {
     let session = call.authenticated().await?;
     let stable = |version: &ruma::RoomVersionId| (version.to_string(), Value::from("stable"));
     let room_versions: Map<_, _> = versions::SUPPORTED.iter().map(stable).collect();
+    let login_tokens = json!({ "enabled": call.door.settings.login_tokens });
     let mut capabilities = json!({
         "m.room_versions": {
             "default": call.engine.config.default_room_version,
@@ -20,10 +21,12 @@ pub(crate) async fn get(call: Call) -> Answer {
         "m.forget_forced_upon_leave": { "enabled": call.engine.config.forget_upon_leave },
         "m.change_password": { "enabled": true },
         "m.profile_fields": { "enabled": true },
+        "uk.tcpip.msc4133.profile_fields": { "enabled": true },
         "m.set_displayname": { "enabled": true },
         "m.set_avatar_url": { "enabled": true },
         "m.3pid_changes": { "enabled": false },
-        "m.get_login_token": { "enabled": false },
+        "m.get_login_token": login_tokens,
+        "org.matrix.msc3882.get_login_token": login_tokens,
     });
     if session.is_admin() {
         capabilities["m.account_moderation"] = json!({ "suspend": true, "lock": true });

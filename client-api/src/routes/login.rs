@@ -1,6 +1,8 @@
 //! GET /_matrix/client/v3/login
 //! POST /_matrix/client/v3/login
 
+pub(crate) mod get_token;
+
 use ruma::{
     OwnedDeviceId,
     api::client::session::{
@@ -10,7 +12,12 @@ use ruma::{
 };
 use serde::Deserialize;
 use serde_json::{Map, Value};
-use starling_engine::accounts::{attempts, devices::NewDevice, login, uia};
+use starling_engine::accounts::{
+    attempts,
+    devices::NewDevice,
+    login::{self, LoggedIn},
+    uia,
+};
 
 use crate::{
     answer::{Answer, answer},
@@ -23,6 +30,7 @@ use crate::{
 struct Request {
     r#type: String,
     password: Option<String>,
+    token: Option<String>,
     device_id: Option<OwnedDeviceId>,
     initial_device_display_name: Option<String>,
     #[serde(default)]
@@ -34,29 +42,23 @@ struct Request {
 pub(crate) async fn get(call: Call) -> Answer {
     call.anonymous()?;
     let password = get_login_types::v3::PasswordLoginType::new();
-    let flows = vec![get_login_types::v3::LoginType::Password(password)];
+    let mut flows = vec![get_login_types::v3::LoginType::Password(password)];
+    if call.door.settings.login_tokens {
+        let mut token = get_login_types::v3::TokenLoginType::new();
+        token.get_login_token = true;
+        flows.push(get_login_types::v3::LoginType::Token(token));
+    }
     answer(get_login_types::v3::Response::new(flows))
 }
 
 pub(crate) async fn post(mut call: Call) -> Answer {
     call.anonymous()?;
     let request: Request = call.body_as().await?;
-    if request.r#type != "m.login.password" {
-        return Err(Error::unknown("Only m.login.password is offered"));
-    }
-    let Some(user) = uia::user_of(&request.rest) else {
-        return Err(Error::missing_param("There is no identifier of the type m.id.user"));
+    let logged_in = match request.r#type.as_str() {
+        "m.login.password" => with_password(&call, request).await?,
+        "m.login.token" if call.door.settings.login_tokens => with_token(&call, request).await?,
+        _ => return Err(Error::unknown("This way to log in is not offered")),
     };
-    let password = request.password.ok_or_else(|| Error::missing_param("There is no password"))?;
-    if call.door.settings.rate_limits {
-        attempts::count_password(&call.engine, call.client_ip(), user).await?;
-    }
-    let device = NewDevice {
-        device_id: request.device_id,
-        display_name: request.initial_device_display_name,
-        refreshable: request.refresh_token,
-    };
-    let logged_in = login::with_password(&call.engine, user, password, device).await?;
     let tokens = logged_in.tokens;
     let mut response = Response::new(logged_in.user_id, tokens.access_token, logged_in.device_id);
     response.refresh_token = tokens.refresh_token;
@@ -64,6 +66,39 @@ pub(crate) async fn post(mut call: Call) -> Answer {
     let url = call.engine.config.public_url.clone();
     response.well_known = url.map(|url| DiscoveryInfo::new(HomeserverInfo::new(url)));
     answer(response)
+}
+
+async fn with_password(call: &Call, mut request: Request) -> Result<LoggedIn, Error> {
+    let device = request.device();
+    let Some(user) = uia::user_of(&request.rest) else {
+        return Err(Error::missing_param("There is no identifier of the type m.id.user"));
+    };
+    let password = request.password.ok_or_else(|| Error::missing_param("There is no password"))?;
+    if call.door.settings.rate_limits {
+        attempts::count_password(&call.engine, call.client_ip(), user).await?;
+    }
+    Ok(login::with_password(&call.engine, user, password, device).await?)
+}
+
+async fn with_token(call: &Call, mut request: Request) -> Result<LoggedIn, Error> {
+    let device = request.device();
+    let token = request.token.ok_or_else(|| Error::missing_param("There is no token"))?;
+    if call.door.settings.rate_limits {
+        let kind = attempts::Kind::AddressPasswords;
+        attempts::count(&call.engine, kind, &call.client_ip().to_string()).await?;
+    }
+    Ok(login::with_token(&call.engine, &token, device).await?)
+}
+
+impl Request {
+    /// The device that the client wants, taken out of the request.
+    fn device(&mut self) -> NewDevice {
+        NewDevice {
+            device_id: self.device_id.take(),
+            display_name: self.initial_device_display_name.take(),
+            refreshable: self.refresh_token,
+        }
+    }
 }
 
 #[cfg(test)]

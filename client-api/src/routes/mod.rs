@@ -10,6 +10,8 @@ pub(crate) mod create_room;
 pub(crate) mod delete_devices;
 pub(crate) mod devices;
 pub(crate) mod directory;
+pub(crate) mod events;
+pub(crate) mod initial_sync;
 pub(crate) mod join;
 pub(crate) mod joined_rooms;
 pub(crate) mod knock;

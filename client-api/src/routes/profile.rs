@@ -2,6 +2,9 @@
 //! GET /_matrix/client/v3/profile/{userId}/{keyName}
 //! PUT /_matrix/client/v3/profile/{userId}/{keyName}
 //! DELETE /_matrix/client/v3/profile/{userId}/{keyName}
+//! GET /_matrix/client/unstable/uk.tcpip.msc4133/profile/{userId}/{keyName}
+//! PUT /_matrix/client/unstable/uk.tcpip.msc4133/profile/{userId}/{keyName}
+//! DELETE /_matrix/client/unstable/uk.tcpip.msc4133/profile/{userId}/{keyName}
 
 use ruma::{OwnedUserId, UserId};
 use serde_json::{Map, Value, json};

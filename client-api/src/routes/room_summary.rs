@@ -13,13 +13,14 @@ use crate::{
 
 /// Whoever is logged in is told of rooms on other servers too; anybody else only of those here.
 pub(crate) async fn get(call: Call) -> Answer {
-    let overview = match call.maybe_authenticated().await? {
-        Some(session) => {
+    let overview = match call.has_token() {
+        true => {
+            let session = call.authenticated_or_guest().await?;
             call.door.limits.user(Doing::Asking, &session.user_id)?;
             let Named { room_id, via } = Named::of(&call).await?;
             overview::for_user(&call.engine, &session.user_id, &room_id, via).await?
         }
-        None => {
+        false => {
             call.door.limits.address(Doing::Asking, call.client_ip())?;
             let own = &call.engine.config.server_name;
             let alias = <&RoomAliasId>::try_from(call.path_arg(0)).ok();

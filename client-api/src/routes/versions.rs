@@ -11,13 +11,21 @@ use crate::{
 const NEWEST_MINOR: u8 = 19;
 
 /// What works here beside the specification, or under names from before it was specified.
-const UNSTABLE: [&str; 6] = [
+const UNSTABLE: [&str; 14] = [
+    "org.matrix.msc2285.stable",
     "org.matrix.msc3391",
+    "org.matrix.msc3440.stable",
+    "org.matrix.msc3771",
+    "org.matrix.msc3773",
+    "org.matrix.msc3827.stable",
     "org.matrix.msc3874",
+    "org.matrix.msc3981",
     "org.matrix.msc4155",
     "org.matrix.msc4380.stable",
     "uk.half-shot.msc2666.query_mutual_rooms",
     "uk.half-shot.msc2666.query_mutual_rooms.stable",
+    "uk.tcpip.msc4133",
+    "uk.tcpip.msc4133.stable",
 ];
 
 pub(crate) async fn get(_call: Call) -> Answer {

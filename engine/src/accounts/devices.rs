@@ -24,6 +24,9 @@ use super::{
 };
 use crate::{Engine, Internal, rng};
 
+/// How many characters of a program's name are kept.
+const LONGEST_USER_AGENT: usize = 256;
+
 /// How long a device id or a device's name may be, in bytes.
 const LONGEST: usize = 255;
 
@@ -251,25 +254,36 @@ async fn commit_removal(engine: &Engine, change: Change) -> Result<(), Internal>
 
 /// When devices were last seen, until that is written.
 #[derive(Debug, Default)]
-pub(crate) struct Seen(Mutex<HashMap<(OwnedUserId, OwnedDeviceId), (i64, IpAddr)>>);
+pub(crate) struct Seen(Mutex<HashMap<(OwnedUserId, OwnedDeviceId), Sight>>);
+
+/// The last request of a device.
+#[derive(Debug)]
+struct Sight {
+    ts: i64,
+    address: IpAddr,
+    user_agent: Option<String>,
+}
 
 impl Seen {
     /// Corrects a stored row by what is not written yet.
     fn add_to(&self, user: &UserId, row: &mut DeviceRow) {
         let device = (user.to_owned(), OwnedDeviceId::from(row.device_id.as_str()));
         let seen = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((ts, address)) = seen.get(&device) {
+        if let Some(Sight { ts, address, user_agent }) = seen.get(&device) {
             row.last_seen_ts = Some(*ts);
             row.last_seen_ip = Some(address.to_string());
+            row.user_agent.clone_from(user_agent);
         }
     }
 }
 
-/// Notes that a device made a request. Nothing is written before the next [`write_seen`].
-pub fn note_seen(engine: &Engine, session: &Session, address: IpAddr) {
+/// Notes that a device made a request, by a program of that name. Nothing is written before the next
+/// [`write_seen`].
+pub fn note_seen(engine: &Engine, session: &Session, address: IpAddr, user_agent: Option<&str>) {
     let device = (session.user_id.clone(), session.device_id.clone());
     let mut seen = engine.accounts.seen.0.lock().unwrap_or_else(PoisonError::into_inner);
-    seen.insert(device, (engine.clock.now_ms(), address));
+    let user_agent = user_agent.map(|name| name.chars().take(LONGEST_USER_AGENT).collect());
+    seen.insert(device, Sight { ts: engine.clock.now_ms(), address, user_agent });
 }
 
 /// Writes when devices were last seen, all in one change.
@@ -282,10 +296,11 @@ pub(crate) async fn write_seen(engine: &Engine) -> Result<(), Internal> {
         return Ok(());
     }
     let mut change = Change::new();
-    for ((user, device), (ts, address)) in seen {
+    for ((user, device), Sight { ts, address, user_agent }) in seen {
         let (user_id, device_id) = (user.to_string(), device.to_string());
         let address = address.to_string();
-        change.write(accounts::Write::Device(Write::Seen { user_id, device_id, ts, address }));
+        let seen = Write::Seen { user_id, device_id, ts, address, user_agent };
+        change.write(accounts::Write::Device(seen));
     }
     engine.storage.commit(change).await?;
     Ok(())

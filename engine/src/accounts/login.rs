@@ -1,14 +1,17 @@
 //! Logging in.
 
 use ruma::{OwnedDeviceId, OwnedUserId, UserId};
-use starling_storage::{Change, Claim, CommitError, accounts::flags};
+use starling_storage::{
+    Change, Claim, CommitError,
+    accounts::{self, Once, flags, passes},
+};
 
 use super::{
     attempts,
     devices::{self, NewDevice},
     names,
     passwords::{self, PasswordError},
-    tokens::{self, Issued},
+    tokens::{self, Hash, Issued},
 };
 use crate::{Engine, Internal};
 
@@ -25,8 +28,9 @@ pub struct LoggedIn {
 /// Why somebody is not logged in.
 #[derive(Debug, thiserror::Error)]
 pub enum LoginError {
-    /// There is no such account, or its password is another. Which of the two, nobody is told.
-    #[error("name or password is wrong")]
+    /// There is no such account, or its password is another, which of the two nobody is told; or
+    /// there is no such log-in token (any more).
+    #[error("name, password or token is wrong")]
     Wrong,
     /// The account is no more.
     #[error("the account is deactivated")]
@@ -86,6 +90,39 @@ pub async fn with_password(
     // The check took its time. A session that began with a password which was changed meanwhile
     // would outlive the change.
     change.claim(Claim::Password { user_id: user.to_string(), hash });
+    enter(engine, change, user, device).await
+}
+
+/// Logs in by a log-in token, which serves once.
+///
+/// # Errors
+///
+/// [`LoginError`].
+pub async fn with_token(
+    engine: &Engine,
+    token: &str,
+    device: NewDevice,
+) -> Result<LoggedIn, LoginError> {
+    if !device.is_acceptable() {
+        return Err(LoginError::BadDevice);
+    }
+    let hash = Hash::of(token).to_vec();
+    let mut conn = engine.storage.read().await.map_err(Internal::from)?;
+    let pass = passes::login(&mut conn, &hash).await.map_err(Internal::from)?;
+    let pass = pass.filter(|pass| engine.clock.now_ms() < pass.expires_ts);
+    let pass = pass.ok_or(LoginError::Wrong)?;
+    let account = accounts::user(&mut conn, &pass.user_id).await.map_err(Internal::from)?;
+    drop(conn);
+    let account = account.ok_or(LoginError::Wrong)?;
+    if account.deactivated_ts.is_some() {
+        return Err(LoginError::Deactivated);
+    }
+    if account.flags & flags::LOCKED != 0 {
+        return Err(LoginError::Locked);
+    }
+    let user = UserId::parse(pass.user_id).map_err(Internal::from)?;
+    let mut change = Change::new();
+    change.claim(Claim::Once(Once::LoginToken(hash)));
     enter(engine, change, user, device).await
 }
 

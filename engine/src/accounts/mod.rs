@@ -1,10 +1,11 @@
 //! Accounts: who may use this server, from which devices, and how they prove it.
 //!
 //! In reading order: what a session is ([`tokens`]), how one proves to be somebody ([`passwords`],
-//! [`attempts`], [`names`], [`uia`]), how one comes ([`register`], [`login`]), what one has
-//! ([`devices`], [`profiles`], [`data`]), how one is found ([`directory`]), how one goes ([`password`],
-//! [`deactivate`]), what administrators do ([`admin`], [`moderation`]) and are told ([`reports`]), and
-//! what is done in the background ([`follow`], [`guests`], [`upkeep`]).
+//! [`attempts`], [`names`], [`uia`]), how one comes ([`register`], [`login`], [`login_tokens`]), how one
+//! shows others who one is ([`openid`]), what one has ([`devices`], [`profiles`], [`data`]), how one is
+//! found ([`directory`]), how one goes ([`password`], [`deactivate`]), what administrators do
+//! ([`admin`], [`moderation`]) and are told ([`reports`]), and what is done in the background
+//! ([`follow`], [`guests`], [`upkeep`]).
 
 use std::fmt;
 
@@ -24,6 +25,8 @@ pub mod directory;
 pub mod follow;
 pub mod guests;
 pub mod login;
+pub mod login_tokens;
+pub mod openid;
 pub mod profiles;
 pub mod register;
 

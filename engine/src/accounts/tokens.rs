@@ -41,11 +41,11 @@ const CACHED_TOKENS: u64 = 20_000;
 pub struct Hash([u8; 32]);
 
 impl Hash {
-    fn of(token: &str) -> Self {
+    pub(crate) fn of(token: &str) -> Self {
         Self(Sha256::digest(token.as_bytes()).into())
     }
 
-    fn to_vec(self) -> Vec<u8> {
+    pub(crate) fn to_vec(self) -> Vec<u8> {
         self.0.to_vec()
     }
 }

@@ -7,7 +7,10 @@ use std::{collections::HashSet, sync::Arc};
 use ruma::{EventId, OwnedUserId, RoomId, events::StateEventType};
 use serde::Serialize;
 use serde_json::value::RawValue;
-use starling_storage::timeline::{self, Direction, Range};
+use starling_storage::{
+    events,
+    timeline::{self, Direction, Range},
+};
 
 use super::{
     access::{Asking, ReadError, ignored_users},
@@ -21,6 +24,10 @@ use crate::{
     Engine, Internal,
     events::{StoredEvent, store},
 };
+
+/// In how many rooms an event is looked for that nobody names the room of. In room versions 1 and 2
+/// others choose the IDs of events.
+const MAX_ROOMS: usize = 20;
 
 /// How many events stand around the one when the client does not say.
 pub const DEFAULT_LIMIT: usize = 10;
@@ -60,6 +67,29 @@ pub async fn event(
     let ignored = ignored_users(&mut engine.storage.read().await?, asking.user_id).await?;
     let shown = reader.show_bundled(&[seen], &Form::whole(), &ignored).await?;
     shown.into_iter().next().ok_or(ReadError::NoSuchEvent)
+}
+
+/// Reads one event, whichever of the user's rooms it is in.
+///
+/// # Errors
+///
+/// [`ReadError::NoSuchEvent`] also when the user may not see it, or not read the room.
+pub async fn anywhere(
+    engine: &Engine,
+    asking: Asking<'_>,
+    event_id: &EventId,
+) -> Result<Box<RawValue>, ReadError> {
+    let mut conn = engine.storage.read().await?;
+    let rooms = events::rooms_of(&mut conn, event_id.as_str()).await?;
+    drop(conn);
+    for room_id in rooms.into_iter().take(MAX_ROOMS) {
+        let room_id = RoomId::parse(room_id).map_err(Internal::from)?;
+        match event(engine, asking, &room_id, event_id).await {
+            Err(ReadError::NoSuchEvent | ReadError::Forbidden) => {}
+            other => return other,
+        }
+    }
+    Err(ReadError::NoSuchEvent)
 }
 
 /// Reads one event and what stands around it.

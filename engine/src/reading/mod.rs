@@ -19,6 +19,7 @@ pub mod access;
 pub mod members;
 
 pub mod messages;
+pub mod peek;
 
 pub mod moments;
 

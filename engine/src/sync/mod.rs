@@ -9,6 +9,8 @@ pub mod filters;
 
 mod moment;
 
+pub mod old;
+
 mod streams;
 
 #[cfg(test)]

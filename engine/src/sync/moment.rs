@@ -59,6 +59,20 @@ pub(super) struct Moment {
     pub(super) unread: HashMap<String, Unread>,
 }
 
+/// The token that says: everything up to now.
+pub(super) async fn now(engine: &Engine) -> Result<SyncToken, Internal> {
+    let (typing, presence) = (engine.typing.serial(), engine.presence.serial());
+    let mut conn = engine.storage.snapshot().await?;
+    let epochs = epochs::all(&mut conn).await?;
+    Ok(SyncToken {
+        pos: facts::head(&mut conn).await?,
+        epoch: epochs.last().map_or(0, |epoch| epoch.epoch),
+        typing,
+        presence,
+        instance: engine.typing.instance().to_owned(),
+    })
+}
+
 impl Moment {
     /// Reads the present.
     pub(super) async fn read(

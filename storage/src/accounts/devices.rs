@@ -1,6 +1,6 @@
 //! Devices.
 
-use super::tokens;
+use super::{passes, tokens};
 use crate::db::{Conn, Result, Row, sql};
 
 /// A device of an account.
@@ -18,6 +18,8 @@ pub struct DeviceRow {
     pub last_seen_ts: Option<i64>,
     /// From which address.
     pub last_seen_ip: Option<String>,
+    /// By which program, as it says.
+    pub user_agent: Option<String>,
 }
 
 /// Rows of this table.
@@ -44,6 +46,8 @@ pub enum Write {
         ts: i64,
         /// From which address.
         address: String,
+        /// By which program, as it says.
+        user_agent: Option<String>,
     },
     /// Removes a device with its tokens.
     Remove {
@@ -77,13 +81,14 @@ pub(crate) async fn apply(conn: &mut Conn, write: Write) -> Result<()> {
                 .bind(device_id)
                 .bind(display_name)
         }
-        Write::Seen { user_id, device_id, ts, address } => {
-            sql("UPDATE devices SET last_seen_ts = $3, last_seen_ip = $4 \
+        Write::Seen { user_id, device_id, ts, address, user_agent } => {
+            sql("UPDATE devices SET last_seen_ts = $3, last_seen_ip = $4, user_agent = $5 \
                  WHERE user_id = $1 AND device_id = $2")
             .bind(user_id)
             .bind(device_id)
             .bind(ts)
             .bind(address)
+            .bind(user_agent)
         }
         Write::Remove { user_id, device_id } => {
             tokens::remove_of_device(conn, &user_id, &device_id).await?;
@@ -98,6 +103,8 @@ pub(crate) async fn apply(conn: &mut Conn, write: Write) -> Result<()> {
 }
 
 async fn remove_all(conn: &mut Conn, user_id: String, except: Option<String>) -> Result<()> {
+    // A log-in token would bring a new device.
+    passes::forget_logins(conn, &user_id).await?;
     // No device has the empty id.
     let except = except.unwrap_or_default();
     for text in [
@@ -118,6 +125,7 @@ fn from_row(row: &Row) -> Result<DeviceRow> {
         created_ts: row.get(3)?,
         last_seen_ts: row.get(4)?,
         last_seen_ip: row.get(5)?,
+        user_agent: row.get(6)?,
     })
 }
 
@@ -127,8 +135,8 @@ fn from_row(row: &Row) -> Result<DeviceRow> {
 ///
 /// When the database fails.
 pub async fn of_user(conn: &mut Conn, user_id: &str) -> Result<Vec<DeviceRow>> {
-    sql("SELECT user_id, device_id, display_name, created_ts, last_seen_ts, last_seen_ip \
-         FROM devices WHERE user_id = $1 ORDER BY device_id")
+    sql("SELECT user_id, device_id, display_name, created_ts, last_seen_ts, last_seen_ip, \
+         user_agent FROM devices WHERE user_id = $1 ORDER BY device_id")
     .bind(user_id)
     .map(conn, from_row)
     .await
@@ -141,7 +149,7 @@ pub async fn of_user(conn: &mut Conn, user_id: &str) -> Result<Vec<DeviceRow>> {
 /// When the database fails.
 pub async fn get(conn: &mut Conn, user_id: &str, device_id: &str) -> Result<Option<DeviceRow>> {
     let row = sql("SELECT user_id, device_id, display_name, created_ts, last_seen_ts, \
-         last_seen_ip FROM devices WHERE user_id = $1 AND device_id = $2")
+         last_seen_ip, user_agent FROM devices WHERE user_id = $1 AND device_id = $2")
     .bind(user_id)
     .bind(device_id)
     .optional(conn)

@@ -1,4 +1,5 @@
 //! GET /_matrix/client/v3/rooms/{roomId}/aliases
+//! GET /_matrix/client/unstable/org.matrix.msc2432/rooms/{roomId}/aliases
 
 use ruma::OwnedRoomId;
 use serde_json::json;

@@ -6,6 +6,7 @@ pub(crate) mod context;
 pub(crate) mod event;
 pub(crate) mod forget;
 pub(crate) mod hierarchy;
+pub(crate) mod initial_sync;
 pub(crate) mod invite;
 pub(crate) mod join;
 pub(crate) mod joined_members;

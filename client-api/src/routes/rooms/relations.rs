@@ -1,6 +1,7 @@
 //! GET /_matrix/client/v1/rooms/{roomId}/relations/{eventId}
 //! GET /_matrix/client/v1/rooms/{roomId}/relations/{eventId}/{relType}
 //! GET /_matrix/client/v1/rooms/{roomId}/relations/{eventId}/{relType}/{eventType}
+//! GET /_matrix/client/unstable/rooms/{roomId}/relations/{eventId}/{relType}
 
 use ruma::{OwnedEventId, OwnedRoomId, api::Direction};
 use serde::Deserialize;

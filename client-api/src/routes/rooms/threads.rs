@@ -1,4 +1,5 @@
 //! GET /_matrix/client/v1/rooms/{roomId}/threads
+//! GET /_matrix/client/unstable/org.matrix.msc3856/rooms/{roomId}/threads
 
 use ruma::{OwnedRoomId, api::client::threads::get_threads::v1::IncludeThreads};
 use serde::Deserialize;

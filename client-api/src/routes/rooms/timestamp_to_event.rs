@@ -1,4 +1,5 @@
 //! GET /_matrix/client/v1/rooms/{roomId}/timestamp_to_event
+//! GET /_matrix/client/unstable/org.matrix.msc3030/rooms/{roomId}/timestamp_to_event
 
 use ruma::{OwnedRoomId, api::Direction};
 use serde::Deserialize;

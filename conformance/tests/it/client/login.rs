@@ -1,6 +1,8 @@
 //! GET /_matrix/client/v3/login
 //! POST /_matrix/client/v3/login
 
+mod get_token;
+
 use std::time::Duration;
 
 use futures_util::{StreamExt as _, stream::FuturesUnordered};

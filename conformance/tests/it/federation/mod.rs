@@ -7,6 +7,7 @@ mod authorization;
 mod hierarchy;
 mod invite;
 mod make_join;
+mod openid;
 mod query;
 mod reading;
 mod relay;

@@ -75,3 +75,15 @@ async fn senseless_queries_are_refused() {
         assert_eq!(answer.unwrap().status, status, "{body}");
     }
 }
+
+#[tokio::test]
+async fn questions_of_no_known_kind_are_not_recognized() {
+    let (server, peer) = (support::server().await, support::peer().await);
+    for kind in ["org.example.kind", "directory/more", "Profile"] {
+        let target = format!("/_matrix/federation/v1/query/{kind}?a=b");
+        let answer = peer.get(server, &target).await.unwrap();
+        answer.expect_error(404, "M_UNRECOGNIZED").unwrap();
+    }
+    let target = "/_matrix/federation/v1/query/directory";
+    peer.get(server, target).await.unwrap().expect_error(400, "M_MISSING_PARAM").unwrap();
+}

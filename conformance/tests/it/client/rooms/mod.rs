@@ -4,6 +4,7 @@ mod aliases;
 mod bundles;
 mod forget;
 mod hierarchy;
+mod initial_sync;
 mod invite;
 mod join;
 mod joined_members;

@@ -2,4 +2,5 @@
 
 mod account_data;
 mod filter;
+mod openid;
 mod rooms;

@@ -1,0 +1,3 @@
+//! `/voip`: calls.
+
+mod turn_server;

@@ -1,0 +1,3 @@
+//! `/openid`: who shows a token to a third party.
+
+mod userinfo;
