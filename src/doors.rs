@@ -51,6 +51,11 @@ fn client_api_settings(config: &Config) -> Settings {
         version: terms.version.clone(),
         name: terms.name.clone(),
         url: terms.url.clone(),
+        translations: terms
+            .translations
+            .iter()
+            .map(|(language, it)| (language.clone(), (it.name.clone(), it.url.clone())))
+            .collect(),
     });
     Settings {
         rate_limits: config.rate_limits.enabled,
@@ -60,6 +65,8 @@ fn client_api_settings(config: &Config) -> Settings {
         turn: config.turn.settings(),
         well_known: config.client.well_known.clone().into_iter().collect(),
         policy_server_keys: config.client.policy_server_keys.clone(),
+        require_email: config.registration.require_email,
+        captcha_site_key: config.registration.recaptcha.site_key.clone(),
         federation_name: config.federation.public_name.clone(),
         support: (!support.contacts.is_empty() || support.support_page.is_some())
             .then_some(support),

@@ -9,7 +9,7 @@ use starling_engine::{
     Config as EngineConfig, Engine, Parts,
     clock::{Clock, SystemClock},
     config::{
-        PasswordHashing, Presence, Registration, RegistrationMode as EngineRegistrationMode,
+        Email, PasswordHashing, Presence, Registration, RegistrationMode as EngineRegistrationMode,
         UserDirectory,
     },
     keys::SigningKeys,
@@ -19,7 +19,10 @@ use starling_engine::{
 use starling_federation::{config::FederationConfig, transport::HttpTransport};
 use starling_storage::Storage;
 
-use crate::config::{Config, RegistrationMode};
+use crate::{
+    config::{Config, RegistrationMode},
+    outside::World,
+};
 
 /// Makes the engine. A deployment that starts for the first time gets its keys here.
 ///
@@ -31,8 +34,9 @@ pub(crate) async fn start(config: &Config, storage: Storage) -> anyhow::Result<E
     let signing_keys = Arc::new(SigningKeys::load_or_create(&storage, &*clock).await?);
     let trie_secret = Secret::load(&storage).await?;
     let transport = transport(config, signing_keys.clone(), clock.clone())?;
+    let outside = Arc::new(World::new(config)?);
     let config = engine_config(config);
-    Ok(Engine::new(Parts { config, storage, clock, transport, signing_keys, trie_secret }))
+    Ok(Engine::new(Parts { config, storage, clock, transport, outside, signing_keys, trie_secret }))
 }
 
 fn engine_config(config: &Config) -> EngineConfig {
@@ -51,6 +55,14 @@ fn engine_config(config: &Config) -> EngineConfig {
             guests: config.registration.guests,
             shared_secret: config.registration.shared_secret.get().map(str::to_owned),
         },
+        email: config.email.smtp_host.as_ref().map(|_| Email {
+            app_name: match &config.email.app_name {
+                Some(name) => name.clone(),
+                None => config.server_name.to_string(),
+            },
+            tell_whether_known: config.email.tell_whether_known,
+            next_link_hosts: config.email.next_link_hosts.clone(),
+        }),
         password_hashing: PasswordHashing {
             memory_kib: hashing.memory_kib,
             iterations: hashing.iterations,

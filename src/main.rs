@@ -10,6 +10,7 @@ mod engine;
 mod http;
 mod listeners;
 mod log;
+mod outside;
 mod signals;
 mod tls;
 mod workers;

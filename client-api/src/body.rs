@@ -10,6 +10,9 @@ use crate::error::Error;
 /// How large a JSON body may be, in bytes.
 pub(crate) const LARGEST_JSON: usize = 1024 * 1024;
 
+/// How large the body of a form may be, in bytes.
+pub(crate) const LARGEST_FORM: usize = 64 * 1024;
+
 /// How many arrays and objects may stand inside each other.
 const DEEPEST_JSON: usize = 100;
 

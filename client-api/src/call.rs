@@ -148,6 +148,21 @@ impl Call {
         Ok(serde_json::from_slice(if body.is_empty() { b"{}" } else { &body })?)
     }
 
+    /// The body of a form, or JSON as a client sends it, as a type of our own.
+    pub(crate) async fn form_or_json<T: DeserializeOwned>(&mut self) -> Result<T, Error> {
+        let kind = self.header("content-type").unwrap_or_default().to_ascii_lowercase();
+        if !kind.starts_with("application/x-www-form-urlencoded") {
+            return self.body_as().await;
+        }
+        let body = body::read(self.take_body(), body::LARGEST_FORM).await?;
+        serde_html_form::from_bytes(&body).map_err(|error| Error::parameter(error.to_string()))
+    }
+
+    /// A header, if it is text.
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
+        self.parts.headers.get(name)?.to_str().ok()
+    }
+
     /// The body as an event's content; an empty body is `{}`.
     pub(crate) async fn content(&mut self) -> Result<Box<RawValue>, Error> {
         self.body_as().await

@@ -185,6 +185,54 @@ impl Error {
         Self::new(StatusCode::FORBIDDEN, "M_THREEPID_DENIED", message)
     }
 
+    /// 400: the third-party identifier belongs to an account already.
+    pub(crate) fn threepid_in_use() -> Self {
+        let message = "This address belongs to another account";
+        Self::new(StatusCode::BAD_REQUEST, "M_THREEPID_IN_USE", message)
+    }
+
+    /// 400: the third-party identifier belongs to no account.
+    pub(crate) fn threepid_not_found() -> Self {
+        let message = "This address belongs to no account";
+        Self::new(StatusCode::BAD_REQUEST, "M_THREEPID_NOT_FOUND", message)
+    }
+
+    /// 400: there are no third-party identifiers of that kind here.
+    pub(crate) fn threepid_medium_not_supported(message: impl Into<Cow<'static, str>>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, "M_THREEPID_MEDIUM_NOT_SUPPORTED", message)
+    }
+
+    /// 403: that an address is the user's own has not been shown.
+    pub(crate) fn threepid_auth_failed() -> Self {
+        let message = "The address is not validated";
+        Self::new(StatusCode::FORBIDDEN, "M_THREEPID_AUTH_FAILED", message)
+    }
+
+    /// 400: the identity server is not one that this server works with.
+    pub(crate) fn server_not_trusted(message: impl Into<Cow<'static, str>>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, "M_SERVER_NOT_TRUSTED", message)
+    }
+
+    /// 400: the token of a letter is another one.
+    pub(crate) fn token_incorrect() -> Self {
+        Self::new(StatusCode::BAD_REQUEST, "M_TOKEN_INCORRECT", "The token is wrong")
+    }
+
+    /// 400: there was such a session, or never.
+    pub(crate) fn session_expired() -> Self {
+        Self::new(StatusCode::BAD_REQUEST, "M_SESSION_EXPIRED", "The session has expired")
+    }
+
+    /// 401: what should prove something does not.
+    pub(crate) fn unauthorized(message: impl Into<Cow<'static, str>>) -> Self {
+        Self::new(StatusCode::UNAUTHORIZED, "M_UNAUTHORIZED", message)
+    }
+
+    /// 401: the captcha is not solved.
+    pub(crate) fn captcha_invalid() -> Self {
+        Self::new(StatusCode::UNAUTHORIZED, "M_CAPTCHA_INVALID", "The captcha is not solved")
+    }
+
     /// 400: the password does not meet the server's rules.
     pub(crate) fn weak_password(message: impl Into<Cow<'static, str>>) -> Self {
         Self::new(StatusCode::BAD_REQUEST, "M_WEAK_PASSWORD", message)

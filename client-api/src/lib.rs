@@ -16,7 +16,9 @@ mod call;
 pub mod client_ip;
 mod cors;
 mod error;
+mod html;
 mod limits;
+mod request_token;
 mod route;
 mod routes;
 mod settings;
@@ -88,10 +90,21 @@ fn table() -> Vec<Route> {
         get("/_matrix/client/v1/rooms/{roomId}/threads", routes::rooms::threads::get),
         get("/_matrix/client/v1/rooms/{roomId}/timestamp_to_event", routes::rooms::timestamp_to_event::get),
         get("/_matrix/client/v3/account/3pid", routes::account::threepid::get),
+        post("/_matrix/client/v3/account/3pid", routes::account::threepid::post),
+        post("/_matrix/client/v3/account/3pid/add", routes::account::threepid::add),
+        post("/_matrix/client/v3/account/3pid/bind", routes::account::threepid::bind),
+        post("/_matrix/client/v3/account/3pid/delete", routes::account::threepid::delete),
+        post("/_matrix/client/v3/account/3pid/email/requestToken", routes::account::threepid::post_email_request_token),
+        post("/_matrix/client/v3/account/3pid/msisdn/requestToken", routes::account::threepid::post_msisdn_request_token),
+        post("/_matrix/client/v3/account/3pid/unbind", routes::account::threepid::unbind),
         post("/_matrix/client/v3/account/deactivate", routes::account::deactivate::post),
         post("/_matrix/client/v3/account/password", routes::account::password::post),
+        post("/_matrix/client/v3/account/password/email/requestToken", routes::account::password::post_email_request_token),
+        post("/_matrix/client/v3/account/password/msisdn/requestToken", routes::account::password::post_msisdn_request_token),
         get("/_matrix/client/v3/account/whoami", routes::account::whoami::get),
         get("/_matrix/client/v3/admin/whois/{userId}", routes::admin::whois::get),
+        get("/_matrix/client/v3/auth/{authType}/fallback/web", routes::auth::fallback::get),
+        post("/_matrix/client/v3/auth/{authType}/fallback/web", routes::auth::fallback::post),
         get("/_matrix/client/v3/capabilities", routes::capabilities::get),
         post("/_matrix/client/v3/createRoom", routes::create_room::post),
         post("/_matrix/client/v3/delete_devices", routes::delete_devices::post),
@@ -135,6 +148,8 @@ fn table() -> Vec<Route> {
         post("/_matrix/client/v3/refresh", routes::refresh::post),
         post("/_matrix/client/v3/register", routes::register::post),
         get("/_matrix/client/v3/register/available", routes::register::available::get),
+        post("/_matrix/client/v3/register/email/requestToken", routes::register::email::post),
+        post("/_matrix/client/v3/register/msisdn/requestToken", routes::register::msisdn::post),
         get("/_matrix/client/v3/rooms/{roomId}/aliases", routes::rooms::aliases::get),
         post("/_matrix/client/v3/rooms/{roomId}/ban", routes::rooms::ban::post),
         get("/_matrix/client/v3/rooms/{roomId}/context/{eventId}", routes::rooms::context::get),
@@ -185,7 +200,10 @@ fn table() -> Vec<Route> {
         post("/_matrix/client/v3/user_directory/search", routes::user_directory::search::post),
         post("/_matrix/client/v3/users/{userId}/report", routes::users::report::post),
         get("/_matrix/client/v3/voip/turnServer", routes::voip::turn_server::get),
+        get("/_matrix/client/unstable/starling/email/submit_token", routes::email::submit_token::get),
+        post("/_matrix/client/unstable/starling/email/submit_token", routes::email::submit_token::post),
         get("/_matrix/client/versions", routes::versions::get),
+        get("/_matrix/static/client/login/", routes::client::login::get),
         get("/_synapse/admin/v1/register", routes::admin::register::get),
         post("/_synapse/admin/v1/register", routes::admin::register::post),
     ]

@@ -13,6 +13,10 @@ pub struct Settings {
     pub allowances: Allowances,
     /// What one must agree to when registering; none: nothing is asked.
     pub policies: Vec<Policy>,
+    /// Whether one must show an e-mail address when registering.
+    pub require_email: bool,
+    /// The public key of captchas that one must solve when registering; `None`: there are none.
+    pub captcha_site_key: Option<String>,
     /// Where other servers find this one, for `/.well-known/matrix/server`; `None`: not announced.
     pub federation_name: Option<String>,
     /// Whom to turn to, for `/.well-known/matrix/support`; `None`: not announced.
@@ -85,6 +89,25 @@ pub struct Policy {
     pub name: String,
     /// Where it can be read.
     pub url: String,
+    /// Name and address in other languages, by their codes.
+    pub translations: BTreeMap<String, (String, String)>,
+}
+
+impl Policy {
+    /// Name and address in the first language of an `Accept-Language` header that there is.
+    pub(crate) fn in_language(&self, accepted: &str) -> (&str, &str) {
+        let languages = accepted.split(',');
+        for language in languages.map(|it| it.split(';').next().unwrap_or_default().trim()) {
+            if language.eq_ignore_ascii_case("en") {
+                break;
+            }
+            let is_it = |(known, _): &(&String, _)| known.eq_ignore_ascii_case(language);
+            if let Some((_, (name, url))) = self.translations.iter().find(is_it) {
+                return (name, url);
+            }
+        }
+        (&self.name, &self.url)
+    }
 }
 
 /// Whom to turn to about this server.

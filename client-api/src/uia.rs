@@ -2,14 +2,29 @@
 
 use ruma::{UserId, api::IncomingRequest};
 use serde_json::{Map, Value, json};
-use starling_engine::accounts::{
-    attempts,
-    uia::{self, Failure, Object, Outcome, Proof, Stage, Wanted},
+use starling_engine::{
+    accounts::{
+        attempts,
+        emails::Purpose,
+        uia::{self, Failure, Object, Outcome, Proof, Stage, Wanted},
+    },
+    config::RegistrationMode,
 };
 
-use crate::{call::Call, error::Error, settings::Policy};
+use crate::{
+    Door,
+    call::Call,
+    error::Error,
+    settings::{Policy, Settings},
+};
 
-/// The only way to prove oneself to an account that exists.
+/// The action of registering.
+pub(crate) const REGISTER: &str = "POST /register";
+
+/// The action of setting a password.
+pub(crate) const SET_PASSWORD: &str = "POST /account/password";
+
+/// The way to prove oneself to an account that exists.
 pub(crate) const PASSWORD: &[&[Stage]] = &[&[Stage::Password]];
 
 /// Lets the call go on once its sender has proved enough; until then, the refusal says what is
@@ -21,7 +36,7 @@ pub(crate) async fn authenticate(
     flows: &[&[Stage]],
 ) -> Result<Proof, Error> {
     let body: Object = call.body_as().await?;
-    count_attempt(call, &body).await?;
+    count_attempt_of(call, &body).await?;
     let wanted = Wanted { action, user, flows };
     match uia::authenticate(&call.engine, &wanted, body).await? {
         Outcome::Proceed(proof) => Ok(proof),
@@ -30,9 +45,40 @@ pub(crate) async fn authenticate(
             answer.insert("session".into(), session.into());
             answer.insert("completed".into(), completed.into());
             answer.insert("flows".into(), flows.iter().map(|flow| stages(flow)).collect());
-            answer.insert("params".into(), params(flows, &call.door.settings.policies));
+            answer.insert("params".into(), params(flows, &call.door.settings));
             Err(Error::authentication_wanted(answer))
         }
+    }
+}
+
+/// The ways through an action.
+pub(crate) fn flows_of(door: &Door, action: &str) -> Vec<Vec<Stage>> {
+    let by_email = door.engine.config.email.is_some();
+    match action {
+        REGISTER => register_flows(door, by_email),
+        SET_PASSWORD if by_email => {
+            vec![vec![Stage::Password], vec![Stage::Email(Purpose::Password)]]
+        }
+        _ => PASSWORD.iter().map(|flow| flow.to_vec()).collect(),
+    }
+}
+
+/// With an address that one may show and need not, `m.login.dummy` tells the way without from the
+/// beginning of the way with.
+fn register_flows(door: &Door, by_email: bool) -> Vec<Vec<Stage>> {
+    let settings = &door.settings;
+    let is_token = door.engine.config.registration.mode == RegistrationMode::Token;
+    let mut stages = Vec::new();
+    stages.extend(is_token.then_some(Stage::RegistrationToken));
+    stages.extend(settings.captcha_site_key.as_ref().map(|_| Stage::Captcha));
+    stages.extend((!settings.policies.is_empty()).then_some(Stage::Terms));
+    let with = |more: Stage| stages.iter().copied().chain([more]).collect();
+    let email = Stage::Email(Purpose::Register);
+    match (by_email, settings.require_email) {
+        (true, true) => vec![with(email)],
+        (true, false) => vec![with(Stage::Dummy), with(email)],
+        _ if stages.is_empty() => vec![vec![Stage::Dummy]],
+        _ => vec![stages],
     }
 }
 
@@ -49,15 +95,22 @@ pub(crate) fn parse_proved<R: IncomingRequest>(call: &Call, proof: &Proof) -> Re
 }
 
 /// Guesses at passwords and registration tokens are counted before they are looked at.
-async fn count_attempt(call: &Call, body: &Object) -> Result<(), Error> {
-    let Some(Value::Object(auth)) = body.get("auth") else { return Ok(()) };
+async fn count_attempt_of(call: &Call, body: &Object) -> Result<(), Error> {
+    match body.get("auth") {
+        Some(Value::Object(auth)) => count_attempt(call, auth).await,
+        _ => Ok(()),
+    }
+}
+
+/// The same for the data of a stage.
+pub(crate) async fn count_attempt(call: &Call, auth: &Object) -> Result<(), Error> {
     if !call.door.settings.rate_limits {
         return Ok(());
     }
     let kind = auth.get("type").and_then(Value::as_str);
     if kind == Some(Stage::Password.name()) {
-        let given = uia::user_of(auth).unwrap_or_default();
-        attempts::count_password(&call.engine, call.client_ip(), given).await?;
+        let given = uia::user_of(&call.engine, auth).await?.unwrap_or_default();
+        attempts::count_password(&call.engine, call.client_ip(), &given).await?;
     } else if kind == Some(Stage::RegistrationToken.name()) {
         let kind = attempts::Kind::RegistrationTokens;
         attempts::count(&call.engine, kind, &call.client_ip().to_string()).await?;
@@ -70,16 +123,27 @@ fn stages(flow: &[Stage]) -> Value {
     json!({ "stages": names })
 }
 
-fn params(flows: &[&[Stage]], policies: &[Policy]) -> Value {
-    if !flows.iter().any(|flow| flow.contains(&Stage::Terms)) {
-        return json!({});
+fn params(flows: &[&[Stage]], settings: &Settings) -> Value {
+    let is_offered = |stage: Stage| flows.iter().any(|flow| flow.contains(&stage));
+    let mut params = Map::new();
+    if is_offered(Stage::Terms) {
+        let policies: Map<String, Value> = settings.policies.iter().map(policy).collect();
+        params.insert("m.login.terms".into(), json!({ "policies": policies }));
     }
-    let policy = |policy: &Policy| {
-        let text = json!({ "name": policy.name, "url": policy.url });
-        (policy.id.clone(), json!({ "version": policy.version, "en": text }))
-    };
-    let policies: Map<String, Value> = policies.iter().map(policy).collect();
-    json!({ "m.login.terms": { "policies": policies } })
+    if is_offered(Stage::Captcha) {
+        params
+            .insert("m.login.recaptcha".into(), json!({ "public_key": settings.captcha_site_key }));
+    }
+    params.into()
+}
+
+fn policy(policy: &Policy) -> (String, Value) {
+    let english = json!({ "name": policy.name, "url": policy.url });
+    let mut document = json!({ "version": policy.version, "en": english });
+    for (language, (name, url)) in &policy.translations {
+        document[language] = json!({ "name": name, "url": url });
+    }
+    (policy.id.clone(), document)
 }
 
 fn refusal(failure: Failure) -> Map<String, Value> {
@@ -88,6 +152,8 @@ fn refusal(failure: Failure) -> Map<String, Value> {
         Failure::Deactivated => Error::user_deactivated(),
         Failure::NotOffered => Error::unknown("This stage is not offered"),
         Failure::Malformed => Error::bad_json("The stage is not of its form"),
+        Failure::NotValidated => Error::unauthorized("The e-mail address is not validated"),
+        Failure::CaptchaNotSolved => Error::captcha_invalid(),
     }
     .errcode_and_message()
 }

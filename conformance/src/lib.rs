@@ -2,7 +2,7 @@
 //!
 //! Everything here speaks to a running server from outside, over HTTP, and knows nothing of
 //! Starling's insides. [`servers`] starts real server processes, [`client`] is a small Matrix client,
-//! [`evil`] is another server that lies when asked to, [`report`] counts what passed. The suites build
+//! [`evil`] is another server that lies when asked to, [`mail`] one that takes letters, [`report`] counts what passed. The suites build
 //! on those; `tests/it` holds the black-box tests by URL, and [`operations`] says what they leave out.
 
 pub mod client;
@@ -11,6 +11,7 @@ pub mod engine;
 pub mod evil;
 pub mod faults;
 pub mod interop;
+pub mod mail;
 pub mod operations;
 pub mod random;
 pub mod report;

@@ -15,6 +15,8 @@ pub struct Config {
     pub forget_upon_leave: bool,
     /// Who may register.
     pub registration: Registration,
+    /// How e-mail addresses of users are known; `None`: they are not, and no letters are sent.
+    pub email: Option<Email>,
     /// What hashing a password costs.
     pub password_hashing: PasswordHashing,
     /// The servers whose word on other servers' keys is taken, besides those servers' own.
@@ -47,6 +49,17 @@ pub enum RegistrationMode {
     Token,
     /// Nothing (`m.login.dummy`).
     Open,
+}
+
+/// How e-mail addresses of users are known.
+#[derive(Clone, Debug, Default)]
+pub struct Email {
+    /// What letters call this server.
+    pub app_name: String,
+    /// Whether requests tell if an address belongs to an account.
+    pub tell_whether_known: bool,
+    /// The hosts that the link in a letter may lead on to.
+    pub next_link_hosts: Vec<String>,
 }
 
 /// Whether users are shown who is there.

@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 pub mod clock;
 pub mod config;
+pub mod outside;
 pub mod remote;
 pub mod rng;
 
@@ -73,6 +74,8 @@ pub struct Inner {
     pub clock: Arc<dyn clock::Clock>,
     /// The way to other servers.
     pub transport: Arc<dyn remote::Transport>,
+    /// The way to the world beside them.
+    pub outside: Arc<dyn outside::Outside>,
     /// What events and requests are signed with.
     pub signing_keys: Arc<keys::SigningKeys>,
     /// The keys of other servers.
@@ -127,6 +130,8 @@ pub struct Parts {
     pub clock: Arc<dyn clock::Clock>,
     /// The way to other servers.
     pub transport: Arc<dyn remote::Transport>,
+    /// The way to the world beside them.
+    pub outside: Arc<dyn outside::Outside>,
     /// What events and requests are signed with; the transport has them too.
     pub signing_keys: Arc<keys::SigningKeys>,
     /// What keys the state snapshots ([`state::store::Secret::load`]).
@@ -137,13 +142,14 @@ impl Engine {
     /// Puts an engine together. Needs a Tokio runtime.
     #[must_use]
     pub fn new(parts: Parts) -> Self {
-        let Parts { config, storage, clock, transport, signing_keys, trie_secret } = parts;
+        let Parts { config, storage, clock, transport, outside, signing_keys, trie_secret } = parts;
         let cache_bytes = config.cache_bytes;
         let shutdown = CancellationToken::new();
         Self(Arc::new(Inner {
             config,
             clock,
             transport,
+            outside,
             signing_keys,
             remote_keys: keys::RemoteKeys::default(),
             trie_secret,

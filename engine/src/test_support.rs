@@ -54,6 +54,7 @@ pub(crate) fn config(server_name: &str) -> Config {
             shared_secret: None,
         },
         forget_upon_leave: false,
+        email: None,
         password_hashing: PasswordHashing { memory_kib: 64, iterations: 1 },
         trusted_notaries: Vec::new(),
         presence: crate::config::Presence::default(),
@@ -80,7 +81,8 @@ pub(crate) async fn engine_with(
     let clock = Arc::new(TestClock(AtomicI64::new(1_700_000_000_000)));
     let signing_keys = Arc::new(SigningKeys::load_or_create(&storage, &*clock).await.unwrap());
     let trie_secret = Secret::load(&storage).await.unwrap();
-    Engine::new(Parts { config, storage, clock, transport, signing_keys, trie_secret })
+    let outside = Arc::new(crate::outside::Nothing);
+    Engine::new(Parts { config, storage, clock, transport, outside, signing_keys, trie_secret })
 }
 
 /// Runs a test of one engine, `x.org`, which reaches no other server: on SQLite, and on PostgreSQL

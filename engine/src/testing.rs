@@ -1,7 +1,7 @@
 //! An engine on a temporary database, with a clock that stands still, for tests.
 
 use std::sync::{
-    Arc,
+    Arc, Mutex, PoisonError,
     atomic::{AtomicI64, Ordering},
 };
 
@@ -27,6 +27,7 @@ use crate::{
     clock::Clock,
     config::{PasswordHashing, Registration, RegistrationMode},
     keys::SigningKeys,
+    outside::{Letter, Outside, OutsideError},
     remote::{Limits, Transport, TransportError},
     state::store::Secret,
 };
@@ -74,6 +75,35 @@ impl Transport for NoServers {
     }
 }
 
+/// A mail server that keeps what it takes, and captchas of which one answer is right.
+#[derive(Debug, Default)]
+pub struct TestWorld(Mutex<Vec<Letter>>);
+
+impl TestWorld {
+    /// The answer that solves every captcha.
+    pub const SOLVED: &str = "solved";
+
+    /// Takes the letters that have come in.
+    pub fn letters(&self) -> Vec<Letter> {
+        std::mem::take(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+#[async_trait]
+impl Outside for TestWorld {
+    async fn send_letter(&self, letter: Letter) -> Result<(), OutsideError> {
+        if letter.to.ends_with("@refused.example") {
+            return Err(OutsideError("as the test wants it".to_owned()));
+        }
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).push(letter);
+        Ok(())
+    }
+
+    async fn is_captcha_solved(&self, response: String) -> Result<bool, OutsideError> {
+        Ok(response == Self::SOLVED)
+    }
+}
+
 /// An engine of the server `test`, with what it stands on.
 #[derive(Debug)]
 pub struct TestEngine {
@@ -81,6 +111,8 @@ pub struct TestEngine {
     pub engine: Engine,
     /// Its clock.
     pub clock: Arc<TestClock>,
+    /// Its mail server and captchas.
+    pub world: Arc<TestWorld>,
     database: TempDatabase,
 }
 
@@ -98,6 +130,7 @@ pub fn config(server_name: &ServerName) -> Config {
             shared_secret: None,
         },
         forget_upon_leave: false,
+        email: None,
         password_hashing: PasswordHashing { memory_kib: 64, iterations: 1 },
         trusted_notaries: Vec::new(),
         presence: crate::config::Presence::default(),
@@ -167,15 +200,17 @@ impl TestEngine {
             .map_err(|error| Internal::Damaged(error.to_string()))?;
         let signing_keys = Arc::new(signing_keys);
         let trie_secret = Secret::load(&storage).await?;
+        let world = Arc::new(TestWorld::default());
         let engine = Engine::new(Parts {
             config,
             storage,
             clock: clock.clone(),
             transport: transport(&signing_keys),
+            outside: world.clone(),
             signing_keys,
             trie_secret,
         });
-        Ok(Self { engine, clock, database })
+        Ok(Self { engine, clock, world, database })
     }
 
     /// The same deployment after a restart: nothing is in memory.
@@ -184,7 +219,7 @@ impl TestEngine {
     ///
     /// When the database cannot be opened again.
     pub async fn restarted(self) -> Result<Self, Internal> {
-        let Self { engine, clock, database } = self;
+        let Self { engine, clock, database, .. } = self;
         engine.shutdown.cancel();
         engine.storage.close().await;
         let (config, transport) = (engine.config.clone(), engine.transport.clone());
@@ -238,9 +273,20 @@ impl TestEngine {
 pub async fn on_each_database<F: Future<Output = TestEngine>>(
     test: impl Fn(TestEngine) -> F,
 ) -> Result<(), Internal> {
+    on_each_database_with(config(server_name!("test")), test).await
+}
+
+/// The same with those settings.
+///
+/// # Errors
+///
+/// As [`on_each_database`].
+pub async fn on_each_database_with<F: Future<Output = TestEngine>>(
+    config: Config,
+    test: impl Fn(TestEngine) -> F,
+) -> Result<(), Internal> {
     for database in TempDatabase::all().await? {
-        let config = config(server_name!("test"));
-        let engine = TestEngine::on(database, config, Arc::new(NoServers)).await?;
+        let engine = TestEngine::on(database, config.clone(), Arc::new(NoServers)).await?;
         test(engine).await.remove().await?;
     }
     Ok(())

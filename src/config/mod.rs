@@ -4,10 +4,12 @@
 //! `docs/configuration.md` are made from them. Their first line is the summary.
 
 mod document;
+mod email;
 mod example;
 mod load;
 mod rate_limits;
 mod reference;
+mod registration;
 mod turn;
 mod types;
 mod user_directory;
@@ -22,9 +24,11 @@ use serde::{Deserialize, Serialize};
 use starling_engine::rooms::versions;
 
 pub(crate) use self::{
+    email::{Email, SmtpTls},
     example::example,
     load::{ConfigError, load, process_environment},
     rate_limits::RateLimits,
+    registration::{Recaptcha, Registration},
     types::{ListenAddress, LogFormat, Memory, RegistrationMode, Secret},
     user_directory::UserDirectory,
 };
@@ -66,6 +70,9 @@ pub(crate) struct Config {
 
     /// Who may make an account.
     pub(crate) registration: Registration,
+
+    /// Letters by which users show that an e-mail address is theirs.
+    pub(crate) email: Email,
 
     /// Accounts and their passwords.
     pub(crate) accounts: Accounts,
@@ -261,44 +268,6 @@ pub(crate) struct Database {
     pub(crate) connections: u32,
 }
 
-/// The `registration` section.
-#[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]
-#[serde(default, deny_unknown_fields)]
-pub(crate) struct Registration {
-    /// Who may register: nobody (`closed`), holders of a registration token (`token`), or
-    /// everybody (`open`).
-    pub(crate) mode: RegistrationMode,
-
-    /// Whether guests are let in: anybody gets an account without a name or password, which reads what
-    /// everybody may and joins rooms that let guests in.
-    pub(crate) guests: bool,
-
-    /// The secret for `/_synapse/admin/v1/register`, by which scripts make accounts.
-    ///
-    /// Without one that address does not exist.
-    pub(crate) shared_secret: Secret,
-
-    /// Documents that one must agree to when registering. Each has an `id` that stays the same over
-    /// its versions, a `version`, a `name` and a `url`.
-    ///
-    /// `[{ id = "privacy", version = "2", name = "Privacy policy", url = "https://example.org/p2" }]`
-    pub(crate) terms: Vec<Terms>,
-}
-
-/// A document that one must agree to.
-#[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct Terms {
-    /// A short name that stays the same over its versions.
-    pub(crate) id: String,
-    /// The version.
-    pub(crate) version: String,
-    /// What it is called, in English.
-    pub(crate) name: String,
-    /// Where it can be read.
-    pub(crate) url: String,
-}
-
 /// The `accounts` section.
 #[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]
 #[serde(default, deny_unknown_fields)]
@@ -380,6 +349,7 @@ impl Default for Config {
             federation: Federation::default(),
             database: Database::default(),
             registration: Registration::default(),
+            email: Email::default(),
             accounts: Accounts::default(),
             rooms: Rooms::default(),
             presence: Presence::default(),
@@ -438,17 +408,6 @@ impl Default for Tls {
 impl Default for Database {
     fn default() -> Self {
         Self { url: Secret::default(), connections: 16 }
-    }
-}
-
-impl Default for Registration {
-    fn default() -> Self {
-        Self {
-            mode: RegistrationMode::Token,
-            guests: false,
-            shared_secret: Secret::default(),
-            terms: Vec::new(),
-        }
     }
 }
 

@@ -14,6 +14,8 @@ pub(super) fn validate(config: &Config) -> Result<(), String> {
     client(config)?;
     federation(&config.federation)?;
     database(config)?;
+    config.registration.validate(config.email.smtp_host.is_some())?;
+    config.email.validate(config.client.public_url.as_deref())?;
     password_hashing(config)?;
     rooms(config)?;
     config.turn.validate()?;
@@ -152,6 +154,19 @@ mod tests {
             ("database.connections = 1", "database.connections"),
             ("accounts.password_hashing.memory_kib = 7", "memory_kib"),
             ("accounts.password_hashing.iterations = 0", "iterations"),
+            ("registration.recaptcha.site_key = 'x'", "registration.recaptcha"),
+            ("registration.recaptcha.verify_url = 'ftp://x'", "recaptcha.verify_url"),
+            ("registration.require_email = true", "registration.require_email"),
+            ("email.smtp_host = 'localhost'", "client.public_url"),
+            (
+                "client.public_url = 'http://x'\nemail = { smtp_host = 'x', from = 'nobody' }",
+                "email.from",
+            ),
+            (
+                "client.public_url = 'http://x'\n\
+                 email = { smtp_host = 'x', from = 'a@b', smtp_user = 'x' }",
+                "email.smtp_password",
+            ),
             ("limits.connections = 0", "limits.connections"),
             ("[rate_limits]\nsending = { burst = 1, per_second = 0 }", "rate_limits.sending"),
             ("limits.header_seconds = 0", "limits.header_seconds"),

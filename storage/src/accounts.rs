@@ -4,11 +4,13 @@ use crate::db::{Conn, Result, Row, sql};
 
 pub mod attempts;
 pub mod devices;
+pub mod email_sessions;
 pub mod guest_rooms;
 pub mod membership_tasks;
 pub mod passes;
 pub mod registration_tokens;
 pub mod reports;
+pub mod threepids;
 pub mod tokens;
 pub mod uia;
 
@@ -50,6 +52,8 @@ pub enum Once {
     LoginToken(Vec<u8>),
     /// A user-interactive session.
     UiaSession(String),
+    /// An email session.
+    EmailSession(String),
 }
 
 /// Rows of this family.
@@ -88,6 +92,15 @@ pub enum Write {
     Uia(uia::Write),
     /// What memberships are to follow.
     MembershipTask(membership_tasks::Write),
+    /// Third-party identifiers.
+    Threepid(threepids::Write),
+    /// The address of an email session is validated.
+    EmailValidated {
+        /// The session.
+        session_id: String,
+        /// When.
+        ts: i64,
+    },
     /// Rooms that guests are to leave.
     GuestRoom(guest_rooms::Write),
     /// Adds a registration token.
@@ -102,10 +115,12 @@ pub enum Write {
         key: String,
     },
     /// Removes what has expired: user-interactive sessions made before, attempts counted before,
-    /// log-in and OpenID tokens valid until this time.
+    /// log-in and OpenID tokens valid until this time; and email sessions made before another time.
     Expire {
         /// A time.
         before: i64,
+        /// The time for email sessions.
+        emails_before: i64,
     },
 }
 
@@ -138,17 +153,24 @@ async fn apply_one(conn: &mut Conn, row: Write) -> Result<()> {
         Write::Pass(write) => return passes::apply(conn, write).await,
         Write::Uia(write) => return uia::apply(conn, write).await,
         Write::MembershipTask(write) => return membership_tasks::apply(conn, write).await,
+        Write::Threepid(write) => return threepids::apply(conn, write).await,
+        Write::EmailValidated { session_id, ts } => {
+            return email_sessions::validated(conn, session_id, ts).await;
+        }
         Write::GuestRoom(write) => return guest_rooms::apply(conn, write).await,
         Write::RegistrationToken(row) => return registration_tokens::put(conn, row).await,
         Write::Report(row) => return reports::put(conn, row).await,
         Write::ResetAttempts { bucket, key } => return attempts::reset(conn, bucket, key).await,
-        Write::Expire { before } => return expire(conn, before).await,
+        Write::Expire { before, emails_before } => {
+            return expire(conn, before, emails_before).await;
+        }
     };
     statement.execute(conn).await?;
     Ok(())
 }
 
-async fn expire(conn: &mut Conn, before: i64) -> Result<()> {
+async fn expire(conn: &mut Conn, before: i64, emails_before: i64) -> Result<()> {
+    email_sessions::forget(conn, emails_before).await?;
     uia::forget(conn, before).await?;
     attempts::forget(conn, before).await?;
     passes::forget(conn, before).await
@@ -202,6 +224,7 @@ pub(crate) async fn claim_once(conn: &mut Conn, once: &Once) -> Result<bool> {
             sql("DELETE FROM login_tokens WHERE token_hash = $1").bind(hash.clone())
         }
         Once::UiaSession(id) => sql("DELETE FROM uia_sessions WHERE session_id = $1").bind(id),
+        Once::EmailSession(id) => sql("DELETE FROM email_sessions WHERE session_id = $1").bind(id),
     }
     .execute(conn)
     .await?;

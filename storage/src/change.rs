@@ -40,6 +40,15 @@ pub enum Claim {
         /// PHC string; `None`: it cannot log in by password.
         password_hash: Option<String>,
     },
+    /// A third-party identifier is nobody else's. Writes the row.
+    Threepid(accounts::threepids::ThreepidRow),
+    /// An email session has not seen that attempt yet. Notes it.
+    EmailAttempt {
+        /// The session, should there be none.
+        row: accounts::email_sessions::EmailSessionRow,
+        /// Sessions made before count for nothing.
+        expired: i64,
+    },
     /// A room alias is free. Writes the row.
     NewAlias(rooms::AliasRow),
     /// A room id is not in use. Writes the row.

@@ -28,6 +28,7 @@ const MIGRATIONS: &[(i64, &str, &str)] = &[
     (18, "purging", include_str!("../../migrations/0018_purging.sql")),
     (19, "user_directory", include_str!("../../migrations/0019_user_directory.sql")),
     (24, "passes", include_str!("../../migrations/0024_passes.sql")),
+    (25, "threepids", include_str!("../../migrations/0025_threepids.sql")),
 ];
 
 /// Applies the migrations that the database has not seen.

@@ -224,6 +224,10 @@ fn claim_key(claim: &Claim) -> String {
         }
         Claim::NewUser(user) => format!("u\0{}", user.user_id),
         Claim::Guest { user_id, .. } => format!("u\0{user_id}"),
+        Claim::Threepid(row) => format!("3\0{}\0{}", row.medium, row.address),
+        Claim::EmailAttempt { row, .. } => {
+            format!("m\0{}\0{}\0{:?}", row.address, row.purpose, row.secret_hash)
+        }
         Claim::NewAlias(alias) => format!("a\0{}", alias.alias),
         Claim::NewRoom(room) => format!("r\0{}", room.room_id),
         Claim::RegistrationToken { token, .. } => format!("g\0{token}"),
@@ -256,6 +260,12 @@ async fn claim(conn: &mut Conn, change: &Change) -> Result<Option<CommitError>> 
                 accounts::claim_guest(conn, user_id, password_hash.clone()).await?,
                 CommitError::UsedUp,
             ),
+            Claim::Threepid(row) => {
+                (accounts::threepids::claim(conn, row).await?, CommitError::UsedUp)
+            }
+            Claim::EmailAttempt { row, expired } => {
+                (accounts::email_sessions::claim(conn, row, *expired).await?, CommitError::UsedUp)
+            }
             Claim::NewAlias(alias) => {
                 (rooms::claim_alias(conn, alias).await?, CommitError::NameTaken)
             }

@@ -8,6 +8,7 @@ use starling_engine::accounts::{
     data::SetError,
     deactivate::DeactivateError,
     devices::{RemoveError, RenameError},
+    emails::{RequestError, SubmitError},
     login::LoginError,
     login_tokens::IssueError,
     moderation::ModerationError,
@@ -16,6 +17,7 @@ use starling_engine::accounts::{
     profiles::{ProfileError, SetFieldError},
     register::RegisterError,
     reports::ReportError,
+    threepids::AddError,
     tokens::{AuthenticateError, RefreshError},
     uia::UiaError,
 };
@@ -44,6 +46,43 @@ impl From<ModerationError> for Error {
             ModerationError::OtherAdmin => Self::forbidden("This user administers this server too"),
             ModerationError::OwnAccount => Self::forbidden("This is your own account"),
             ModerationError::Internal(cause) => cause.into(),
+        }
+    }
+}
+
+impl From<RequestError> for Error {
+    fn from(error: RequestError) -> Self {
+        match error {
+            RequestError::Disabled => Self::threepid_denied("This server sends no e-mail"),
+            RequestError::BadAddress | RequestError::BadSecret | RequestError::BadLink => {
+                Self::invalid_param(error.to_string())
+            }
+            RequestError::InUse => Self::threepid_in_use(),
+            RequestError::NotFound => Self::threepid_not_found(),
+            RequestError::NotSent => Self::remote_failed("The letter could not be sent"),
+            RequestError::Internal(cause) => cause.into(),
+        }
+    }
+}
+
+impl From<SubmitError> for Error {
+    fn from(error: SubmitError) -> Self {
+        match error {
+            SubmitError::Expired => Self::session_expired(),
+            SubmitError::Wrong => Self::token_incorrect(),
+            SubmitError::Internal(cause) => cause.into(),
+        }
+    }
+}
+
+impl From<AddError> for Error {
+    fn from(error: AddError) -> Self {
+        match error {
+            AddError::NotValidated => Self::threepid_auth_failed(),
+            AddError::InUse => Self::threepid_in_use(),
+            AddError::TooMany => Self::threepid_denied(error.to_string()),
+            AddError::UsedUp => session_used(),
+            AddError::Internal(cause) => cause.into(),
         }
     }
 }
@@ -107,6 +146,7 @@ impl From<RegisterError> for Error {
             RegisterError::Name(error) => error.into(),
             RegisterError::BadPassword => bad_password(),
             RegisterError::BadDevice => bad_device(),
+            RegisterError::EmailInUse => Self::threepid_in_use(),
             RegisterError::UsedUp => Self::forbidden("The token or the session has been used"),
             RegisterError::Busy => Self::limit_exceeded(PASSWORDS_BUSY),
             RegisterError::Internal(cause) => cause.into(),

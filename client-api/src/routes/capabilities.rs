@@ -24,7 +24,7 @@ pub(crate) async fn get(call: Call) -> Answer {
         "uk.tcpip.msc4133.profile_fields": { "enabled": true },
         "m.set_displayname": { "enabled": true },
         "m.set_avatar_url": { "enabled": true },
-        "m.3pid_changes": { "enabled": false },
+        "m.3pid_changes": { "enabled": call.engine.config.email.is_some() },
         "m.get_login_token": login_tokens,
         "org.matrix.msc3882.get_login_token": login_tokens,
     });

@@ -5,13 +5,16 @@
 
 pub(crate) mod account;
 pub(crate) mod admin;
+pub(crate) mod auth;
 pub(crate) mod capabilities;
+pub(crate) mod client;
 pub(crate) mod create_room;
 pub(crate) mod delete_devices;
 pub(crate) mod devices;
 pub(crate) mod directory;
 pub(crate) mod events;
 pub(crate) mod initial_sync;
+pub(crate) mod email;
 pub(crate) mod join;
 pub(crate) mod joined_rooms;
 pub(crate) mod knock;

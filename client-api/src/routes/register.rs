@@ -26,7 +26,9 @@ use crate::{
 };
 
 pub(crate) mod available;
+pub(crate) mod email;
 pub(crate) mod m_login_registration_token;
+pub(crate) mod msisdn;
 
 pub(crate) async fn post(mut call: Call) -> Answer {
     let asked: Request = uia::parse_without_auth(&mut call).await?;
@@ -34,8 +36,9 @@ pub(crate) async fn post(mut call: Call) -> Answer {
         return guest(&call, asked).await;
     }
     refuse_early(&call, &asked).await?;
-    let stages = stages(&call);
-    let proof = uia::authenticate(&mut call, "POST /register", None, &[&stages]).await?;
+    let flows = uia::flows_of(&call.door, uia::REGISTER);
+    let flows: Vec<&[Stage]> = flows.iter().map(Vec::as_slice).collect();
+    let proof = uia::authenticate(&mut call, uia::REGISTER, None, &flows).await?;
     let request: Request = uia::parse_proved(&call, &proof)?;
     count(&call).await?;
     let upgrades = guest_to_upgrade(&call, &request).await?;
@@ -93,20 +96,6 @@ async fn refuse_early(call: &Call, asked: &Request) -> Result<(), Error> {
 /// Only application services may name a type, by their token, which is none of ours.
 fn no_appservice(call: &Call) -> Error {
     if call.has_token() { Error::unknown_token(false) } else { Error::missing_token() }
-}
-
-fn stages(call: &Call) -> Vec<Stage> {
-    let mut stages = Vec::new();
-    if call.engine.config.registration.mode == RegistrationMode::Token {
-        stages.push(Stage::RegistrationToken);
-    }
-    if !call.door.settings.policies.is_empty() {
-        stages.push(Stage::Terms);
-    }
-    if stages.is_empty() {
-        stages.push(Stage::Dummy);
-    }
-    stages
 }
 
 async fn count(call: &Call) -> Result<(), Error> {
@@ -295,6 +284,7 @@ mod tests {
             version: "2".to_owned(),
             name: "Privacy".to_owned(),
             url: "https://test/privacy".to_owned(),
+            translations: std::collections::BTreeMap::new(),
         };
         let settings = Settings { policies: vec![policy], ..Settings::default() };
         let door = door_of_mode(RegistrationMode::Open, settings).await;

@@ -170,6 +170,7 @@ pub async fn nonce(engine: &Engine) -> Result<String, BySecretError> {
         body: "{}".to_owned(),
         completed: "[]".to_owned(),
         registration_token: None,
+        email_session: None,
         created_ts: engine.clock.now_ms(),
     })));
     engine.storage.commit(change).await.map_err(Internal::from)?;
@@ -200,7 +201,7 @@ pub async fn register_by_secret(
         display_name: request.display_name,
         admin: request.admin,
         device: request.device,
-        upgrades: None,
+        ..NewAccount::default()
     };
     match register::make(engine, new, change).await {
         Err(RegisterError::UsedUp) => Err(BySecretError::UnknownNonce),

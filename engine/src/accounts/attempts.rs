@@ -26,6 +26,10 @@ pub enum Kind {
     Registrations,
     /// Registration tokens shown from one address.
     RegistrationTokens,
+    /// Letters asked for from one address.
+    LettersFrom,
+    /// Letters sent to one e-mail address.
+    LettersTo,
 }
 
 impl Kind {
@@ -35,6 +39,8 @@ impl Kind {
             Self::AccountPasswords => "account_passwords",
             Self::Registrations => "registrations",
             Self::RegistrationTokens => "registration_tokens",
+            Self::LettersFrom => "letters_from",
+            Self::LettersTo => "letters_to",
         }
     }
 
@@ -45,6 +51,8 @@ impl Kind {
             Self::AccountPasswords => (10, Duration::from_secs(5 * 60)),
             Self::Registrations => (20, Duration::from_secs(60 * 60)),
             Self::RegistrationTokens => (20, Duration::from_secs(60 * 60)),
+            Self::LettersFrom => (20, Duration::from_secs(60 * 60)),
+            Self::LettersTo => (5, Duration::from_secs(60 * 60)),
         }
     }
 }

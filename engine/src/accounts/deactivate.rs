@@ -3,7 +3,7 @@
 use ruma::UserId;
 use starling_storage::{
     Change, Claim, CommitError, account_data,
-    accounts::{self, flags},
+    accounts::{self, flags, threepids},
 };
 
 use super::{devices, directory, follow, names, tokens, uia::Proof};
@@ -62,6 +62,8 @@ pub(crate) async fn close(
     change.write(accounts::Write::Deactivate { user_id, ts: engine.clock.now_ms() });
     change.write(account_data::Write::RemoveProfile { user_id: user.to_string() });
     directory::follow::remove(&mut change, user);
+    let remove = threepids::Write::RemoveAll { user_id: user.to_string() };
+    change.write(accounts::Write::Threepid(remove));
     devices::remove_all(&mut change, user, None);
     follow::leave_rooms(&mut change, user);
     match engine.storage.commit(change).await {

@@ -1,11 +1,11 @@
 //! Accounts: who may use this server, from which devices, and how they prove it.
 //!
 //! In reading order: what a session is ([`tokens`]), how one proves to be somebody ([`passwords`],
-//! [`attempts`], [`names`], [`uia`]), how one comes ([`register`], [`login`], [`login_tokens`]), how one
-//! shows others who one is ([`openid`]), what one has ([`devices`], [`profiles`], [`data`]), how one is
-//! found ([`directory`]), how one goes ([`password`], [`deactivate`]), what administrators do
-//! ([`admin`], [`moderation`]) and are told ([`reports`]), and what is done in the background
-//! ([`follow`], [`guests`], [`upkeep`]).
+//! [`attempts`], [`names`], [`emails`], [`threepids`], [`uia`]), how one comes ([`register`],
+//! [`login`], [`login_tokens`]), how one shows others who one is ([`openid`]), what one has
+//! ([`devices`], [`profiles`], [`data`], [`export`]), how one is found ([`directory`]), how one goes
+//! ([`password`], [`deactivate`], [`erasure`]), what administrators do ([`admin`], [`moderation`]) and are
+//! told ([`reports`]), and what is done in the background ([`follow`], [`guests`], [`upkeep`]).
 
 use std::fmt;
 
@@ -15,8 +15,10 @@ use starling_storage::accounts::flags;
 pub mod tokens;
 
 pub mod attempts;
+pub mod emails;
 pub mod names;
 pub mod passwords;
+pub mod threepids;
 pub mod uia;
 
 pub mod data;

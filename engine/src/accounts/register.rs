@@ -9,8 +9,10 @@ use starling_storage::{
 use super::{
     devices::{self, NewDevice},
     directory,
+    emails::Validated,
     names::{self, NameError},
     passwords::{self, PasswordError},
+    threepids,
     tokens::{self, Issued},
     uia::Proof,
 };
@@ -31,6 +33,8 @@ pub struct NewAccount {
     pub device: Option<NewDevice>,
     /// Whose guest account becomes this one, instead of a new one being made.
     pub upgrades: Option<OwnedUserId>,
+    /// Its e-mail address.
+    pub email: Option<Validated>,
 }
 
 /// An account that was made.
@@ -53,6 +57,9 @@ pub enum RegisterError {
     /// The device's id or name cannot be one.
     #[error("the device's id or name is too long")]
     BadDevice,
+    /// The e-mail address belongs to another account.
+    #[error("the e-mail address belongs to another account")]
+    EmailInUse,
     /// The session or the registration token was used by another request meanwhile.
     #[error("the registration token or the session has been used")]
     UsedUp,
@@ -94,6 +101,7 @@ pub async fn register(
 ) -> Result<Registered, RegisterError> {
     let mut change = Change::new();
     proof.claim(engine, &mut change);
+    let new = NewAccount { email: proof.email.clone(), ..new };
     make(engine, new, change).await
 }
 
@@ -155,6 +163,12 @@ pub(crate) async fn make(
         None => Claim::NewUser(row),
     });
     directory::follow::name(&mut change, &user_id, new.display_name.as_deref());
+    if let Some(email) = &new.email {
+        if threepids::owner(engine, &email.address).await?.is_some() {
+            return Err(RegisterError::EmailInUse);
+        }
+        threepids::claim(engine, &mut change, &user_id, email);
+    }
     if let Some(display_name) = new.display_name {
         change.write(account_data::Write::Profile {
             user_id: user_id.to_string(),

@@ -6,33 +6,24 @@
 //!
 //! <https://spec.matrix.org/v1.19/client-server-api/#user-interactive-authentication-api>
 
+mod session;
+mod stages;
+
 use ruma::{OwnedUserId, UserId};
 use serde_json::{Map, Value};
-use starling_storage::{
-    Change, Claim,
-    accounts::{
-        self, Once, flags, registration_tokens,
-        uia::{self as rows, SessionRow, Write},
-    },
-};
+use starling_storage::{Change, Claim, accounts::Once};
 
+pub use self::stages::{is_usable, user_of};
+
+use self::session::Session;
 use super::{
-    names,
-    passwords::{self, PasswordError},
+    emails::{Purpose, Validated},
+    passwords::PasswordError,
 };
-use crate::{Engine, Internal, rng};
+use crate::{Engine, Internal};
 
 /// How long a session lives, in milliseconds.
 pub(crate) const LIFETIME_MS: i64 = 15 * 60 * 1_000;
-
-/// How large a body is that a session keeps for a user, in bytes.
-const MOST_OF_USERS: usize = 64 * 1024;
-
-/// How large one is for somebody who registers: anybody can make such sessions.
-const MOST_OF_STRANGERS: usize = 8 * 1024;
-
-/// Fields of bodies that are never stored.
-const SECRETS: [&str; 3] = ["password", "new_password", "guest_access_token"];
 
 /// A JSON object.
 pub type Object = Map<String, Value>;
@@ -46,6 +37,10 @@ pub enum Stage {
     Terms,
     /// Showing a registration token.
     RegistrationToken,
+    /// Solving a captcha.
+    Captcha,
+    /// Showing that an e-mail address is one's own, for that purpose.
+    Email(Purpose),
     /// Giving the account's password.
     Password,
 }
@@ -58,6 +53,8 @@ impl Stage {
             Self::Dummy => "m.login.dummy",
             Self::Terms => "m.login.terms",
             Self::RegistrationToken => "m.login.registration_token",
+            Self::Captcha => "m.login.recaptcha",
+            Self::Email(_) => "m.login.email.identity",
             Self::Password => "m.login.password",
         }
     }
@@ -83,15 +80,32 @@ pub struct Proof {
     pub user: Option<OwnedUserId>,
     /// The registration token that was shown.
     pub registration_token: Option<String>,
+    /// The e-mail address that was shown to be one's own.
+    pub email: Option<Validated>,
     session: Option<String>,
 }
 
 impl Proof {
-    /// Takes what can be used once: the session, and one use of the registration token. The change
+    /// Nothing was to be proved.
+    #[cfg(test)]
+    pub(crate) fn none() -> Self {
+        Self {
+            body: Object::new(),
+            user: None,
+            registration_token: None,
+            email: None,
+            session: None,
+        }
+    }
+
+    /// Takes what can be used once: the session, that of the e-mail address, and one use of the registration token. The change
     /// fails with [`starling_storage::CommitError::UsedUp`] when another was faster.
     pub(crate) fn claim(&self, engine: &Engine, change: &mut Change) {
         if let Some(session) = &self.session {
             change.claim(Claim::Once(Once::UiaSession(session.clone())));
+        }
+        if let Some(email) = &self.email {
+            email.claim(change);
         }
         if let Some(token) = self.registration_token.clone() {
             change.claim(Claim::RegistrationToken { token, now_ts: engine.clock.now_ms() });
@@ -126,6 +140,10 @@ pub enum Failure {
     NotOffered,
     /// The stage's data are not of its form.
     Malformed,
+    /// The e-mail address is not validated (yet).
+    NotValidated,
+    /// The captcha is not solved.
+    CaptchaNotSolved,
 }
 
 /// Why a request cannot go on.
@@ -174,219 +192,67 @@ pub async fn authenticate(
         Some(Value::Object(auth)) => auth,
         _ => Object::new(),
     };
-    let found = find(engine, auth.get("session").and_then(Value::as_str)).await?;
+    let found = session::find(engine, auth.get("session").and_then(Value::as_str)).await?;
     let is_new = found.is_none();
     let mut session = found.unwrap_or_else(|| Session::new(engine, wanted));
     session.take_body(wanted, body)?;
     let failure = match auth.get("type").and_then(Value::as_str) {
-        Some(stage) => try_stage(engine, wanted, &mut session, stage, &auth).await?,
+        Some(stage) => stages::try_stage(engine, wanted, &mut session, stage, &auth).await?,
         None => None,
     };
     if failure.is_none() && session.is_enough(wanted) {
-        return Ok(Outcome::Proceed(session.into_proof(is_new)));
+        let email = session.take_email(engine, wanted).await?;
+        if session.is_enough(wanted) {
+            return Ok(Outcome::Proceed(session.into_proof(is_new, email)));
+        }
     }
     session.store(engine).await?;
     Ok(Outcome::Continue { session: session.id, completed: session.completed, failure })
 }
 
-/// A session as it is worked on.
-struct Session {
-    id: String,
-    action: String,
-    user: Option<String>,
-    body: Object,
-    bound: Object,
-    completed: Vec<String>,
-    registration_token: Option<String>,
-    proved: Option<OwnedUserId>,
-    created_ts: i64,
+/// A session, as a page for people sees it.
+#[derive(Clone, Debug)]
+pub struct Seen {
+    /// The operation that it is for.
+    pub action: String,
+    /// Whose it is, if somebody was logged in who asked.
+    pub user: Option<OwnedUserId>,
+    /// The stages that are done.
+    pub completed: Vec<String>,
 }
 
-impl Session {
-    fn new(engine: &Engine, wanted: &Wanted<'_>) -> Self {
-        Self {
-            id: rng::token::<18>(),
-            action: wanted.action.to_owned(),
-            user: wanted.user.map(ToString::to_string),
-            body: Object::new(),
-            bound: Object::new(),
-            completed: Vec::new(),
-            registration_token: None,
-            proved: None,
-            created_ts: engine.clock.now_ms(),
-        }
-    }
-
-    fn from_row(row: SessionRow) -> Result<Self, Internal> {
-        let bound: Object = serde_json::from_str(&row.body)?;
-        Ok(Self {
-            id: row.session_id,
-            action: row.action,
-            user: row.user_id,
-            body: bound.clone(),
-            bound,
-            completed: serde_json::from_str(&row.completed)?,
-            registration_token: row.registration_token,
-            proved: None,
-            created_ts: row.created_ts,
-        })
-    }
-
-    /// Takes the body of this request. One that has nothing new to say may be empty; one that says
-    /// something must say what the first one said. A first one that says nothing binds nothing
-    /// until a stage is done: clients ask for the stages that way.
-    fn take_body(&mut self, wanted: &Wanted<'_>, body: Object) -> Result<(), UiaError> {
-        if self.action != wanted.action || self.user.as_deref() != wanted.user.map(UserId::as_str) {
-            return Err(UiaError::Changed);
-        }
-        let says = without_secrets(&body);
-        if self.bound.is_empty() && self.completed.is_empty() {
-            self.bound = says;
-        } else if !says.is_empty() && says != self.bound {
-            return Err(UiaError::Changed);
-        }
-        self.body.extend(body);
-        Ok(())
-    }
-
-    fn is_enough(&self, wanted: &Wanted<'_>) -> bool {
-        let is_done = |stage: &Stage| self.completed.iter().any(|done| done == stage.name());
-        wanted.flows.iter().any(|flow| flow.iter().all(is_done))
-    }
-
-    fn into_proof(self, is_new: bool) -> Proof {
-        Proof {
-            body: self.body,
-            user: self.proved,
-            registration_token: self.registration_token,
-            session: (!is_new).then_some(self.id),
-        }
-    }
-
-    async fn store(&self, engine: &Engine) -> Result<(), UiaError> {
-        let body = serde_json::to_string(&self.bound).map_err(Internal::from)?;
-        let most = if self.user.is_some() { MOST_OF_USERS } else { MOST_OF_STRANGERS };
-        if body.len() > most {
-            return Err(UiaError::TooLarge);
-        }
-        let mut change = Change::new();
-        change.write(accounts::Write::Uia(Write::Put(SessionRow {
-            session_id: self.id.clone(),
-            action: self.action.clone(),
-            user_id: self.user.clone(),
-            body,
-            completed: serde_json::to_string(&self.completed).map_err(Internal::from)?,
-            registration_token: self.registration_token.clone(),
-            created_ts: self.created_ts,
-        })));
-        engine.storage.commit(change).await.map_err(Internal::from)?;
-        Ok(())
-    }
-}
-
-/// The session of that id, if there is one that has not expired.
-async fn find(engine: &Engine, id: Option<&str>) -> Result<Option<Session>, Internal> {
-    let Some(id) = id else { return Ok(None) };
-    let mut conn = engine.storage.read().await?;
-    let row = rows::get(&mut conn, id).await?;
-    let is_alive = |row: &SessionRow| engine.clock.now_ms() < row.created_ts + LIFETIME_MS;
-    row.filter(is_alive).map(Session::from_row).transpose()
-}
-
-fn without_secrets(body: &Object) -> Object {
-    let is_public = |(key, _): &(&String, &Value)| !SECRETS.contains(&key.as_str());
-    body.iter().filter(is_public).map(|(key, value)| (key.clone(), value.clone())).collect()
-}
-
-async fn try_stage(
-    engine: &Engine,
-    wanted: &Wanted<'_>,
-    session: &mut Session,
-    name: &str,
-    auth: &Object,
-) -> Result<Option<Failure>, UiaError> {
-    let mut offered = wanted.flows.iter().flat_map(|flow| flow.iter());
-    let Some(stage) = offered.find(|stage| stage.name() == name) else {
-        return Ok(Some(Failure::NotOffered));
-    };
-    let failure = match stage {
-        Stage::Dummy | Stage::Terms => None,
-        Stage::RegistrationToken => registration_token(engine, session, auth).await?,
-        Stage::Password => password(engine, wanted, session, auth).await?,
-    };
-    if failure.is_none() && !session.completed.iter().any(|done| done == name) {
-        session.completed.push(name.to_owned());
-    }
-    Ok(failure)
-}
-
-/// The token's use is counted by the registration itself.
-async fn registration_token(
-    engine: &Engine,
-    session: &mut Session,
-    auth: &Object,
-) -> Result<Option<Failure>, UiaError> {
-    let Some(token) = auth.get("token").and_then(Value::as_str) else {
-        return Ok(Some(Failure::Malformed));
-    };
-    if !is_usable(engine, token).await? {
-        return Ok(Some(Failure::Wrong));
-    }
-    session.registration_token = Some(token.to_owned());
-    Ok(None)
-}
-
-/// Whether one may register by that token now.
+/// Looks at a session.
 ///
 /// # Errors
 ///
 /// When the server fails.
-pub async fn is_usable(engine: &Engine, token: &str) -> Result<bool, Internal> {
-    let mut conn = engine.storage.read().await?;
-    Ok(registration_tokens::usable(&mut conn, token, engine.clock.now_ms()).await?)
+pub async fn look(engine: &Engine, id: &str) -> Result<Option<Seen>, Internal> {
+    let Some(session) = session::find(engine, Some(id)).await? else { return Ok(None) };
+    let user = session.user.as_deref().map(UserId::parse).transpose()?;
+    Ok(Some(Seen { action: session.action, user, completed: session.completed }))
 }
 
-async fn password(
+/// Tries a stage of a session on its own, as a page for people does; the client goes on with the session.
+/// `None` when there is no such session (any more).
+///
+/// # Errors
+///
+/// [`UiaError`].
+pub async fn pass(
     engine: &Engine,
-    wanted: &Wanted<'_>,
-    session: &mut Session,
+    id: &str,
+    flows: &[&[Stage]],
     auth: &Object,
-) -> Result<Option<Failure>, UiaError> {
-    let (Some(given), Some(password)) =
-        (user_of(auth), auth.get("password").and_then(Value::as_str))
-    else {
-        return Ok(Some(Failure::Malformed));
-    };
-    let account = names::find(engine, given).await?;
-    let meant = |id: &str| wanted.user.is_none_or(|user| user == id);
-    if account.as_ref().is_some_and(|account| !meant(&account.user_id)) {
-        return Err(UiaError::OtherUser);
+) -> Result<Option<Result<(), Failure>>, UiaError> {
+    let Some(mut session) = session::find(engine, Some(id)).await? else { return Ok(None) };
+    let user = session.user.as_deref().map(UserId::parse).transpose().map_err(Internal::from)?;
+    let action = session.action.clone();
+    let wanted = Wanted { action: &action, user: user.as_deref(), flows };
+    let stage = auth.get("type").and_then(Value::as_str).unwrap_or_default();
+    let failure = stages::try_stage(engine, &wanted, &mut session, stage, auth).await?;
+    if let Some(failure) = failure {
+        return Ok(Some(Err(failure)));
     }
-    let is_gone = account.as_ref().is_some_and(|account| account.deactivated_ts.is_some());
-    let user = account.as_ref().map(|account| UserId::parse(account.user_id.as_str()));
-    let is_locked = account.as_ref().is_some_and(|account| account.flags & flags::LOCKED != 0);
-    let hash = account.and_then(|account| account.password_hash);
-    if is_gone {
-        return Ok(Some(Failure::Deactivated));
-    }
-    if !passwords::verify(engine, password.to_owned(), hash).await? {
-        return Ok(Some(Failure::Wrong));
-    }
-    if is_locked {
-        return Err(UiaError::Locked);
-    }
-    session.proved = user.transpose().map_err(Internal::from)?;
-    Ok(None)
-}
-
-/// Whom a password stage names: by `identifier`, or by `user` as old clients do.
-pub fn user_of(auth: &Object) -> Option<&str> {
-    match auth.get("identifier") {
-        Some(Value::Object(identifier)) => {
-            let kind = identifier.get("type").and_then(Value::as_str)?;
-            let user = identifier.get("user").and_then(Value::as_str);
-            user.filter(|_| kind == "m.id.user")
-        }
-        _ => auth.get("user").and_then(Value::as_str),
-    }
+    session.store(engine).await?;
+    Ok(Some(Ok(())))
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use starling_storage::{Change, accounts, events};
 
-use super::devices;
+use super::{devices, emails};
 use crate::{Engine, Internal};
 
 /// How often it is written when devices were last seen.
@@ -46,7 +46,8 @@ pub async fn run(engine: Engine) {
 async fn expire(engine: &Engine) -> Result<(), Internal> {
     let mut change = Change::new();
     let now = engine.clock.now_ms();
-    change.write(accounts::Write::Expire { before: now - KEEP_MS });
+    let emails_before = now - emails::LIFETIME_MS;
+    change.write(accounts::Write::Expire { before: now - KEEP_MS, emails_before });
     change.write(events::Write::ForgetTransactions { before: now - KEEP_TRANSACTIONS_MS });
     engine.storage.commit(change).await?;
     Ok(())

@@ -17,6 +17,8 @@ pub struct SessionRow {
     pub completed: String,
     /// The registration token that was shown.
     pub registration_token: Option<String>,
+    /// The email session by which a stage was passed.
+    pub email_session: Option<String>,
     /// When it was made.
     pub created_ts: i64,
 }
@@ -31,9 +33,10 @@ pub enum Write {
 pub(crate) async fn apply(conn: &mut Conn, write: Write) -> Result<()> {
     let Write::Put(s) = write;
     sql("INSERT INTO uia_sessions (session_id, action, user_id, body, completed, \
-         registration_token, created_ts) VALUES ($1, $2, $3, $4, $5, $6, $7) \
+         registration_token, created_ts, email_session) \
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8) \
          ON CONFLICT (session_id) DO UPDATE SET body = excluded.body, completed = excluded.completed, \
-         registration_token = excluded.registration_token")
+         registration_token = excluded.registration_token, email_session = excluded.email_session")
     .bind(s.session_id)
     .bind(s.action)
     .bind(s.user_id)
@@ -41,6 +44,7 @@ pub(crate) async fn apply(conn: &mut Conn, write: Write) -> Result<()> {
     .bind(s.completed)
     .bind(s.registration_token)
     .bind(s.created_ts)
+    .bind(s.email_session)
     .execute(conn)
     .await?;
     Ok(())
@@ -58,7 +62,7 @@ pub(crate) async fn forget(conn: &mut Conn, before: i64) -> Result<()> {
 /// When the database fails.
 pub async fn get(conn: &mut Conn, session_id: &str) -> Result<Option<SessionRow>> {
     let row = sql("SELECT session_id, action, user_id, body, completed, \
-         registration_token, created_ts FROM uia_sessions WHERE session_id = $1")
+         registration_token, created_ts, email_session FROM uia_sessions WHERE session_id = $1")
     .bind(session_id)
     .optional(conn)
     .await?;
@@ -71,6 +75,7 @@ pub async fn get(conn: &mut Conn, session_id: &str) -> Result<Option<SessionRow>
             completed: row.get(4)?,
             registration_token: row.get(5)?,
             created_ts: row.get(6)?,
+            email_session: row.get(7)?,
         })
     })
     .transpose()

@@ -1,26 +1,41 @@
 //! POST /_matrix/client/v3/account/password
+//! POST /_matrix/client/v3/account/password/email/requestToken
+//! POST /_matrix/client/v3/account/password/msisdn/requestToken
 
 use ruma::api::client::account::change_password::v3::{Request, Response};
-use starling_engine::accounts::password::{self, LogOut};
+use starling_engine::accounts::{
+    emails::Purpose,
+    password::{self, LogOut},
+    uia::Stage,
+};
 
 use crate::{
     answer::{Answer, answer},
     call::Call,
     error::Error,
-    uia,
+    request_token, uia,
 };
 
 pub(crate) async fn post(mut call: Call) -> Answer {
     let session = call.maybe_authenticated().await?;
     let user = session.as_ref().map(|session| session.user_id.clone());
-    let action = "POST /account/password";
-    let proof = uia::authenticate(&mut call, action, user.as_deref(), uia::PASSWORD).await?;
+    let flows = uia::flows_of(&call.door, uia::SET_PASSWORD);
+    let flows: Vec<&[Stage]> = flows.iter().map(Vec::as_slice).collect();
+    let proof = uia::authenticate(&mut call, uia::SET_PASSWORD, user.as_deref(), &flows).await?;
     let request: Request = uia::parse_proved(&call, &proof)?;
     let user = user.or_else(|| proof.user.clone()).ok_or_else(Error::missing_token)?;
     let device = session.as_ref().map(|session| &*session.device_id);
     let log_out = if request.logout_devices { LogOut::AllBut(device) } else { LogOut::None };
     password::change(&call.engine, &user, request.new_password, log_out, &proof).await?;
     answer(Response::new())
+}
+
+pub(crate) async fn post_email_request_token(mut call: Call) -> Answer {
+    request_token::email(&mut call, Purpose::Password).await
+}
+
+pub(crate) async fn post_msisdn_request_token(_call: Call) -> Answer {
+    Err(Error::threepid_denied("This server takes no telephone numbers"))
 }
 
 #[cfg(test)]

@@ -1,0 +1,3 @@
+//! `/auth`: pages for stages that a client does not know.
+
+pub(crate) mod fallback;

@@ -1,0 +1,3 @@
+//! `/_matrix/static/client`: pages for clients that cannot do something themselves.
+
+pub(crate) mod login;

@@ -1,0 +1,3 @@
+//! `/email`: where the links in letters lead.
+
+pub(crate) mod submit_token;

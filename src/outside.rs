@@ -1,0 +1,150 @@
+//! The way to the mail server, and to whoever makes captchas.
+
+use std::{fmt, time::Duration};
+
+use anyhow::Context as _;
+use async_trait::async_trait;
+use http::header;
+use lettre::{
+    AsyncSmtpTransport, AsyncTransport as _, Message, Tokio1Executor,
+    message::{Mailbox, MultiPart},
+    transport::smtp::{
+        authentication::Credentials,
+        client::{Tls, TlsParameters},
+    },
+};
+use serde::Deserialize;
+use starling_engine::outside::{Letter, Outside, OutsideError};
+
+use crate::config::{Config, Email, Recaptcha, SmtpTls};
+
+/// How long the mail server may take for one step of the conversation.
+const SMTP_PATIENCE: Duration = Duration::from_secs(20);
+
+/// How long a captcha may take to be verified.
+const CAPTCHA_PATIENCE: Duration = Duration::from_secs(10);
+
+/// How large the answer to that may be, in bytes.
+const LARGEST_ANSWER: usize = 64 * 1024;
+
+/// What the configuration sets up.
+pub(crate) struct World {
+    mail: Option<(Mailbox, AsyncSmtpTransport<Tokio1Executor>)>,
+    captcha: Option<Captcha>,
+}
+
+struct Captcha {
+    http: reqwest::Client,
+    verify_url: String,
+    secret_key: String,
+}
+
+impl fmt::Debug for World {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("World")
+            .field("mail", &self.mail.is_some())
+            .field("captcha", &self.captcha.is_some())
+            .finish()
+    }
+}
+
+impl World {
+    /// # Errors
+    ///
+    /// When TLS cannot be set up.
+    pub(crate) fn new(config: &Config) -> anyhow::Result<Self> {
+        let email = Some(&config.email).filter(|email| email.smtp_host.is_some());
+        let recaptcha = Some(&config.registration.recaptcha);
+        let recaptcha = recaptcha.filter(|recaptcha| recaptcha.site_key.is_some());
+        Ok(Self {
+            mail: email.map(mail).transpose()?,
+            captcha: recaptcha.map(captcha).transpose()?,
+        })
+    }
+}
+
+fn mail(email: &Email) -> anyhow::Result<(Mailbox, AsyncSmtpTransport<Tokio1Executor>)> {
+    let from = email.from.parse().context("`email.from` is not an address")?;
+    let host = email.smtp_host.as_deref().unwrap_or_default();
+    let parameters = || TlsParameters::new(host.to_owned());
+    let (tls, usual_port) = match email.smtp_tls {
+        SmtpTls::Tls => (Tls::Wrapper(parameters()?), 465),
+        SmtpTls::Starttls => (Tls::Required(parameters()?), 587),
+        SmtpTls::None => (Tls::None, 25),
+    };
+    let port = if email.smtp_port == 0 { usual_port } else { email.smtp_port };
+    let mut transport = AsyncSmtpTransport::<Tokio1Executor>::builder_dangerous(host)
+        .port(port)
+        .tls(tls)
+        .timeout(Some(SMTP_PATIENCE));
+    if let (Some(user), Some(password)) = (&email.smtp_user, email.smtp_password.get()) {
+        transport = transport.credentials(Credentials::new(user.clone(), password.to_owned()));
+    }
+    Ok((from, transport.build()))
+}
+
+fn captcha(recaptcha: &Recaptcha) -> anyhow::Result<Captcha> {
+    let http = reqwest::Client::builder()
+        .timeout(CAPTCHA_PATIENCE)
+        .redirect(reqwest::redirect::Policy::none())
+        .build()?;
+    Ok(Captcha {
+        http,
+        verify_url: recaptcha.verify_url.clone(),
+        secret_key: recaptcha.secret_key.get().unwrap_or_default().to_owned(),
+    })
+}
+
+#[async_trait]
+impl Outside for World {
+    async fn send_letter(&self, letter: Letter) -> Result<(), OutsideError> {
+        let failed = |error: &dyn fmt::Display| OutsideError(error.to_string());
+        let Some((from, transport)) = &self.mail else {
+            return Err(OutsideError("no mail server is set up".to_owned()));
+        };
+        let to: Mailbox = Mailbox::new(None, letter.to.parse().map_err(|error| failed(&error))?);
+        let message = Message::builder()
+            .from(from.clone())
+            .to(to)
+            .subject(letter.subject)
+            .message_id(None)
+            .multipart(MultiPart::alternative_plain_html(letter.text, letter.html))
+            .map_err(|error| failed(&error))?;
+        transport.send(message).await.map_err(|error| failed(&error))?;
+        Ok(())
+    }
+
+    async fn is_captcha_solved(&self, response: String) -> Result<bool, OutsideError> {
+        let Some(captcha) = &self.captcha else {
+            return Err(OutsideError("captchas are not set up".to_owned()));
+        };
+        captcha.verify(&response).await.map_err(|error| OutsideError(format!("{error:#}")))
+    }
+}
+
+impl Captcha {
+    async fn verify(&self, response: &str) -> anyhow::Result<bool> {
+        #[derive(Deserialize)]
+        struct Verdict {
+            #[serde(default)]
+            success: bool,
+        }
+        let form = url::form_urlencoded::Serializer::new(String::new())
+            .append_pair("secret", &self.secret_key)
+            .append_pair("response", response)
+            .finish();
+        let request = self
+            .http
+            .post(&self.verify_url)
+            .header(header::CONTENT_TYPE, "application/x-www-form-urlencoded")
+            .body(form);
+        // An error of the client shows the address, but neither secret nor response.
+        let mut answer = request.send().await?.error_for_status()?;
+        let mut body = Vec::new();
+        while let Some(chunk) = answer.chunk().await? {
+            anyhow::ensure!(body.len() + chunk.len() <= LARGEST_ANSWER, "the answer is too large");
+            body.extend_from_slice(&chunk);
+        }
+        Ok(serde_json::from_slice::<Verdict>(&body)?.success)
+    }
+}
