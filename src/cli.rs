@@ -2,7 +2,7 @@
 
 use std::{
     io::{self, BufRead as _, Write as _},
-    path::PathBuf,
+    path::{self, PathBuf},
 };
 
 use clap::{Args, Parser, Subcommand};
@@ -58,6 +58,16 @@ enum AdminCommand {
     ResetPassword {
         #[command(flatten)]
         account: Account,
+    },
+    /// Write what the server knows about a user into a directory: account, profile, devices, account data,
+    /// addresses, rooms and the events that the user sent.
+    ExportUser {
+        /// The user id, or the part of it before the colon.
+        name: String,
+        /// The directory, which must not exist yet.
+        directory: PathBuf,
+        #[command(flatten)]
+        source: Source,
     },
     /// Show what users have reported, the newest first: one JSON object on each line.
     Reports {
@@ -123,6 +133,12 @@ fn administer(command: AdminCommand) -> anyhow::Result<()> {
         }
         AdminCommand::ResetPassword { account } => {
             set_password(account, |name, password| Order::ResetPassword { name, password })
+        }
+        AdminCommand::ExportUser { name, directory, source } => {
+            // A server that runs has another working directory.
+            let directory = path::absolute(directory)?;
+            let answer = app::order(&source.load()?, Order::ExportUser { name, directory })?;
+            print(&format!("{answer}\n"))
         }
         AdminCommand::Reports { limit, source } => {
             let reports = app::order(&source.load()?, Order::ListReports { limit })?;

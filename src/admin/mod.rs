@@ -4,7 +4,10 @@
 //! running server listens on a socket in its data directory, and the command hands its order over
 //! there; only when nobody answers does it open the database itself.
 
+mod export;
 mod socket;
+
+use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 use starling_engine::{
@@ -34,6 +37,13 @@ pub(crate) enum Order {
         name: String,
         /// The new password.
         password: String,
+    },
+    /// Write what the server knows about a user into a directory.
+    ExportUser {
+        /// The user id, or the part before the colon.
+        name: String,
+        /// The directory, which is made.
+        directory: PathBuf,
     },
     /// Show what users have reported.
     ListReports {
@@ -69,6 +79,7 @@ async fn carry_out(engine: &Engine, order: Order) -> anyhow::Result<String> {
             admin::reset_password(engine, &name, password).await?;
             Ok(format!("Gave {name} another password and ended all sessions."))
         }
+        Order::ExportUser { name, directory } => export::export(engine, &name, &directory).await,
         Order::ListReports { limit } => {
             let reports = reports::newest(engine, limit).await?;
             let lines = reports.iter().map(serde_json::to_string);

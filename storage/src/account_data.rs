@@ -30,6 +30,11 @@ pub enum Write {
         /// The user.
         user_id: String,
     },
+    /// Removes what clients keep here for a user: account data and filters.
+    RemoveAll {
+        /// The user.
+        user_id: String,
+    },
     /// Sets (`Some`, JSON) or removes a profile field.
     Profile {
         /// The user.
@@ -111,6 +116,10 @@ async fn apply_one(conn: &mut Conn, base: i64, row: Write) -> Result<()> {
         }
         Write::Profile { user_id, field, value: None } => {
             sql("DELETE FROM profiles WHERE user_id = $1 AND field = $2").bind(user_id).bind(field)
+        }
+        Write::RemoveAll { user_id } => {
+            sql("DELETE FROM filters WHERE user_id = $1").bind(&user_id).execute(conn).await?;
+            sql("DELETE FROM account_data WHERE user_id = $1").bind(user_id)
         }
         Write::RemoveProfile { user_id } => {
             sql("DELETE FROM profiles WHERE user_id = $1").bind(user_id)

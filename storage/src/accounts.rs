@@ -264,3 +264,16 @@ pub async fn user(conn: &mut Conn, user_id: &str) -> Result<Option<UserRow>> {
 pub async fn nobody(conn: &mut Conn) -> Result<bool> {
     Ok(sql("SELECT user_id FROM users LIMIT 1").optional(conn).await?.is_none())
 }
+
+/// Which of these users asked at deactivation that their data be erased.
+///
+/// # Errors
+///
+/// When the database fails.
+pub async fn erased(conn: &mut Conn, users: &[String]) -> Result<Vec<String>> {
+    sql("SELECT user_id FROM users WHERE user_id = ANY($1) AND (flags & $2) <> 0")
+        .bind(users)
+        .bind(flags::ERASED)
+        .map(conn, |row| row.get(0))
+        .await
+}

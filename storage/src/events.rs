@@ -1,9 +1,13 @@
 //! Events, their edges and relations, redactions, and the transaction ids of clients.
 
+mod of_sender;
+
 use crate::{
     bulk,
     db::{Conn, Result, Row, Value, sql},
 };
+
+pub use of_sender::{SentRow, of_sender};
 
 /// Bits of [`EventRow::flags`].
 pub mod flags {

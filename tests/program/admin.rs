@@ -45,6 +45,58 @@ async fn accounts_are_made_while_the_server_runs() {
 }
 
 #[tokio::test]
+async fn what_is_known_about_a_user_is_exported() {
+    let server = Server::start(&[CHEAP]).await;
+    let data = server.path("data");
+    admin(&data, &["create-user", "alice", "--password-stdin"], "password").await;
+    let token = log_in(&server, "alice", "password").await["access_token"].clone();
+    let send = async |method: http::Method, path: &str, body: Value| -> Value {
+        let request = http().request(method, format!("{}/_matrix/client/v3/{path}", server.client));
+        let request = request.bearer_auth(token.as_str().unwrap()).json(&body);
+        request.send().await.unwrap().json().await.unwrap()
+    };
+    let user = "@alice:localhost:8448";
+    let name = format!("profile/{user}/displayname");
+    send(http::Method::PUT, &name, json!({ "displayname": "Alice" })).await;
+    let data_path = format!("user/{user}/account_data/org.example");
+    send(http::Method::PUT, &data_path, json!({ "a": 1 })).await;
+    let room = send(http::Method::POST, "createRoom", json!({})).await;
+    let room = room["room_id"].as_str().unwrap();
+    for number in 0..3 {
+        let path = format!("rooms/{room}/send/m.room.message/{number}");
+        send(http::Method::PUT, &path, json!({ "msgtype": "m.text", "body": number.to_string() }))
+            .await;
+    }
+    let out = server.path("export");
+    let arguments = ["export-user", "alice", out.to_str().unwrap()];
+    let (done, said) = admin(&data, &arguments, "").await;
+    assert!(done && said.contains(user), "{said}");
+    let read = |name: &str| -> Value {
+        serde_json::from_slice(&std::fs::read(out.join(name)).unwrap()).unwrap()
+    };
+    assert_eq!(read("account.json")["user_id"], user);
+    assert_eq!(read("profile.json"), json!({ "displayname": "Alice" }));
+    assert_eq!(read("account_data.json")[0]["content"], json!({ "a": 1 }));
+    assert_eq!(read("devices.json").as_array().unwrap().len(), 1);
+    assert_eq!(read("rooms.json")[0]["membership"], "join");
+    assert_eq!(read("threepids.json"), json!([]));
+    let events = std::fs::read_to_string(out.join("events.jsonl")).unwrap();
+    let events: Vec<Value> =
+        events.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let messages: Vec<&Value> =
+        events.iter().filter(|event| event["type"] == "m.room.message").collect();
+    assert_eq!(messages.len(), 3);
+    assert!(messages.iter().all(|event| event["room_id"] == room && event["event_id"].is_string()));
+    assert!(events.iter().all(|event| event["sender"] == user));
+
+    let (done, said) = admin(&data, &arguments, "").await;
+    assert!(!done && said.contains("cannot make the directory"), "{said}");
+    let nobody = server.path("nobody");
+    let (done, _) = admin(&data, &["export-user", "nobody", nobody.to_str().unwrap()], "").await;
+    assert!(!done && !nobody.exists());
+}
+
+#[tokio::test]
 async fn reports_are_listed() {
     let server = Server::start(&[CHEAP]).await;
     let data = server.path("data");

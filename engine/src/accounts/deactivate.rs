@@ -24,7 +24,8 @@ pub enum DeactivateError {
 }
 
 /// Closes an account for good: nobody can log in to it, nobody else gets its name, its profile is
-/// gone, and it leaves its rooms by and by.
+/// gone, and it leaves its rooms by and by. With `erase` also what clients kept here is gone, and what
+/// the user said is hidden from those who come later ([`super::erasure`]).
 ///
 /// # Errors
 ///
@@ -58,6 +59,7 @@ pub(crate) async fn close(
     if erase {
         let flag = flags::ERASED;
         change.write(accounts::Write::Flag { user_id: user_id.clone(), flag, on: true });
+        change.write(account_data::Write::RemoveAll { user_id: user_id.clone() });
     }
     change.write(accounts::Write::Deactivate { user_id, ts: engine.clock.now_ms() });
     change.write(account_data::Write::RemoveProfile { user_id: user.to_string() });

@@ -33,6 +33,8 @@ pub mod profiles;
 pub mod register;
 
 pub mod deactivate;
+pub mod erasure;
+pub mod export;
 pub mod password;
 
 pub mod admin;

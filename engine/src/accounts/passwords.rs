@@ -30,13 +30,31 @@ const LONGEST_QUEUE: usize = 64;
 pub(crate) struct Pool {
     threads: Arc<Semaphore>,
     waiting: AtomicUsize,
+    meter: Meter,
+}
+
+/// Counts what hashing took, for tests: that two answers cost the same, no clock can tell for sure.
+#[derive(Clone, Debug, Default)]
+struct Meter {
+    #[cfg(test)]
+    kib: Arc<std::sync::atomic::AtomicU64>,
+}
+
+impl Meter {
+    fn add(&self, params: &Params) {
+        let kib = u64::from(params.m_cost()) * u64::from(params.t_cost());
+        #[cfg(test)]
+        self.kib.fetch_add(kib, Ordering::SeqCst);
+        #[cfg(not(test))]
+        let _ = kib;
+    }
 }
 
 impl Default for Pool {
     fn default() -> Self {
         let cores = thread::available_parallelism().map_or(1, usize::from);
         let threads = Arc::new(Semaphore::new(cores.saturating_sub(1).max(1)));
-        Self { threads, waiting: AtomicUsize::new(0) }
+        Self { threads, waiting: AtomicUsize::new(0), meter: Meter::default() }
     }
 }
 
@@ -60,7 +78,8 @@ pub fn is_acceptable(password: &str) -> bool {
 /// The PHC string of a password.
 pub(crate) async fn hash(engine: &Engine, password: String) -> Result<String, PasswordError> {
     let cost = engine.config.password_hashing;
-    in_pool(engine, move || hash_now(cost, &password)).await?
+    let meter = engine.accounts.passwords.meter.clone();
+    in_pool(engine, move || hash_now(cost, &password, &meter)).await?
 }
 
 /// Whether `password` is the one that was hashed. Without a hash, or with a password that can be
@@ -71,17 +90,20 @@ pub(crate) async fn verify(
     hash: Option<String>,
 ) -> Result<bool, PasswordError> {
     let cost = engine.config.password_hashing;
+    let meter = engine.accounts.passwords.meter.clone();
     let Some(hash) = hash.filter(|_| is_acceptable(&password)) else {
-        return in_pool(engine, move || hash_now(cost, "nobody's password").map(|_| false)).await?;
+        return in_pool(engine, move || hash_now(cost, "nobody's password", &meter).map(|_| false))
+            .await?;
     };
-    in_pool(engine, move || Ok(verify_now(&password, &hash))).await?
+    in_pool(engine, move || Ok(verify_now(&password, &hash, &meter))).await?
 }
 
-fn hash_now(cost: PasswordHashing, password: &str) -> Result<String, PasswordError> {
+fn hash_now(cost: PasswordHashing, password: &str, meter: &Meter) -> Result<String, PasswordError> {
     let salt = rng::bytes::<16>();
     let damaged = |error: String| Internal::Damaged(format!("argon2: {error}"));
     let params = Params::new(cost.memory_kib, cost.iterations, 1, None)
         .map_err(|error| damaged(error.to_string()))?;
+    meter.add(&params);
     let hash = Argon2::new(Algorithm::Argon2id, Version::V0x13, params)
         .hash_password_with_salt(password.as_bytes(), &salt)
         .map_err(|error| damaged(error.to_string()))?;
@@ -89,9 +111,12 @@ fn hash_now(cost: PasswordHashing, password: &str) -> Result<String, PasswordErr
 }
 
 /// The comparison takes the same time wherever the hashes differ; the hash says what it cost.
-fn verify_now(password: &str, hash: &str) -> bool {
-    PasswordHash::new(hash)
-        .is_ok_and(|hash| Argon2::default().verify_password(password.as_bytes(), &hash).is_ok())
+fn verify_now(password: &str, hash: &str, meter: &Meter) -> bool {
+    let Ok(hash) = PasswordHash::new(hash) else { return false };
+    if let Ok(params) = Params::try_from(&hash) {
+        meter.add(&params);
+    }
+    Argon2::default().verify_password(password.as_bytes(), &hash).is_ok()
 }
 
 async fn in_pool<T: Send + 'static>(
@@ -134,7 +159,10 @@ mod tests {
     use futures_util::future::join_all;
 
     use super::*;
-    use crate::testing::TestEngine;
+    use crate::{
+        accounts::{admin, devices::NewDevice, login},
+        testing::TestEngine,
+    };
 
     #[tokio::test]
     async fn only_the_password_itself_matches() {
@@ -151,6 +179,37 @@ mod tests {
         assert!(!verify(engine, "correct horse".to_owned(), None).await.unwrap());
         assert!(!verify(engine, "x".to_owned(), Some(String::new())).await.unwrap());
         assert!(!verify(engine, "x".repeat(LONGEST + 1), Some(hash)).await.unwrap());
+    }
+
+    #[tokio::test]
+    async fn nobodys_password_takes_the_same_work_as_a_wrong_one() {
+        let test = TestEngine::new().await.unwrap();
+        let engine = &test.engine;
+        let password = Some("secret".to_owned());
+        admin::create_user(engine, "alice", password, false).await.unwrap();
+        admin::create_user(engine, "bot", None, false).await.unwrap();
+        let kib = || engine.accounts.passwords.meter.kib.load(Ordering::SeqCst);
+        let mut answers = Vec::new();
+        for (name, password) in [
+            ("alice", "wrong".to_owned()),
+            ("nobody", "secret".to_owned()),
+            ("@nobody:test", "secret".to_owned()),
+            ("@alice:elsewhere", "secret".to_owned()),
+            ("bot", "secret".to_owned()),
+            ("", "secret".to_owned()),
+            ("alice", String::new()),
+            ("alice", "x".repeat(LONGEST + 1)),
+        ] {
+            let before = kib();
+            let device = NewDevice::default();
+            let refused = login::with_password(engine, name, password, device).await.err().unwrap();
+            answers.push((refused.to_string(), kib() - before));
+        }
+        let cost = engine.config.password_hashing;
+        let whole = u64::from(cost.memory_kib * cost.iterations);
+        for (number, (refused, work)) in answers.iter().enumerate() {
+            assert_eq!((refused, *work), (&answers[0].0, whole), "{number}");
+        }
     }
 
     #[tokio::test]

@@ -192,3 +192,79 @@ pub(crate) async fn make(
 fn random_name() -> String {
     rng::bytes::<8>().iter().map(|byte| format!("{byte:02x}")).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use futures_util::future::join_all;
+    use serde_json::{Value, json};
+    use starling_storage::accounts::{self, registration_tokens::RegistrationTokenRow};
+
+    use super::*;
+    use crate::{
+        accounts::uia::{self, Failure, Outcome, Stage, Wanted},
+        testing::{TestEngine, on_each_database},
+    };
+
+    async fn add_token(test: &TestEngine, uses_allowed: Option<i64>, expires_ts: Option<i64>) {
+        let mut change = Change::new();
+        change.write(accounts::Write::RegistrationToken(RegistrationTokenRow {
+            token: "token".to_owned(),
+            uses_allowed,
+            expires_ts,
+            created_ts: test.engine.clock.now_ms(),
+        }));
+        test.engine.storage.commit(change).await.unwrap();
+    }
+
+    async fn show_token(test: &TestEngine) -> Result<Proof, Option<Failure>> {
+        let stages = [Stage::RegistrationToken];
+        let wanted = Wanted { action: "POST /register", user: None, flows: &[&stages] };
+        let auth = json!({ "type": "m.login.registration_token", "token": "token" });
+        let Value::Object(body) = json!({ "auth": auth }) else { unreachable!() };
+        match uia::authenticate(&test.engine, &wanted, body).await.unwrap() {
+            Outcome::Proceed(proof) => Ok(proof),
+            Outcome::Continue { failure, .. } => Err(failure),
+        }
+    }
+
+    #[tokio::test]
+    async fn of_many_who_hold_a_token_as_many_register_as_it_is_for() {
+        on_each_database(async |test| {
+            add_token(&test, Some(3), None).await;
+            let mut proofs = Vec::new();
+            for _ in 0..8 {
+                proofs.push(show_token(&test).await.unwrap());
+            }
+            let register = proofs.iter().enumerate().map(async |(number, proof)| {
+                let name = Some(format!("user{number}"));
+                register(&test.engine, NewAccount { name, ..NewAccount::default() }, proof).await
+            });
+            let outcomes = join_all(register).await;
+            let made = outcomes.iter().filter(|outcome| outcome.is_ok()).count();
+            let late = |it: &&Result<_, _>| matches!(it, Err(RegisterError::UsedUp));
+            assert_eq!((made, outcomes.iter().filter(late).count()), (3, 5));
+            assert_eq!(show_token(&test).await.unwrap_err(), Some(Failure::Wrong));
+            test
+        })
+        .await
+        .unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_token_that_expires_meanwhile_registers_nobody() {
+        on_each_database(async |test| {
+            let expires = test.engine.clock.now_ms() + 1_000;
+            add_token(&test, None, Some(expires)).await;
+            let proof = show_token(&test).await.unwrap();
+            let second = show_token(&test).await.unwrap();
+            register(&test.engine, NewAccount::default(), &proof).await.unwrap();
+            test.clock.advance(1_000);
+            let late = register(&test.engine, NewAccount::default(), &second).await;
+            assert!(matches!(late, Err(RegisterError::UsedUp)));
+            assert_eq!(show_token(&test).await.unwrap_err(), Some(Failure::Wrong));
+            test
+        })
+        .await
+        .unwrap();
+    }
+}

@@ -1,8 +1,11 @@
 //! Events as a client asked to see them: shape, fields, and what the server says beside them.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+};
 
-use ruma::{OwnedEventId, events::room::member::MembershipState};
+use ruma::{OwnedEventId, OwnedUserId, events::room::member::MembershipState};
 use serde_json::value::RawValue;
 use starling_storage::events::transaction_ids;
 
@@ -14,10 +17,11 @@ use super::{
 };
 use crate::{
     Internal,
+    accounts::erasure,
     events::{
         StoredEvent,
         client::{self, Shape, Unsigned},
-        store,
+        redact, store,
     },
 };
 
@@ -86,8 +90,13 @@ impl Reader {
         bundles: &Bundles,
     ) -> Result<Vec<Box<RawValue>>, Internal> {
         let transactions = self.transactions(events).await?;
+        let hidden = self.erased(events).await?;
         let mut shown = Vec::with_capacity(events.len());
         for Seen { event, membership, .. } in events {
+            if *membership != MembershipState::Join && hidden.contains(&event.pdu.sender) {
+                shown.push(self.without_content(event, form)?);
+                continue;
+            }
             let mut unsigned = self.unsigned(event, form).await?;
             unsigned.membership = Some(membership.to_string());
             unsigned.transaction_id = transactions.get(&event.pdu.event_id).cloned();
@@ -114,6 +123,23 @@ impl Reader {
             shown.push(self.form(event, &unsigned, form)?);
         }
         Ok(shown)
+    }
+
+    /// Which senders of events that the reader was not there for asked that what they said be erased.
+    async fn erased(&self, events: &[Seen]) -> Result<HashSet<OwnedUserId>, Internal> {
+        let absent = events.iter().filter(|seen| seen.membership != MembershipState::Join);
+        erasure::erased(&self.engine, absent.map(|seen| &*seen.event.pdu.sender)).await
+    }
+
+    /// What redaction would leave of an event.
+    fn without_content(&self, event: &StoredEvent, form: &Form) -> Result<Box<RawValue>, Internal> {
+        let left = redact::redact(&event.pdu, self.rules());
+        let left = left.map_err(|error| Internal::Damaged(error.to_string()))?;
+        let whole = client::to_client(&left, &Unsigned::default(), form.shape, self.rules())?;
+        match &form.fields {
+            Some(fields) => Ok(fields.pick(&whole)?),
+            None => Ok(whole),
+        }
     }
 
     fn form(

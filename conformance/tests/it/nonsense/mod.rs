@@ -45,12 +45,20 @@ fn complaint(answer: &Answer, body: &str, seed: u64) -> Option<String> {
     let is_error = says["errcode"].is_string() && says["error"].is_string();
     let asks = answer.status == 401 && says["flows"].is_array();
     let failed = answer.status >= 500 && answer.status != 502;
-    let is_bad = failed || (answer.status >= 400 && answer.status != 431 && !is_error && !asks);
+    let is_told = is_error || asks || is_page(answer) || answer.status == 431;
+    let is_bad = failed || (answer.status >= 400 && !is_told);
     is_bad.then(|| {
         let (request, body) = (beginning(&answer.request), beginning(body));
         let text = beginning(&String::from_utf8_lossy(&answer.bytes));
         format!("{request} with {body}\n  was answered {} {text} (seed {seed})", answer.status)
     })
+}
+
+/// Pages for people say in words what is wrong.
+fn is_page(answer: &Answer) -> bool {
+    let kind = answer.headers.get("content-type").and_then(|kind| kind.to_str().ok());
+    kind.is_some_and(|kind| kind.starts_with("text/html"))
+        && answer.headers.contains_key("content-security-policy")
 }
 
 fn beginning(text: &str) -> String {

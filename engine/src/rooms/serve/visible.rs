@@ -6,7 +6,7 @@ use ruma::{
     OwnedUserId, RoomId, ServerName,
     events::{StateEventType, TimelineEventType, room::history_visibility::HistoryVisibility},
 };
-use starling_storage::{events::flags, memberships};
+use starling_storage::{accounts, events::flags, memberships};
 
 use crate::{
     Engine,
@@ -70,6 +70,23 @@ impl<'a> Eyes<'a> {
         Ok(false)
     }
 
+    /// Whether a message of a user of ours who asked that it be erased is hidden from the server: it had
+    /// nobody in the room then. State stays whole, which the room is made of.
+    async fn is_erased(&self, event: &StoredEvent) -> Result<bool, Internal> {
+        let (pdu, own) = (&event.pdu, &self.engine.config.server_name);
+        let Some(state_before) = event.state_before else { return Ok(false) };
+        if pdu.state_key.is_some() || pdu.sender.server_name() != own {
+            return Ok(false);
+        }
+        let mut conn = self.engine.storage.read().await?;
+        let erased = accounts::erased(&mut conn, &[pdu.sender.to_string()]).await?;
+        drop(conn);
+        if erased.is_empty() {
+            return Ok(false);
+        }
+        Ok(!self.sees(&HistoryVisibility::Joined, state_before, pdu).await?)
+    }
+
     async fn sees(
         &self,
         visibility: &HistoryVisibility,
@@ -107,7 +124,7 @@ impl<'a> Eyes<'a> {
         if event.has(flags::OUTLIER | flags::REJECTED) {
             return Ok(None);
         }
-        if self.may_see(event).await? {
+        if self.may_see(event).await? && !self.is_erased(event).await? {
             return Ok(Some(event.pdu.clone()));
         }
         let Some(version) = store::room_version(self.engine, self.room_id).await? else {
