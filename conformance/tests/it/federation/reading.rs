@@ -4,7 +4,7 @@
 use http::Method;
 use serde_json::{Value, json};
 use starling_conformance::{
-    client::{Answer, path},
+    client::{Answer, PASSWORD, path},
     evil::Peer,
 };
 
@@ -172,4 +172,33 @@ async fn queries_are_answered_for_own_users_only() {
     let target = path("/_matrix/federation/v1/query/profile?user_id={}", &[&scene.alice.id]);
     let profile: Value = scene.peer.get(scene.server, &target).await.unwrap().ok().unwrap();
     assert!(profile.is_object());
+}
+
+#[tokio::test]
+async fn what_an_erased_user_said_is_given_whole_only_to_servers_that_were_there() {
+    let mut scene = Scene::set("12").await;
+    let bob = support::user("bob").await;
+    bob.join(&scene.room.id, &[]).await.unwrap();
+    let said = bob.say(&scene.room.id, "a secret").await.unwrap();
+    let identifier = json!({ "type": "m.id.user", "user": bob.id });
+    let auth = json!({ "type": "m.login.password", "identifier": identifier,
+                       "password": PASSWORD });
+    let body = json!({ "auth": auth, "erase": true });
+    bob.api.post("/_matrix/client/v3/account/deactivate", body).await.unwrap().ok().unwrap();
+    scene.sync.membership(&scene.room.id, &bob.id, "leave").await.unwrap();
+    let late = support::peer().await;
+    late.join(scene.server, &scene.room.id, &late.user("late")).await.unwrap();
+    for (peer, is_whole) in [(&scene.peer, true), (&late, false)] {
+        let target = path("/_matrix/federation/v1/event/{}", &[&said]);
+        let answer = peer.request(scene.server, Method::GET, &target, None).await.unwrap();
+        let event = &answer.ok().unwrap()["pdus"][0];
+        assert_eq!(event["sender"], bob.id.as_str());
+        let content =
+            if is_whole { json!({ "msgtype": "m.text", "body": "a secret" }) } else { json!({}) };
+        assert_eq!(event["content"], content);
+        let target =
+            path("/_matrix/federation/v1/backfill/{}?limit=50&v={}", &[&scene.room.id, &said]);
+        let answer = peer.request(scene.server, Method::GET, &target, None).await.unwrap();
+        assert_eq!(answer.ok().unwrap().to_string().contains("a secret"), is_whole);
+    }
 }

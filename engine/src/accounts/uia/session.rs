@@ -108,11 +108,11 @@ impl Session {
     ) -> Result<Option<Validated>, UiaError> {
         let Some(email_session) = &self.email_session else { return Ok(None) };
         let stages = wanted.flows.iter().flat_map(|flow| flow.iter());
-        let found = stages.filter_map(|stage| match stage {
+        let mut found = stages.filter_map(|stage| match stage {
             Stage::Email(purpose) => Some((*stage, *purpose)),
             _ => None,
         });
-        let Some((stage, purpose)) = found.last() else { return Ok(None) };
+        let Some((stage, purpose)) = found.next() else { return Ok(None) };
         let validated = emails::validated_before(engine, email_session, purpose).await?;
         let owner = match &validated {
             Some(validated) => threepids::owner(engine, &validated.address).await?,
