@@ -5,7 +5,7 @@ use std::{fs::DirBuilder, os::unix::fs::DirBuilderExt as _, path::Path, time::Du
 use anyhow::Context as _;
 use axum_server::tls_rustls::RustlsConfig;
 use rustix::process::{Resource, getrlimit, setrlimit};
-use starling_engine::{Engine, accounts::admin::first_registration_token};
+use starling_engine::{Engine, accounts::admin::first_registration_token, admin::tasks};
 
 use crate::{
     admin::{self, Order},
@@ -55,9 +55,10 @@ async fn serve(source: Source, config: Config, level: LogLevel) -> anyhow::Resul
     let listeners = Listeners::bind(&config)?;
     let addresses = listeners.describe(&config);
     let changes = Changes::default();
+    let held = tasks::hold(&engine).await?;
     let doors = Doors::open(&engine, &config);
     let server = listeners.answer(doors, &config, tls.as_ref(), &changes)?;
-    let workers = Workers::start(&engine, &config);
+    let workers = Workers::start(&engine, &config, held);
     announce(&engine, &addresses).await?;
 
     while signals.next().await == Request::Reload {

@@ -10,7 +10,7 @@ use clap::{Args, Parser, Subcommand};
 use starling_engine::rng;
 
 use crate::{
-    admin::Order,
+    admin::{Order, RoomOrder, ServerOrder, TokenOrder, UserOrder},
     app,
     config::{self, Config, ConfigError},
 };
@@ -27,7 +27,7 @@ pub(crate) struct Cli {
 enum Command {
     /// Run the server until it is told to stop.
     Serve(Source),
-    /// Administer accounts, while the server runs or not.
+    /// Administer accounts and rooms, while the server runs or not.
     #[command(subcommand)]
     Admin(AdminCommand),
     /// Print or check the configuration.
@@ -69,6 +69,49 @@ enum AdminCommand {
         #[command(flatten)]
         source: Source,
     },
+    /// Look at accounts, lock, suspend and close them.
+    Users {
+        #[command(subcommand)]
+        order: UserOrder,
+        #[command(flatten)]
+        source: Source,
+    },
+    /// Look at rooms, remove and block them.
+    Rooms {
+        #[command(subcommand)]
+        order: RoomOrder,
+        #[command(flatten)]
+        source: Source,
+    },
+    /// Make and remove tokens by which people register.
+    Tokens {
+        #[command(subcommand)]
+        order: TokenOrder,
+        #[command(flatten)]
+        source: Source,
+    },
+    /// Look at how sending to other servers goes.
+    Servers {
+        #[command(subcommand)]
+        order: ServerOrder,
+        #[command(flatten)]
+        source: Source,
+    },
+    /// Say something to a user in the name of the server, where `server_notices` are set up.
+    Notice {
+        /// The name or the user id.
+        name: String,
+        /// What is said.
+        text: String,
+        #[command(flatten)]
+        source: Source,
+    },
+    /// Show which rooms have messages that are older than their policy and the settings in
+    /// `retention` allow, and how many; remove nothing. One JSON object on each line.
+    Expired {
+        #[command(flatten)]
+        source: Source,
+    },
     /// Show what users have reported, the newest first: one JSON object on each line.
     Reports {
         /// How many at most.
@@ -95,10 +138,10 @@ struct Account {
 #[derive(Args, Clone, Debug)]
 pub(crate) struct Source {
     /// The configuration file (TOML). Without one, the defaults are used.
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", global = true)]
     config: Option<PathBuf>,
     /// The data directory, instead of the configured one.
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, value_name = "DIR", global = true)]
     data: Option<PathBuf>,
 }
 
@@ -140,11 +183,22 @@ fn administer(command: AdminCommand) -> anyhow::Result<()> {
             let answer = app::order(&source.load()?, Order::ExportUser { name, directory })?;
             print(&format!("{answer}\n"))
         }
-        AdminCommand::Reports { limit, source } => {
-            let reports = app::order(&source.load()?, Order::ListReports { limit })?;
-            print(&if reports.is_empty() { reports } else { format!("{reports}\n") })
+        AdminCommand::Reports { limit, source } => have_done(&source, Order::ListReports { limit }),
+        AdminCommand::Users { order, source } => have_done(&source, Order::Users(order)),
+        AdminCommand::Rooms { order, source } => have_done(&source, Order::Rooms(order)),
+        AdminCommand::Tokens { order, source } => have_done(&source, Order::Tokens(order)),
+        AdminCommand::Servers { order, source } => have_done(&source, Order::Servers(order)),
+        AdminCommand::Notice { name, text, source } => {
+            have_done(&source, Order::Notice { name, text })
         }
+        AdminCommand::Expired { source } => have_done(&source, Order::ListExpired),
     }
+}
+
+/// Has an order carried out, and prints what there is to say about it.
+fn have_done(source: &Source, order: Order) -> anyhow::Result<()> {
+    let said = app::order(&source.load()?, order)?;
+    print(&if said.is_empty() { said } else { format!("{said}\n") })
 }
 
 /// Has an order carried out that gives an account a password.

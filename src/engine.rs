@@ -10,7 +10,7 @@ use starling_engine::{
     clock::{Clock, SystemClock},
     config::{
         Email, PasswordHashing, Presence, Registration, RegistrationMode as EngineRegistrationMode,
-        UserDirectory,
+        Retention, ServerNotices, UserDirectory,
     },
     keys::SigningKeys,
     remote::{Limits, Transport, TransportError},
@@ -73,7 +73,28 @@ fn engine_config(config: &Config) -> EngineConfig {
             enabled: config.user_directory.enabled,
             search_all_users: config.user_directory.search_all_users,
         },
+        server_notices: server_notices(config),
+        retention: retention(config),
         cache_bytes: config.memory_budget.bytes(),
+    }
+}
+
+fn server_notices(config: &Config) -> Option<ServerNotices> {
+    let notices = &config.server_notices;
+    Some(ServerNotices {
+        localpart: notices.localpart.clone()?,
+        display_name: notices.display_name.clone(),
+        avatar_url: notices.avatar_url.clone(),
+        room_name: notices.room_name.clone(),
+    })
+}
+
+fn retention(config: &Config) -> Retention {
+    let ms = |days: u32| (days > 0).then(|| i64::from(days) * 24 * 60 * 60 * 1_000);
+    Retention {
+        default_ms: ms(config.retention.default_days),
+        shortest_ms: ms(config.retention.shortest_days),
+        longest_ms: ms(config.retention.longest_days),
     }
 }
 

@@ -5,6 +5,7 @@ use std::time::Duration;
 use starling_engine::{
     Engine,
     accounts::{directory, follow, guests, upkeep},
+    admin::{retention, tasks},
     outbound, presence,
     rooms::receive::transaction,
     search::index,
@@ -21,7 +22,7 @@ pub(crate) struct Workers(Vec<(&'static str, JoinHandle<()>)>);
 
 impl Workers {
     /// Starts them. Each ends by itself when the engine shuts down.
-    pub(crate) fn start(engine: &Engine, config: &Config) -> Self {
+    pub(crate) fn start(engine: &Engine, config: &Config, held: tasks::Held) -> Self {
         let mut workers = vec![
             ("accounts", tokio::spawn(upkeep::run(engine.clone()))),
             ("memberships", tokio::spawn(follow::run(engine.clone()))),
@@ -30,6 +31,10 @@ impl Workers {
             ("user directory", tokio::spawn(directory::follow::run(engine.clone()))),
             ("search", tokio::spawn(index::run(engine.clone()))),
         ];
+        workers.push(("tasks", tokio::spawn(tasks::run(engine.clone(), held))));
+        if config.retention.enabled {
+            workers.push(("retention", tokio::spawn(retention::run(engine.clone()))));
+        }
         if config.federation.enabled {
             workers.extend(outbound::start(engine).map(|task| ("federation", task)));
             workers.push(("transactions", tokio::spawn(transaction::upkeep(engine.clone()))));

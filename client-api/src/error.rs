@@ -180,6 +180,12 @@ impl Error {
         Self::new(StatusCode::FORBIDDEN, "M_INVITE_BLOCKED", "This user does not take invites")
     }
 
+    /// 403: the server's own invite is not to be refused.
+    pub(crate) fn server_notices() -> Self {
+        let message = "The server speaks to you in this room: you cannot refuse its invite";
+        Self::new(StatusCode::FORBIDDEN, "M_CANNOT_LEAVE_SERVER_NOTICE_ROOM", message)
+    }
+
     /// 403: nothing is done here with third-party identifiers.
     pub(crate) fn threepid_denied(message: impl Into<Cow<'static, str>>) -> Self {
         Self::new(StatusCode::FORBIDDEN, "M_THREEPID_DENIED", message)

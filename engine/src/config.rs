@@ -25,6 +25,10 @@ pub struct Config {
     pub presence: Presence,
     /// Finding users.
     pub user_directory: UserDirectory,
+    /// How the server speaks to its users; `None`: it does not.
+    pub server_notices: Option<ServerNotices>,
+    /// For how long messages are kept.
+    pub retention: Retention,
     /// Bytes that the caches of events and state may take together.
     pub cache_bytes: u64,
 }
@@ -89,6 +93,30 @@ impl Default for Presence {
     fn default() -> Self {
         Self { enabled: true }
     }
+}
+
+/// How the server speaks to its users.
+#[derive(Clone, Debug)]
+pub struct ServerNotices {
+    /// The name of the account that speaks, which nobody can log in to.
+    pub localpart: String,
+    /// What it is called.
+    pub display_name: String,
+    /// Its avatar.
+    pub avatar_url: Option<String>,
+    /// How the rooms are called in which it speaks.
+    pub room_name: String,
+}
+
+/// For how long messages are kept, in milliseconds.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Retention {
+    /// In rooms that do not say so; `None`: for ever.
+    pub default_ms: Option<i64>,
+    /// No room may ask for less.
+    pub shortest_ms: Option<i64>,
+    /// No room that says something may ask for more.
+    pub longest_ms: Option<i64>,
 }
 
 /// The parameters of argon2id.

@@ -116,6 +116,8 @@ pub struct Inner {
     pub typing: rooms::typing::Typing,
     /// What other servers are told and nobody stores.
     pub ephemeral: ephemeral::Ephemeral,
+    /// What administrators have going.
+    pub admin: admin::Memory,
     /// Cancelled when the process shuts down: long polls answer, workers end.
     pub shutdown: CancellationToken,
 }
@@ -170,6 +172,7 @@ impl Engine {
             receipts: rooms::receipts::Turns::default(),
             typing: rooms::typing::Typing::default(),
             ephemeral: ephemeral::Ephemeral::default(),
+            admin: admin::Memory::default(),
             shutdown,
             storage,
         }))

@@ -1,10 +1,11 @@
-//! `starling admin`: what the administrator does to accounts, whether the server runs or not.
+//! `starling admin`: what the administrator does to accounts and rooms, whether the server runs or not.
 //!
 //! Two processes must not work on one SQLite file, and a running server remembers sessions. So a
 //! running server listens on a socket in its data directory, and the command hands its order over
 //! there; only when nobody answers does it open the database itself.
 
 mod export;
+mod orders;
 mod socket;
 
 use std::path::PathBuf;
@@ -17,6 +18,7 @@ use starling_engine::{
 
 use crate::{config::Config, database, engine};
 
+pub(crate) use orders::{RoomOrder, ServerOrder, TokenOrder, UserOrder};
 pub(crate) use socket::{listener, router};
 
 /// Something to be done.
@@ -50,6 +52,23 @@ pub(crate) enum Order {
         /// How many at most.
         limit: u32,
     },
+    /// About accounts.
+    Users(UserOrder),
+    /// About rooms.
+    Rooms(RoomOrder),
+    /// About the tokens by which people register.
+    Tokens(TokenOrder),
+    /// About the servers that are sent to.
+    Servers(ServerOrder),
+    /// Say something to a user in the name of the server.
+    Notice {
+        /// The user id, or the part before the colon.
+        name: String,
+        /// What is said.
+        text: String,
+    },
+    /// Show what is older than the policies of its rooms allow.
+    ListExpired,
 }
 
 /// Has an order carried out, and gives back what to say about it.
@@ -85,5 +104,11 @@ async fn carry_out(engine: &Engine, order: Order) -> anyhow::Result<String> {
             let lines = reports.iter().map(serde_json::to_string);
             Ok(lines.collect::<Result<Vec<_>, _>>()?.join("\n"))
         }
+        Order::Users(order) => orders::about_users(engine, order).await,
+        Order::Rooms(order) => orders::about_rooms(engine, order).await,
+        Order::Tokens(order) => orders::about_tokens(engine, order).await,
+        Order::Servers(order) => orders::about_servers(engine, order).await,
+        Order::Notice { name, text } => orders::notice(engine, &name, &text).await,
+        Order::ListExpired => orders::expired(engine).await,
     }
 }

@@ -80,6 +80,12 @@ pub(crate) struct Config {
     /// New rooms.
     pub(crate) rooms: Rooms,
 
+    /// What the server says to its users.
+    pub(crate) server_notices: ServerNotices,
+
+    /// For how long messages are kept.
+    pub(crate) retention: Retention,
+
     /// Who is there.
     pub(crate) presence: Presence,
 
@@ -304,6 +310,53 @@ pub(crate) struct Rooms {
     pub(crate) forget_upon_leave: bool,
 }
 
+/// The `server_notices` section.
+#[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct ServerNotices {
+    /// The name of the account that speaks for the server, such as `server-notices`: what stands before
+    /// the colon of its user id. Nobody can log in to it, nor register it. Without a name there are no
+    /// server notices.
+    ///
+    /// They are sent by `starling admin notice` and `/_synapse/admin/v1/send_server_notice`. Each user
+    /// has one room for them; who is invited to it cannot refuse, but leave after joining.
+    #[serde(with = "types::empty_is_none")]
+    #[schemars(with = "String")]
+    pub(crate) localpart: Option<String>,
+
+    /// What that account is called.
+    pub(crate) display_name: String,
+
+    /// Its avatar, `mxc://…`.
+    #[serde(with = "types::empty_is_none")]
+    #[schemars(with = "String")]
+    pub(crate) avatar_url: Option<String>,
+
+    /// What the rooms are called in which it speaks.
+    pub(crate) room_name: String,
+}
+
+/// The `retention` section.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Retention {
+    /// Whether messages are removed that are older than the policy of their room allows: its
+    /// `m.room.retention` (MSC1763), within the bounds below. It is looked for them every hour.
+    ///
+    /// State, what the graph of events stands on and the newest message of a room stay. What is
+    /// removed here, other servers may still have. `starling admin expired` tells what would go.
+    pub(crate) enabled: bool,
+
+    /// Days for which messages are kept in rooms that do not say so. 0: for ever.
+    pub(crate) default_days: u32,
+
+    /// No room can have messages removed that are younger than so many days. 0: no bound.
+    pub(crate) shortest_days: u32,
+
+    /// No room that has a policy keeps messages for longer than so many days. 0: no bound.
+    pub(crate) longest_days: u32,
+}
+
 /// The `presence` section.
 #[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]
 #[serde(default, deny_unknown_fields)]
@@ -352,6 +405,8 @@ impl Default for Config {
             email: Email::default(),
             accounts: Accounts::default(),
             rooms: Rooms::default(),
+            server_notices: ServerNotices::default(),
+            retention: Retention::default(),
             presence: Presence::default(),
             user_directory: UserDirectory::default(),
             turn: turn::Turn::default(),
@@ -426,6 +481,17 @@ impl Default for PasswordHashing {
 impl Default for Rooms {
     fn default() -> Self {
         Self { default_version: versions::DEFAULT, forget_upon_leave: false }
+    }
+}
+
+impl Default for ServerNotices {
+    fn default() -> Self {
+        Self {
+            localpart: None,
+            display_name: "Server notices".to_owned(),
+            avatar_url: None,
+            room_name: "Server notices".to_owned(),
+        }
     }
 }
 

@@ -19,6 +19,8 @@ pub(super) fn validate(config: &Config) -> Result<(), String> {
     password_hashing(config)?;
     rooms(config)?;
     config.turn.validate()?;
+    server_notices(config)?;
+    retention(config)?;
     config.rate_limits.validate()?;
     if config.limits.connections == 0 {
         return Err("`limits.connections` must be at least 1".to_owned());
@@ -100,6 +102,24 @@ fn rooms(config: &Config) -> Result<(), String> {
     Ok(())
 }
 
+fn server_notices(config: &Config) -> Result<(), String> {
+    let Some(name) = &config.server_notices.localpart else { return Ok(()) };
+    let is_legal = |c: u8| c.is_ascii_lowercase() || c.is_ascii_digit() || b"._=-/+".contains(&c);
+    match name.bytes().all(is_legal) && name.len() <= 100 {
+        true => Ok(()),
+        false => Err(format!("`server_notices.localpart` = {name:?} is not a user name")),
+    }
+}
+
+fn retention(config: &Config) -> Result<(), String> {
+    let retention = &config.retention;
+    let bounded = retention.longest_days > 0;
+    if bounded && retention.shortest_days > retention.longest_days {
+        return Err("`retention.shortest_days` is more than `retention.longest_days`".to_owned());
+    }
+    Ok(())
+}
+
 fn password_hashing(config: &Config) -> Result<(), String> {
     let hashing = &config.accounts.password_hashing;
     if !PASSWORD_MEMORY_KIB.contains(&hashing.memory_kib) {
@@ -171,6 +191,8 @@ mod tests {
             ("[rate_limits]\nsending = { burst = 1, per_second = 0 }", "rate_limits.sending"),
             ("limits.header_seconds = 0", "limits.header_seconds"),
             ("rooms.default_version = '13'", "rooms.default_version"),
+            ("server_notices.localpart = 'A b'", "server_notices.localpart"),
+            ("retention = { shortest_days = 2, longest_days = 1 }", "retention.shortest_days"),
             ("log.level = 'starling=loud'", "log.level"),
         ] {
             let error = refused(text);

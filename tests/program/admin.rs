@@ -185,3 +185,107 @@ async fn the_first_start_gives_a_token_for_one_registration() {
     assert_eq!(register("alice").send().await.unwrap().status(), 200);
     assert_eq!(register("bob").send().await.unwrap().status(), 401);
 }
+
+/// What an order prints, a JSON value on each line.
+async fn lines(data: &Path, arguments: &[&str]) -> Vec<Value> {
+    let (done, said) = admin(data, arguments, "").await;
+    assert!(done, "{said}");
+    said.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+#[tokio::test]
+async fn accounts_are_looked_at_and_restricted() {
+    let server = Server::start(&[CHEAP]).await;
+    let data = server.path("data");
+    for name in ["alice", "bob"] {
+        admin(&data, &["create-user", name, "--password-stdin"], "password").await;
+    }
+    let users = lines(&data, &["users", "list"]).await;
+    assert_eq!(users.len(), 2);
+    assert_eq!(lines(&data, &["users", "list", "--name", "bo"]).await.len(), 1);
+    let token = log_in(&server, "alice", "password").await["access_token"].clone();
+    let whoami = async || {
+        let request = http().get(format!("{}/_matrix/client/v3/account/whoami", server.client));
+        let answer = request.bearer_auth(token.as_str().unwrap()).send().await.unwrap();
+        answer.json::<Value>().await.unwrap()["errcode"].clone()
+    };
+    assert_eq!(lines(&data, &["users", "lock", "alice"]).await[0]["locked"], true);
+    assert_eq!(whoami().await, "M_USER_LOCKED");
+    assert_eq!(lines(&data, &["users", "unlock", "alice"]).await[0]["locked"], false);
+    assert_eq!(whoami().await, Value::Null);
+    assert_eq!(lines(&data, &["users", "suspend", "alice"]).await[0]["suspended"], true);
+    assert_eq!(lines(&data, &["users", "unsuspend", "alice"]).await[0]["suspended"], false);
+    assert_eq!(lines(&data, &["users", "promote", "alice"]).await[0]["admin"], true);
+    assert_eq!(lines(&data, &["users", "demote", "alice"]).await[0]["admin"], false);
+    let devices = lines(&data, &["users", "devices", "alice"]).await;
+    let device = devices[0]["device_id"].as_str().unwrap();
+    let (done, said) = admin(&data, &["users", "remove-device", "alice", device], "").await;
+    assert!(done, "{said}");
+    assert_eq!(whoami().await, "M_UNKNOWN_TOKEN");
+    let (done, said) = admin(&data, &["users", "deactivate", "alice"], "").await;
+    assert!(done, "{said}");
+    assert_eq!(log_in(&server, "alice", "password").await["errcode"], "M_USER_DEACTIVATED");
+    assert_eq!(lines(&data, &["users", "list"]).await.len(), 1);
+    assert_eq!(lines(&data, &["users", "list", "--deactivated"]).await.len(), 2);
+    let (done, said) = admin(&data, &["users", "lock", "nobody"], "").await;
+    assert!(!done && said.contains("no such account"), "{said}");
+}
+
+#[tokio::test]
+async fn rooms_are_looked_at_blocked_and_removed() {
+    let server = Server::start(&[CHEAP]).await;
+    let data = server.path("data");
+    admin(&data, &["create-user", "alice", "--password-stdin"], "password").await;
+    let token = log_in(&server, "alice", "password").await["access_token"].clone();
+    let create = http().post(format!("{}/_matrix/client/v3/createRoom", server.client));
+    let create = create.bearer_auth(token.as_str().unwrap()).json(&json!({ "name": "Den" }));
+    let room: Value = create.send().await.unwrap().json().await.unwrap();
+    let room = room["room_id"].as_str().unwrap();
+    assert_eq!(lines(&data, &["rooms", "list", "--search", "den"]).await[0]["room_id"], room);
+    for (order, says) in [("block", "can join"), ("unblock", "not blocked")] {
+        let (done, said) = admin(&data, &["rooms", order, room], "").await;
+        assert!(done && said.contains(says), "{said}");
+    }
+    let (done, said) =
+        admin(&data, &["rooms", "purge-history", room, "--days", "1", "--local"], "").await;
+    assert!(done, "{said}");
+    assert_eq!(lines(&data, &["expired"]).await, [] as [Value; 0]);
+    let (done, said) = admin(&data, &["rooms", "delete", room, "--block"], "").await;
+    assert!(done, "{said}");
+    let id = said.trim().rsplit(' ').next().unwrap().to_owned();
+    loop {
+        let status = lines(&data, &["rooms", "status", &id]).await.remove(0);
+        match status["status"].as_str().unwrap() {
+            "scheduled" | "active" => {}
+            ended => break assert_eq!(ended, "complete", "{status}"),
+        }
+    }
+    assert_eq!(lines(&data, &["rooms", "list"]).await, [] as [Value; 0]);
+    let (done, said) = admin(&data, &["rooms", "delete", "!nowhere:example.org"], "").await;
+    assert!(!done && said.contains("no such room"), "{said}");
+}
+
+#[tokio::test]
+async fn tokens_servers_and_notices_are_at_hand() {
+    let notices = ("STARLING__SERVER_NOTICES__LOCALPART", "notices");
+    let server = Server::start(&[CHEAP, notices]).await;
+    let data = server.path("data");
+    let (done, token) = admin(&data, &["tokens", "new", "--uses", "2", "--days", "1"], "").await;
+    assert!(done, "{token}");
+    let token = token.trim();
+    let tokens = lines(&data, &["tokens", "list"]).await;
+    assert!(tokens.iter().any(|it| it["token"] == token && it["uses_allowed"] == 2));
+    let (done, said) = admin(&data, &["tokens", "remove", token], "").await;
+    assert!(done, "{said}");
+    let (done, _) = admin(&data, &["tokens", "remove", token], "").await;
+    assert!(!done);
+    assert_eq!(lines(&data, &["servers", "list"]).await, [] as [Value; 0]);
+    let (done, said) = admin(&data, &["servers", "retry", "example.org"], "").await;
+    assert!(done, "{said}");
+
+    admin(&data, &["create-user", "alice", "--password-stdin"], "password").await;
+    let (done, said) = admin(&data, &["notice", "alice", "The server moves tonight."], "").await;
+    assert!(done && said.contains("Sent as $"), "{said}");
+    let (done, said) = admin(&data, &["notice", "nobody", "x"], "").await;
+    assert!(!done && said.contains("no such account"), "{said}");
+}

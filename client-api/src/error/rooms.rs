@@ -49,6 +49,7 @@ impl From<MembershipError> for Error {
             }
             MembershipError::GuestsForbidden => guests_forbidden(),
             MembershipError::InviteBlocked => Self::invite_blocked(),
+            MembershipError::ServerNotices => Self::server_notices(),
             MembershipError::StillInRoom => Self::unknown("You are still in this room"),
             MembershipError::RemoteFailed(reason) => {
                 tracing::info!(reason, "Other servers did not help");

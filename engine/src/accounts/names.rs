@@ -43,6 +43,11 @@ pub(crate) fn new_user_id(engine: &Engine, name: &str) -> Result<OwnedUserId, Na
 /// [`NameError`].
 pub async fn available(engine: &Engine, name: &str) -> Result<OwnedUserId, NameError> {
     let user = new_user_id(engine, name)?;
+    // Nobody speaks in the name of the server.
+    let own = engine.config.server_notices.as_ref();
+    if own.is_some_and(|own| own.localpart == user.localpart()) {
+        return Err(NameError::Taken);
+    }
     match account(engine, &user).await? {
         Some(_) => Err(NameError::Taken),
         None => Ok(user),

@@ -224,10 +224,10 @@ async fn change(engine: &Engine, by: &UserId, user: &UserId, wanted: Put) -> Res
         }
     }
     if let Some(admin) = wanted.admin {
-        set(engine, by, user, Right::Admin, admin).await?;
+        set(engine, Some(by), user, Right::Admin, admin).await?;
     }
     if let Some(locked) = wanted.locked {
-        set(engine, by, user, Right::Locked, locked).await?;
+        set(engine, Some(by), user, Right::Locked, locked).await?;
     }
     if wanted.deactivated == Some(true) {
         deactivate(engine, user, false).await?;
@@ -271,13 +271,13 @@ impl Right {
 /// [`UserError`].
 pub async fn set(
     engine: &Engine,
-    by: &UserId,
+    by: Option<&UserId>,
     user: &UserId,
     right: Right,
     value: bool,
 ) -> Result<(), UserError> {
     let account = get(engine, user).await?;
-    if by == user && right.is_loss(value) {
+    if by == Some(user) && right.is_loss(value) {
         return Err(UserError::Own);
     }
     if account.is_deactivated && right == Right::Admin && value {

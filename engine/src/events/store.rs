@@ -112,6 +112,25 @@ impl EventCache {
     }
 }
 
+impl EventCache {
+    /// Forgets events that are there no more.
+    pub fn forget(&self, room_id: &RoomId, event_ids: &[OwnedEventId]) {
+        for event_id in event_ids {
+            self.events.invalidate(&(room_id.to_owned(), event_id.clone()));
+        }
+    }
+
+    /// Forgets a room that is there no more, with its events.
+    pub fn forget_room(&self, room_id: &RoomId) {
+        self.versions.invalidate(room_id);
+        for (key, _) in &self.events {
+            if key.0 == room_id {
+                self.events.invalidate(&*key);
+            }
+        }
+    }
+}
+
 fn weight(_: &Key, event: &Arc<StoredEvent>) -> u32 {
     let pdu = &event.pdu;
     let references = 64 * (pdu.prev_events.len() + pdu.auth_events.len());

@@ -178,6 +178,17 @@ impl Default for ListedRooms {
     }
 }
 
+impl ListedRooms {
+    /// Forgets a room that is there no more: another one of its id begins with the same versions.
+    pub fn forget_room(&self, room_id: &RoomId) {
+        for (key, _) in &self.0 {
+            if key.0 == room_id.as_str() {
+                self.0.invalidate(&*key);
+            }
+        }
+    }
+}
+
 /// What the directory shows of a room; `None` when its state cannot be read.
 async fn listed(engine: &Engine, row: &RoomRow) -> Result<Option<Arc<Listed>>, Internal> {
     let key = (row.room_id.clone(), row.version);

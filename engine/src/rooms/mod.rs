@@ -45,6 +45,8 @@ pub mod receive;
 
 pub mod membership;
 
+pub mod blocked;
+
 pub mod create;
 
 pub mod upgrade;

@@ -147,11 +147,23 @@ impl RoomPlace {
         })
     }
 
+    /// Forgets the room that stands here, which is there no more.
+    pub fn clear(&mut self) {
+        *self.place = None;
+    }
+
     /// Puts a new room here; it stays only if its first change is committed.
     #[must_use]
     pub fn put(self, room: Room) -> RoomGuard {
         RoomGuard { room, place: self.place, stands: false }
     }
+}
+
+/// Forgets all that this process remembers of a room that is there no more.
+pub fn forget(engine: &Engine, room_id: &RoomId) {
+    engine.events.forget_room(room_id);
+    engine.state_nodes.forget_room(room_id);
+    engine.listed.forget_room(room_id);
 }
 
 /// Waits for the room and holds it; `None` when it is not known here.

@@ -133,6 +133,11 @@ impl Room {
         room
     }
 
+    /// The next events are made after this time.
+    pub(crate) fn set_time(&mut self, ts: u64) {
+        self.ts = ts;
+    }
+
     /// Makes the next event, whether it is allowed or not.
     pub(crate) fn make(&mut self, draft: Draft) -> Arc<Pdu> {
         self.ts += 1;

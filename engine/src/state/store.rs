@@ -49,6 +49,17 @@ impl NodeCache {
     }
 }
 
+impl NodeCache {
+    /// Forgets the nodes of a room that is there no more.
+    pub fn forget_room(&self, room_id: &RoomId) {
+        for (key, _) in &self.0 {
+            if key.0 == room_id {
+                self.0.invalidate(&*key);
+            }
+        }
+    }
+}
+
 fn weight(key: &(OwnedRoomId, i64), node: &Arc<Node>) -> u32 {
     let content = match &**node {
         Node::Leaf(entries) => {

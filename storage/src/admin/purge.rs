@@ -259,14 +259,14 @@ pub async fn count_expired(conn: &mut Conn, room_id: &str, before_ts: i64) -> Re
     row.map_or(Ok(0), |row| row.get(0))
 }
 
-/// What the graph and the state stand on stays, and so does the newest event that is shown.
+/// What the graph and the state stand on stays, and so does the newest message of the room `$1`.
 const MAY_GO: &str = "e.state_key IS NULL \
      AND NOT EXISTS (SELECT 1 FROM forward_extremities f \
        WHERE f.room_id = e.room_id AND f.event_id = e.event_id) \
      AND NOT EXISTS (SELECT 1 FROM timeline n WHERE n.room_id = e.room_id \
-       AND n.event_id = e.event_id AND n.pos = (SELECT MAX(t.pos) FROM timeline t \
+       AND n.event_id = e.event_id AND n.pos = (SELECT t.pos FROM timeline t \
          JOIN events m ON m.event_id = t.event_id AND m.room_id = t.room_id \
-         WHERE t.room_id = e.room_id AND m.state_key IS NULL))";
+         WHERE t.room_id = $1 AND m.state_key IS NULL ORDER BY t.pos DESC LIMIT 1))";
 
 async fn old(
     conn: &mut Conn,

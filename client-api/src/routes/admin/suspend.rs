@@ -48,7 +48,7 @@ pub(crate) async fn put_by_tool(mut call: Call) -> Answer {
     let session = call.administrator().await?;
     let user: OwnedUserId = call.path_id(0)?;
     let Wanted { suspend } = call.body_as().await?;
-    let by = &session.user_id;
+    let by = Some(&*session.user_id);
     users::set(&call.engine, by, &user, Right::Suspended, suspend).await?;
     let key = format!("user_{user}_suspended");
     answer::json(&json!({ key: suspend }))

@@ -1,9 +1,12 @@
 //! `/_synapse/admin`: one file per endpoint, as for the other APIs.
 
+mod deleting;
 mod devices;
 mod event_reports;
 mod federation;
+mod notices;
 mod registration_tokens;
+mod rooms;
 mod users;
 
 use starling_conformance::client::{Api, path};
@@ -11,7 +14,7 @@ use starling_conformance::client::{Api, path};
 use crate::support;
 
 /// Operations with parameters that need not exist: whoever is no administrator learns nothing.
-const OPERATIONS: [(&str, &str); 12] = [
+const OPERATIONS: [(&str, &str); 20] = [
     ("GET", "/_synapse/admin/v2/users"),
     ("GET", "/_synapse/admin/v2/users/@nobody:example.org"),
     ("PUT", "/_synapse/admin/v2/users/@nobody:example.org"),
@@ -24,6 +27,14 @@ const OPERATIONS: [(&str, &str); 12] = [
     ("GET", "/_synapse/admin/v1/registration_tokens"),
     ("GET", "/_synapse/admin/v1/event_reports"),
     ("GET", "/_synapse/admin/v1/federation/destinations"),
+    ("GET", "/_synapse/admin/v1/rooms"),
+    ("GET", "/_synapse/admin/v1/rooms/!nowhere:example.org/messages"),
+    ("PUT", "/_synapse/admin/v1/rooms/!nowhere:example.org/block"),
+    ("DELETE", "/_synapse/admin/v2/rooms/!nowhere:example.org"),
+    ("POST", "/_synapse/admin/v1/join/!nowhere:example.org"),
+    ("POST", "/_synapse/admin/v1/purge_history/!nowhere:example.org"),
+    ("POST", "/_synapse/admin/v1/user/@nobody:example.org/redact"),
+    ("POST", "/_synapse/admin/v1/send_server_notice"),
 ];
 
 /// A path under `/_synapse/admin` with values in it.

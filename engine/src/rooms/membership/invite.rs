@@ -25,7 +25,7 @@ use crate::{
     rooms::{
         append::{self, Disposition},
         batch::{Batch, BatchError, MAX_ATTEMPTS},
-        build,
+        blocked, build,
         receive::judge::{self, Judged},
         room,
         serve::stripped,
@@ -59,6 +59,7 @@ pub async fn invite(engine: &Engine, invite: Invite<'_>) -> Result<OwnedEventId,
     if target.server_name() != engine.config.server_name {
         return invite_elsewhere(engine, change).await;
     }
+    blocked::check(engine, room_id).await?;
     if permission::refuses(engine, target, sender).await? {
         return Err(MembershipError::InviteBlocked);
     }

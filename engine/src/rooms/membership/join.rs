@@ -13,6 +13,7 @@ use crate::{
     Engine,
     rooms::{
         batch::Batch,
+        blocked,
         restricted::{self, Grant},
         room,
         send::guests,
@@ -41,6 +42,7 @@ pub struct Join<'a> {
 /// See [`MembershipError`].
 pub async fn join(engine: &Engine, join: Join<'_>) -> Result<OwnedEventId, MembershipError> {
     let Join { user_id, room_id, reason, more, .. } = &join;
+    blocked::check(engine, room_id).await?;
     let mut member = Member { reason: reason.clone(), more: more.clone(), ..Member::default() };
     if local::is_resident(engine, room_id).await? {
         match way_in(engine, user_id, room_id).await? {

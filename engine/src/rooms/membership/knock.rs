@@ -20,7 +20,7 @@ use crate::{
     at_most::AtMost,
     events::client,
     rooms::{
-        room,
+        blocked, room,
         serve::{
             invite::outlier,
             stripped::{self, StrippedError},
@@ -35,6 +35,7 @@ use crate::{
 /// See [`MembershipError`].
 pub async fn knock(engine: &Engine, knock: Join<'_>) -> Result<OwnedEventId, MembershipError> {
     let Join { user_id, room_id, via, reason, more } = knock;
+    blocked::check(engine, room_id).await?;
     let member = Member { reason, more, ..Member::default() };
     if local::is_resident(engine, room_id).await? {
         let membership = "knock";

@@ -16,6 +16,8 @@ pub mod knock;
 
 pub mod leave;
 
+pub mod notice_rooms;
+
 pub mod invite;
 
 pub mod permission;
@@ -59,6 +61,9 @@ pub enum MembershipError {
     /// The user is a guest, and the room lets no guests in, or this server cannot tell.
     #[error("guests are not let in here")]
     GuestsForbidden,
+    /// The server's own invite is not to be refused.
+    #[error("the server speaks to you in this room")]
+    ServerNotices,
     /// The user is still in the room.
     #[error("you are still in the room")]
     StillInRoom,
@@ -130,7 +135,11 @@ pub async fn set_state(engine: &Engine, state: SetState) -> Result<OwnedEventId,
         .map_err(|error| MembershipError::BadContent(error.to_string()))?;
     // Who lets whom into a restricted room is not for clients to say.
     let claimed = more.remove("join_authorised_via_users_server").is_some();
-    if more.get("membership").and_then(Value::as_str) != Some("invite") {
+    let membership = more.get("membership").and_then(Value::as_str);
+    if membership == Some("leave") && state.state_key == state.sender.as_str() {
+        notice_rooms::check_may_leave(engine, &state.sender, &state.room_id).await?;
+    }
+    if membership != Some("invite") {
         let content = match claimed {
             true => to_raw_value(&more).map_err(|error| SendError::from(Internal::from(error)))?,
             false => state.content,

@@ -26,7 +26,7 @@ use crate::{
         sign::{Expectation, Role, sign_event},
     },
     internal::Internal,
-    rooms::{membership::permission, receive::intake, room, versions},
+    rooms::{blocked, membership::permission, receive::intake, room, versions},
 };
 
 /// How many invites of a user may be open before strangers can make no more.
@@ -96,6 +96,9 @@ pub async fn invite(
         .map_err(|refused| InviteError::Invalid(refused.reason))?;
     let user_id = check_asked_for(engine, origin, event_id, &pdu)?;
     check_user(engine, &user_id, &pdu.sender).await?;
+    if blocked::by_whom(engine, room_id).await?.is_some() {
+        return Err(InviteError::Forbidden("The room is blocked on this server"));
+    }
     verify(engine, room_id, &rules, &pdu).await?;
     let room_state = stripped::read(engine, room_id, &rules, room_state).await?;
     let signed = Arc::new(sign(engine, &pdu, &user_id, &rules)?);

@@ -10,6 +10,10 @@ use starling_storage::unread::Numbers;
 use super::{MAIN, Unread, count};
 use crate::{
     accounts::data,
+    admin::{
+        history::{self, Until},
+        tasks,
+    },
     events::Pdu,
     push::change::{self, NewRule},
     reading::stage::{ALICE, BOB, Stage, on_stage, user},
@@ -33,6 +37,8 @@ enum Step {
     Redact(usize),
     /// Bob does something to his rules.
     Rules(Rules),
+    /// Everything before an event is purged.
+    Purge(usize),
     /// The server starts anew.
     Restart,
 }
@@ -82,6 +88,7 @@ fn step() -> impl Strategy<Value = Step> {
         4 => read,
         2 => any::<usize>().prop_map(Step::Redact),
         2 => rules.prop_map(Step::Rules),
+        1 => any::<usize>().prop_map(Step::Purge),
         1 => Just(Step::Restart),
     ]
 }
@@ -97,6 +104,8 @@ struct Said {
 #[derive(Default)]
 struct Model {
     said: Vec<Said>,
+    /// How many of them are purged.
+    purged: usize,
     /// How many events of `said` were read, by thread; `""`: in all of them.
     marks: BTreeMap<String, usize>,
     muted: bool,
@@ -121,6 +130,11 @@ impl Model {
         }
         unread.threads.retain(|_, numbers| *numbers != Numbers::default());
         unread
+    }
+
+    /// The index of one that is still there.
+    fn index(&self, at: usize) -> Option<usize> {
+        Some(self.purged + at.checked_rem(self.said.len() - self.purged)?)
     }
 
     fn read(&mut self, thread: &str, index: usize) {
@@ -162,7 +176,7 @@ fn content(what: What, about: Option<(&str, &str)>) -> (&'static str, Value) {
 
 async fn say(stage: &mut Stage, model: &mut Model, sender: usize, to: Option<usize>, what: What) {
     let sender = [ALICE, ALICE, CAROL, CAROL, BOB][sender];
-    let about = to.and_then(|to| model.said.get(to % model.said.len().max(1)));
+    let about = to.and_then(|to| model.said.get(model.index(to)?));
     let about = about.map(|said| (said.pdu.event_id.to_string(), said.thread.clone()));
     let (thread, about) = match about {
         None => (MAIN.to_owned(), None),
@@ -216,13 +230,24 @@ async fn set_rules(stage: &Stage, model: &mut Model, what: Rules) {
 }
 
 async fn act(stage: &mut Stage, model: &mut Model, step: &Step) {
-    let event = |at: usize| at.checked_rem(model.said.len());
+    let event = |at: usize| model.index(at);
     match step {
         Step::Say { sender, thread, what } => say(stage, model, *sender, *thread, *what).await,
         Step::Rules(what) => set_rules(stage, model, *what).await,
         Step::Restart => {
             let storage = stage.engine.storage.clone();
             stage.engine = engine_on(storage, "a.org", Arc::new(NoServers)).await;
+        }
+        Step::Purge(at) => {
+            let Some(index) = event(*at) else { return };
+            let (engine, room) = (&stage.engine, &stage.room.room_id);
+            let until = Until::Event(model.said[index].pdu.event_id.clone());
+            history::schedule(engine, room, until, true).await.unwrap();
+            tasks::do_all(engine, &mut tasks::Held::default()).await.unwrap();
+            model.purged = index;
+            for said in &mut model.said[..index] {
+                said.numbers = Numbers::default();
+            }
         }
         Step::Redact(at) => {
             let Some(index) = event(*at) else { return };

@@ -27,6 +27,6 @@ pub(crate) async fn put(mut call: Call) -> Answer {
     let session = call.administrator().await?;
     let user: OwnedUserId = call.path_id(0)?;
     let Body { admin } = call.body_as().await?;
-    users::set(&call.engine, &session.user_id, &user, Right::Admin, admin).await?;
+    users::set(&call.engine, Some(&session.user_id), &user, Right::Admin, admin).await?;
     answer_json(&json!({}))
 }

@@ -82,7 +82,7 @@ fn shown(device: &DeviceRow) -> Value {
         "display_name": device.display_name,
         "last_seen_ip": device.last_seen_ip,
         "last_seen_ts": device.last_seen_ts,
-        "last_seen_user_agent": null,
+        "last_seen_user_agent": device.user_agent,
         "user_id": device.user_id,
     })
 }

@@ -1,0 +1,4 @@
+//! `/_synapse/admin/v1/user/…`
+
+pub(crate) mod redact;
+pub(crate) mod redact_status;

@@ -1,0 +1,367 @@
+//! What `starling admin` can be told about accounts, rooms, tokens and servers, and how it is done.
+
+use clap::Subcommand;
+use ruma::{OwnedRoomId, OwnedServerName, OwnedUserId};
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json, value::to_raw_value};
+use starling_engine::{
+    Engine,
+    accounts::devices,
+    admin::{
+        delete, destinations,
+        history::{self, Until},
+        notices::{self, Notice},
+        retention, rooms, tasks,
+        tokens::{self, NewToken},
+        users::{self, Account, Right},
+    },
+    rooms::blocked,
+};
+
+/// Who does what is done here, where somebody has to be named.
+const BY: &str = "starling admin";
+
+const DAY_MS: i64 = 24 * 60 * 60 * 1_000;
+
+/// About accounts.
+#[derive(Debug, Deserialize, Serialize, Subcommand)]
+pub(crate) enum UserOrder {
+    /// List accounts: one JSON object on each line.
+    List {
+        /// Only those with this in their name.
+        #[arg(long)]
+        name: Option<String>,
+        /// Those that are closed too.
+        #[arg(long)]
+        deactivated: bool,
+        /// How many at most.
+        #[arg(long, default_value_t = 100)]
+        limit: u32,
+    },
+    /// Refuse all that an account asks, but to log out.
+    Lock {
+        /// The name or the user id.
+        name: String,
+    },
+    /// Undo a lock.
+    Unlock {
+        /// The name or the user id.
+        name: String,
+    },
+    /// Let an account read, and do little else.
+    Suspend {
+        /// The name or the user id.
+        name: String,
+    },
+    /// Undo a suspension.
+    Unsuspend {
+        /// The name or the user id.
+        name: String,
+    },
+    /// Close an account for good.
+    Deactivate {
+        /// The name or the user id.
+        name: String,
+        /// Its user asks for their data to be erased.
+        #[arg(long)]
+        erase: bool,
+    },
+    /// Let an account administer this server.
+    Promote {
+        /// The name or the user id.
+        name: String,
+    },
+    /// Let an account administer this server no more.
+    Demote {
+        /// The name or the user id.
+        name: String,
+    },
+    /// List the devices of an account: one JSON object on each line.
+    Devices {
+        /// The name or the user id.
+        name: String,
+    },
+    /// End the session of a device.
+    RemoveDevice {
+        /// The name or the user id.
+        name: String,
+        /// The device.
+        device: String,
+    },
+}
+
+/// About rooms.
+#[derive(Debug, Deserialize, Serialize, Subcommand)]
+pub(crate) enum RoomOrder {
+    /// List rooms, the largest first: one JSON object on each line.
+    List {
+        /// Only those with this in their name, alias or id.
+        #[arg(long)]
+        search: Option<String>,
+        /// How many at most.
+        #[arg(long, default_value_t = 100)]
+        limit: u32,
+    },
+    /// Have the users of this server leave a room, and remove what is stored of it.
+    Delete {
+        /// The room.
+        room: OwnedRoomId,
+        /// Let nobody of this server join it again.
+        #[arg(long)]
+        block: bool,
+        /// Keep what is stored of it.
+        #[arg(long)]
+        keep: bool,
+        /// Remove it even when somebody cannot be made to leave.
+        #[arg(long)]
+        force: bool,
+    },
+    /// Let nobody of this server join a room.
+    Block {
+        /// The room.
+        room: OwnedRoomId,
+    },
+    /// Let a room be joined again.
+    Unblock {
+        /// The room.
+        room: OwnedRoomId,
+    },
+    /// Remove the messages of a room that are older than some days.
+    PurgeHistory {
+        /// The room.
+        room: OwnedRoomId,
+        /// How many days.
+        #[arg(long)]
+        days: u32,
+        /// Those too that users of this server sent, which no other server may have.
+        #[arg(long)]
+        local: bool,
+    },
+    /// Say how far a removal is.
+    Status {
+        /// What `delete` or `purge-history` said.
+        id: String,
+    },
+}
+
+/// About the tokens by which people register.
+#[derive(Debug, Deserialize, Serialize, Subcommand)]
+pub(crate) enum TokenOrder {
+    /// List them: one JSON object on each line.
+    List,
+    /// Make one, and print it.
+    New {
+        /// For how many accounts; otherwise for any number.
+        #[arg(long)]
+        uses: Option<u32>,
+        /// For how many days; otherwise for ever.
+        #[arg(long)]
+        days: Option<u32>,
+    },
+    /// Remove one.
+    Remove {
+        /// The token.
+        token: String,
+    },
+}
+
+/// About the servers that are sent to.
+#[derive(Debug, Deserialize, Serialize, Subcommand)]
+pub(crate) enum ServerOrder {
+    /// List them, those that fail first: one JSON object on each line.
+    List {
+        /// How many at most.
+        #[arg(long, default_value_t = 100)]
+        limit: u32,
+    },
+    /// Try one again now.
+    Retry {
+        /// The server.
+        server: OwnedServerName,
+    },
+}
+
+/// Does it, and says what came of it.
+pub(super) async fn about_users(engine: &Engine, order: UserOrder) -> anyhow::Result<String> {
+    match order {
+        UserOrder::List { name, deactivated, limit } => {
+            let wanted = users::Wanted {
+                name,
+                deactivated: (!deactivated).then_some(false),
+                limit: limit.into(),
+                ..users::Wanted::default()
+            };
+            let (accounts, _) = users::list(engine, &wanted).await?;
+            lines(accounts.iter().map(shown))
+        }
+        UserOrder::Lock { name } => set(engine, &name, Right::Locked, true).await,
+        UserOrder::Unlock { name } => set(engine, &name, Right::Locked, false).await,
+        UserOrder::Suspend { name } => set(engine, &name, Right::Suspended, true).await,
+        UserOrder::Unsuspend { name } => set(engine, &name, Right::Suspended, false).await,
+        UserOrder::Promote { name } => set(engine, &name, Right::Admin, true).await,
+        UserOrder::Demote { name } => set(engine, &name, Right::Admin, false).await,
+        UserOrder::Deactivate { name, erase } => {
+            let user = find(engine, &name).await?;
+            users::deactivate(engine, &user, erase).await?;
+            Ok(format!("Closed the account {user}."))
+        }
+        UserOrder::Devices { name } => {
+            let user = find(engine, &name).await?;
+            let devices = devices::list(engine, &user).await?;
+            lines(devices.iter().map(|device| {
+                json!({
+                    "device_id": device.device_id, "display_name": device.display_name,
+                    "last_seen_ts": device.last_seen_ts, "last_seen_ip": device.last_seen_ip,
+                })
+            }))
+        }
+        UserOrder::RemoveDevice { name, device } => {
+            let user = find(engine, &name).await?;
+            users::remove_devices(engine, &user, &[device.as_str().into()]).await?;
+            Ok(format!("Ended the session of {user} on {device}."))
+        }
+    }
+}
+
+async fn set(engine: &Engine, name: &str, right: Right, value: bool) -> anyhow::Result<String> {
+    let user = find(engine, name).await?;
+    users::set(engine, None, &user, right, value).await?;
+    let account = users::get(engine, &user).await?;
+    Ok(shown(&account).to_string())
+}
+
+async fn find(engine: &Engine, name: &str) -> anyhow::Result<OwnedUserId> {
+    Ok(users::named(engine, name).await?.user_id.try_into()?)
+}
+
+fn shown(account: &Account) -> Value {
+    json!({
+        "user_id": account.user_id,
+        "display_name": account.display_name,
+        "admin": account.is_admin,
+        "guest": account.is_guest,
+        "locked": account.is_locked,
+        "suspended": account.is_suspended,
+        "deactivated": account.is_deactivated,
+        "created_ts": account.created_ts,
+        "last_seen_ts": account.last_seen_ts,
+    })
+}
+
+/// Does it, and says what came of it.
+pub(super) async fn about_rooms(engine: &Engine, order: RoomOrder) -> anyhow::Result<String> {
+    match order {
+        RoomOrder::List { search, limit } => {
+            let wanted = rooms::Wanted {
+                search,
+                order: rooms::Order::JoinedMembers,
+                limit: limit.into(),
+                ..rooms::Wanted::default()
+            };
+            let (rooms, _) = rooms::list(engine, &wanted).await?;
+            lines(rooms.iter().map(|room| json!(room)))
+        }
+        RoomOrder::Delete { room, block, keep, force } => {
+            let by = BY.to_owned();
+            let wanted =
+                delete::Wanted { by, block, purge: !keep, force, ..delete::Wanted::default() };
+            match delete::schedule(engine, &room, &wanted).await? {
+                Some(id) => Ok(format!("The server removes {room}; ask for the status of {id}")),
+                None => Ok(format!("{room} is not known here. It is blocked.")),
+            }
+        }
+        RoomOrder::Block { room } => {
+            blocked::set(engine, &room, Some(BY)).await?;
+            Ok(format!("Nobody of this server can join {room}."))
+        }
+        RoomOrder::Unblock { room } => {
+            blocked::set(engine, &room, None).await?;
+            Ok(format!("{room} is not blocked."))
+        }
+        RoomOrder::PurgeHistory { room, days, local } => {
+            let until = Until::Time(engine.clock.now_ms() - i64::from(days) * DAY_MS);
+            let id = history::schedule(engine, &room, until, local).await?;
+            Ok(format!("The server purges {room}; ask for the status of {id}"))
+        }
+        RoomOrder::Status { id } => {
+            let deletion = tasks::get::<Value>(engine, tasks::Kind::DeleteRoom, &id).await?;
+            let purge = tasks::get::<Value>(engine, tasks::Kind::PurgeHistory, &id).await?;
+            let task = deletion.or(purge);
+            let task = task.ok_or_else(|| anyhow::anyhow!("nothing is known of {id}"))?;
+            let body = json!({ "status": task.status, "progress": task.progress });
+            Ok(body.to_string())
+        }
+    }
+}
+
+/// Does it, and says what came of it.
+pub(super) async fn about_tokens(engine: &Engine, order: TokenOrder) -> anyhow::Result<String> {
+    match order {
+        TokenOrder::List => {
+            let tokens = tokens::list(engine, None).await?;
+            lines(tokens.iter().map(|token| {
+                json!({
+                    "token": token.token, "uses_allowed": token.uses_allowed,
+                    "completed": token.completed, "pending": token.pending,
+                    "expires_ts": token.expires_ts,
+                })
+            }))
+        }
+        TokenOrder::New { uses, days } => {
+            let in_days = |days: u32| engine.clock.now_ms() + i64::from(days) * DAY_MS;
+            let new = NewToken {
+                uses_allowed: uses.map(i64::from),
+                expires_ts: days.map(in_days),
+                ..NewToken::default()
+            };
+            Ok(tokens::make(engine, new).await?.token)
+        }
+        TokenOrder::Remove { token } => {
+            tokens::remove(engine, &token).await?;
+            Ok(format!("Removed {token}."))
+        }
+    }
+}
+
+/// Does it, and says what came of it.
+pub(super) async fn about_servers(engine: &Engine, order: ServerOrder) -> anyhow::Result<String> {
+    match order {
+        ServerOrder::List { limit } => {
+            let order = (destinations::Order::Failures, true);
+            let (servers, _) = destinations::list(engine, order, (0, limit.into())).await?;
+            lines(servers.iter().map(|server| {
+                json!({
+                    "server": server.server, "failures": server.failures,
+                    "failed_ts": server.failed_ts, "last_success_ts": server.last_success_ts,
+                })
+            }))
+        }
+        ServerOrder::Retry { server } => {
+            destinations::retry(engine, &server);
+            Ok(format!("{server} is tried now, if it was paused."))
+        }
+    }
+}
+
+/// Says something to a user in the name of the server.
+pub(super) async fn notice(engine: &Engine, name: &str, text: &str) -> anyhow::Result<String> {
+    let notice = Notice {
+        user_id: find(engine, name).await?,
+        kind: "m.room.message".to_owned(),
+        state_key: None,
+        content: to_raw_value(&json!({ "msgtype": "m.text", "body": text }))?,
+        transaction: None,
+    };
+    let event_id = notices::send(engine, notice).await?;
+    Ok(format!("Sent as {event_id}."))
+}
+
+/// What is older than the policies of its rooms allow.
+pub(super) async fn expired(engine: &Engine) -> anyhow::Result<String> {
+    let plans = retention::plan(engine).await?;
+    lines(plans.iter().map(|plan| json!(plan)))
+}
+
+fn lines(values: impl Iterator<Item = Value>) -> anyhow::Result<String> {
+    Ok(values.map(|value| value.to_string()).collect::<Vec<_>>().join("\n"))
+}
