@@ -3,12 +3,14 @@
 //! <https://spec.matrix.org/v1.19/client-server-api/#spaces>
 //!
 //! Reading order: [`child`] (one line of a space), [`summary`] (what this server knows of a room),
-//! [`access`] (who may know it), [`remote`] (what other servers say), [`look`] (both together),
+//! [`stripped`] (what invites say of theirs), [`access`] (who may know it), [`remote`] (what other servers say), [`look`] (both together),
 //! [`hierarchy`] and [`overview`] (for clients), [`serve`] (for servers).
 
 pub mod child;
 
 pub mod summary;
+
+pub mod stripped;
 
 pub mod access;
 

@@ -4,10 +4,11 @@
 
 use ruma::{OwnedServerName, RoomId, UserId};
 use serde::Serialize;
+use starling_storage::memberships::{self, MembershipRow};
 
 use super::{
     access::{self, Standing},
-    look,
+    look, stripped,
     summary::{self, Summary},
 };
 use crate::{Engine, internal::Internal};
@@ -23,7 +24,8 @@ pub struct Overview {
     pub membership: Option<String>,
 }
 
-/// A room as a user may know it; `None` when they may not, or nobody knows the room.
+/// A room as a user may know it; `None` when they may not, or nobody knows the room. Where no server
+/// answers, what came with an invite or a knock has to do.
 ///
 /// # Errors
 ///
@@ -35,14 +37,28 @@ pub async fn for_user(
     via: Vec<OwnedServerName>,
 ) -> Result<Option<Overview>, Internal> {
     let via = look::servers(engine, user_id, room_id, via).await?;
-    let Some(found) = look::find(engine, room_id, &via, false).await? else { return Ok(None) };
-    let summary = found.room.summary.clone();
-    let membership = look::membership(engine, user_id, room_id).await?;
+    let found = look::find(engine, room_id, &via, false).await?;
+    let mut conn = engine.storage.read().await?;
+    let row = memberships::get(&mut conn, user_id.as_str(), room_id.as_str()).await?;
+    drop(conn);
+    let summary = match found {
+        Some(found) => Some(found.room.summary.clone()),
+        None => row.as_ref().and_then(|row| as_invited(room_id, row)),
+    };
+    let Some(summary) = summary else { return Ok(None) };
+    let membership = row.map(|row| row.membership);
     if !look::may_know(engine, user_id, membership.as_deref(), &summary).await? {
         return Ok(None);
     }
     let membership = membership.unwrap_or_else(|| "leave".to_owned());
     Ok(Some(Overview { summary, membership: Some(membership) }))
+}
+
+/// What is kept of a room to which a user is invited or at which they knock.
+fn as_invited(room_id: &RoomId, row: &MembershipRow) -> Option<Summary> {
+    let is_outside = matches!(row.membership.as_str(), "invite" | "knock");
+    let stripped = row.stripped_state.as_deref().filter(|_| is_outside)?;
+    stripped::summary(room_id, stripped)
 }
 
 /// A room of this server that everybody may know; `None` for all others. For strangers no other

@@ -151,6 +151,11 @@ async fn a_first_room_that_is_elsewhere() {
     assert_eq!(ids(&page(&a, &alice, &closed).await), std::slice::from_ref(&closed));
     let seen = overview::for_user(a.engine(), &alice, &closed, vec![]).await.unwrap().unwrap();
     assert_eq!(seen.membership.as_deref(), Some("invite"));
+    // When its server is gone, what came with the invite has to do.
+    network.unplug("b.org");
+    let late = overview::for_user(a.engine(), &alice, &closed, vec![]).await.unwrap().unwrap();
+    assert_eq!(late.summary.listed.name.as_deref(), Some("Room"));
+    assert_eq!(late.summary.listed.room_type.as_deref(), Some("m.space"));
     // An invite to one is none to the other.
     let carol = a.user("carol").await;
     let refused = hierarchy::page(a.engine(), &carol, &closed, &Wanted::default()).await;

@@ -1,0 +1,112 @@
+//! A room by the little that came with an invite or a knock. Pure.
+//!
+//! <https://spec.matrix.org/v1.19/client-server-api/#stripped-state>
+
+use std::collections::BTreeMap;
+
+use ruma::RoomId;
+use serde::Deserialize;
+use serde_json::{Map, Value, value::RawValue};
+
+use super::summary::Summary;
+use crate::rooms::{directory::Listed, restricted};
+
+#[derive(Deserialize)]
+struct Event<'a> {
+    #[serde(rename = "type")]
+    kind: String,
+    state_key: String,
+    #[serde(borrow)]
+    content: &'a RawValue,
+}
+
+/// What the stripped state that is kept of a room says of it; `None` when it is no list of events.
+/// It may be out of date, and it does not say how many are in the room: those whom it names count.
+#[must_use]
+pub fn summary(room_id: &RoomId, stripped: &str) -> Option<Summary> {
+    let events: Vec<Event<'_>> = serde_json::from_str(stripped).ok()?;
+    let mut state = BTreeMap::new();
+    let mut joined = 0;
+    for event in &events {
+        let content: Map<String, Value> = serde_json::from_str(event.content.get()).ok()?;
+        if event.kind == "m.room.member" {
+            joined += i64::from(content.get("membership").is_some_and(|it| it == "join"));
+        } else if event.state_key.is_empty() {
+            state.insert(event.kind.as_str(), content);
+        }
+    }
+    let text = |kind: &str, field: &str| {
+        let text = state.get(kind)?.get(field)?.as_str().filter(|text| !text.is_empty());
+        text.map(ToOwned::to_owned)
+    };
+    let rules = events.iter().find(|event| event.kind == "m.room.join_rules");
+    let allowed = rules.and_then(|rules| restricted::restricted(rules.content));
+    let visibility = text("m.room.history_visibility", "history_visibility");
+    Some(Summary {
+        listed: Listed {
+            room_id: room_id.to_owned(),
+            canonical_alias: text("m.room.canonical_alias", "alias")
+                .and_then(|alias| alias.try_into().ok()),
+            name: text("m.room.name", "name"),
+            topic: text("m.room.topic", "topic"),
+            avatar_url: text("m.room.avatar", "url"),
+            num_joined_members: joined,
+            guest_can_join: text("m.room.guest_access", "guest_access").as_deref()
+                == Some("can_join"),
+            world_readable: visibility.as_deref() == Some("world_readable"),
+            join_rule: text("m.room.join_rules", "join_rule").or_else(|| Some("invite".to_owned())),
+            room_type: text("m.room.create", "type"),
+        },
+        allowed_room_ids: allowed.unwrap_or_default(),
+        encryption: text("m.room.encryption", "algorithm"),
+        room_version: state
+            .contains_key("m.room.create")
+            .then(|| text("m.room.create", "room_version").unwrap_or_else(|| "1".to_owned())),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use ruma::room_id;
+    use serde_json::json;
+
+    use super::*;
+
+    fn event(kind: &str, state_key: &str, content: Value) -> Value {
+        json!({ "type": kind, "state_key": state_key, "sender": "@a:b.org", "content": content })
+    }
+
+    #[test]
+    fn what_came_with_an_invite_describes_the_room() {
+        let room = room_id!("!a:b.org");
+        let stripped = json!([
+            event("m.room.create", "", json!({ "room_version": "11", "type": "m.space" })),
+            event("m.room.name", "", json!({ "name": "Name" })),
+            event("m.room.name", "other", json!({ "name": "Other" })),
+            event("m.room.join_rules", "", json!({ "join_rule": "knock" })),
+            event("m.room.encryption", "", json!({ "algorithm": "m.megolm.v1.aes-sha2" })),
+            event("m.room.member", "@a:b.org", json!({ "membership": "join" })),
+            event("m.room.member", "@b:c.org", json!({ "membership": "invite" })),
+        ]);
+        let summary = summary(room, &stripped.to_string()).unwrap();
+        let expected = json!({
+            "room_id": room, "name": "Name", "num_joined_members": 1, "guest_can_join": false,
+            "world_readable": false, "join_rule": "knock", "room_type": "m.space",
+            "room_version": "11", "encryption": "m.megolm.v1.aes-sha2",
+        });
+        assert_eq!(serde_json::to_value(summary).unwrap(), expected);
+    }
+
+    #[test]
+    fn nothing_is_a_closed_room_and_nonsense_is_none() {
+        let room = room_id!("!a:b.org");
+        let closed = summary(room, "[]").unwrap();
+        assert_eq!(
+            (closed.listed.join_rule.as_deref(), closed.room_version),
+            (Some("invite"), None)
+        );
+        for nonsense in ["", "{}", "[1]", r#"[{ "type": "m.room.name" }]"#] {
+            assert!(summary(room, nonsense).is_none(), "{nonsense}");
+        }
+    }
+}
