@@ -43,9 +43,13 @@ pub async fn event(
             continue;
         }
         let Some(event) = store::get(engine, room_id, event_id).await? else { continue };
+        let eyes = Eyes::of(engine, origin, room_id).await?;
         let shown = !event.has(flags::OUTLIER | flags::REJECTED);
-        if shown && Eyes::of(engine, origin, room_id).await?.may_see(&event).await? {
-            return Ok(event.pdu.clone());
+        if shown
+            && eyes.may_see(&event).await?
+            && let Some(pdu) = eyes.show(&event).await?
+        {
+            return Ok(pdu);
         }
     }
     Err(ReadError::NotFound)
