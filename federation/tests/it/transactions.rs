@@ -243,6 +243,75 @@ async fn what_is_behind_a_gap_is_merged_with_what_was_known() {
     assert_eq!(state[&("m.room.topic".to_owned(), String::new())], topic.as_str());
 }
 
+/// A chain of memberships of which one is not to be had: what builds upon it has no place in the state,
+/// although the server that tells of it says so.
+#[tokio::test]
+async fn what_is_authorised_by_an_event_that_nobody_has_stays_out_of_the_state() {
+    for version in [RoomVersionId::V6, RoomVersionId::V10, RoomVersionId::V12] {
+        let world = World::new(version).await;
+        let before = world.home.state(&world.room).await;
+        let rules = &before[&("m.room.join_rules".to_owned(), String::new())];
+        let mut chain: Vec<(OwnedEventId, Value)> = Vec::new();
+        for name in ["A", "B", "C", "D", "E"] {
+            let member = chain.last().map_or(&world.join, |(id, _)| id).clone();
+            let mut auth = world.auth.clone();
+            auth[1] = member.to_string();
+            auth.push(rules.clone());
+            let more = json!({
+                "type": "m.room.member", "state_key": world.mallory, "auth_events": auth,
+                "content": { "membership": "join", "displayname": name },
+            });
+            let step = i64::try_from(chain.len()).unwrap() + 1;
+            let pdu = world.peer.sign(world.event(&member, step, &more), &world.version);
+            chain.push((pdu.event_id.clone(), value(&pdu)));
+        }
+        let newest = chain.last().unwrap().0.clone();
+        let more = |body: &str| {
+            let mut auth = world.auth.clone();
+            auth[1] = newest.to_string();
+            json!({ "auth_events": auth, "content": { "body": body } })
+        };
+        let sign = |event: Value| world.peer.sign(event, &world.version);
+        let lost = sign(world.event(&newest, 6, &more("never told")));
+        let told = sign(world.event(&lost.event_id, 7, &more("told")));
+        let last = sign(world.event(&told.event_id, 8, &more("last")));
+        let events = json!({ "events": [value(&told)] });
+        let gap = "/_matrix/federation/v1/get_missing_events";
+        world.peer.answer(gap, move |_| (200, events.clone()));
+        let mut claimed = before.clone();
+        let member = ("m.room.member".to_owned(), world.mallory.to_string());
+        claimed.insert(member, newest.to_string());
+        let ids: Vec<&String> = claimed.values().collect();
+        let auth: Vec<&str> = chain.iter().map(|(id, _)| id.as_str()).collect();
+        let answer = json!({ "pdu_ids": ids, "auth_chain_ids": auth });
+        let states = "/_matrix/federation/v1/state_ids";
+        world.peer.answer(states, move |_| (200, answer.clone()));
+        let (unknown, _) = chain.remove(1);
+        let path = |id: &OwnedEventId| format!("/_matrix/federation/v1/event/{id}");
+        world.peer.answer(&path(&unknown), |_| (404, json!({ "errcode": "M_NOT_FOUND" })));
+        for (id, event) in chain {
+            let answer = json!({ "pdus": [event] });
+            world.peer.answer(&path(&id), move |_| (200, answer.clone()));
+        }
+        let (status, answer) = world.peer.transaction(&world.home, "1", &[value(&last)], &[]).await;
+        assert_eq!(status, 200);
+        // It says what became of the event: nothing.
+        assert!(answer["pdus"][last.event_id.as_str()]["error"].is_string(), "{answer}");
+        assert_eq!(world.home.state(&world.room).await, before);
+        // The same is not asked for again and again.
+        let asked = world.peer.received(gap).len() + world.peer.received(states).len();
+        assert!(asked <= 5, "{asked} questions");
+
+        // What builds upon the known is still welcome, and the room lives on.
+        let (_, valid) = world.says(&world.join, 1, "valid");
+        let (status, answer) = world.peer.transaction(&world.home, "2", &[valid], &[]).await;
+        assert_eq!(status, 200, "{answer}");
+        world.home.say(&world.room, &world.alice, "still here").await;
+        assert_eq!(world.home.messages(&world.room).await, ["valid", "still here"]);
+        assert_eq!(world.home.state(&world.room).await, before);
+    }
+}
+
 #[tokio::test]
 async fn a_lie_about_the_state_changes_nothing() {
     let world = World::new(RoomVersionId::V11).await;

@@ -138,7 +138,17 @@ async fn drain(
     while let Some(need) = advance(peer, &mut line, results).await? {
         let Some(mut work) = line.pop_front() else { break };
         let filled = match need {
-            Need::Before => fill(peer, &mut budget, &mut work, &mut line).await?,
+            Need::Before => {
+                let mut filled = fill(peer, &mut budget, &mut work, line.len()).await?;
+                // What was dropped once would be dropped again, as often as it is told.
+                if let Filled::Before(events) = &mut filled {
+                    events.retain(|event| !matches!(results.get(&event.event_id), Some(Err(_))));
+                    if events.is_empty() {
+                        filled = jump(peer, &mut budget, &mut work).await?;
+                    }
+                }
+                filled
+            }
             Need::Auth => authorise(peer, &mut budget, &mut work).await?,
         };
         match filled {
@@ -237,12 +247,12 @@ async fn fill(
     peer: &Peer<'_>,
     budget: &mut Budget,
     work: &mut Work,
-    line: &mut VecDeque<Work>,
+    in_line: usize,
 ) -> Result<Filled, Internal> {
     if work.claimed.is_some() {
         return Ok(Filled::Nothing("The state before the event is not known"));
     }
-    if work.rounds > 0 && line.len() < MAX_LINE {
+    if work.rounds > 0 && in_line < MAX_LINE {
         work.rounds -= 1;
         let room = room::load(peer.engine, peer.room_id).await?;
         let known: Vec<_> = room.into_iter().flat_map(|room| room.extremities).collect();
@@ -253,6 +263,11 @@ async fn fill(
             return Ok(Filled::Before(events));
         }
     }
+    jump(peer, budget, work).await
+}
+
+/// Asks for the state before an event, instead of for the events.
+async fn jump(peer: &Peer<'_>, budget: &mut Budget, work: &mut Work) -> Result<Filled, Internal> {
     work.rounds = 0;
     work.claimed = gaps::claimed_state(peer, budget, &work.pdu).await?;
     Ok(match work.claimed {
