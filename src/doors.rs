@@ -25,6 +25,7 @@ impl Doors {
     pub(crate) fn open(engine: &Engine, config: &Config) -> Self {
         let servers = starling_federation::Options {
             allow_public_rooms: config.federation.allow_public_rooms,
+            invites: config.rate_limits.invites_by_server(),
         };
         let servers = starling_federation::Door::new(engine.clone(), servers);
         let settings = client_api_settings(config);

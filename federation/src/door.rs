@@ -21,6 +21,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::{
     error::{Error, Kind},
+    limits::{Allowance, Limits},
     request_auth::{self, AuthError},
 };
 
@@ -36,6 +37,8 @@ const ORIGINS: u64 = 8192;
 pub struct Options {
     /// Whether other servers may read the directory of public rooms.
     pub allow_public_rooms: bool,
+    /// How many invites one server may send; `None`: any number.
+    pub invites: Option<Allowance>,
 }
 
 /// What every route is given.
@@ -45,6 +48,7 @@ pub struct Door {
     pub engine: Engine,
     /// The settings.
     pub options: Options,
+    pub(crate) limits: Arc<Limits>,
     lines: Cache<OwnedServerName, Arc<Semaphore>>,
 }
 
@@ -54,7 +58,8 @@ impl Door {
     pub fn new(engine: Engine, options: Options) -> Self {
         let lines =
             Cache::builder().max_capacity(ORIGINS).time_to_idle(Duration::from_secs(600)).build();
-        Self { engine, options, lines }
+        let limits = Arc::new(Limits::new(options.invites, engine.clock.clone()));
+        Self { engine, options, limits, lines }
     }
 
     /// Waits for a free place among the requests of a server.

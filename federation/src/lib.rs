@@ -28,6 +28,7 @@ pub mod discovery;
 pub mod dns;
 pub mod door;
 pub mod error;
+pub mod limits;
 pub mod lookup;
 pub mod request_auth;
 mod routes;
@@ -42,6 +43,7 @@ pub mod well_known_fetch;
 
 pub use door::{Door, Options};
 use error::{Error, Kind};
+pub use limits::Allowance;
 
 /// Bytes of a request's body.
 const MAX_BODY: usize = 1024 * 1024;

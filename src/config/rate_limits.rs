@@ -30,6 +30,9 @@ pub(crate) struct RateLimits {
 
     /// Changing an account, a profile, devices or push rules, and reporting.
     pub(crate) account: Allowance,
+
+    /// Invites that one other server sends to users of this one.
+    pub(crate) invites_by_server: Allowance,
 }
 
 /// How many requests are let through.
@@ -56,6 +59,12 @@ impl RateLimits {
         }
     }
 
+    /// How many invites one other server may send; `None`: any number.
+    pub(crate) fn invites_by_server(&self) -> Option<starling_federation::Allowance> {
+        let Allowance { burst, per_second } = self.invites_by_server;
+        self.enabled.then(|| starling_federation::Allowance::new(burst, per_second))
+    }
+
     /// The first allowance that lets nothing through.
     pub(super) fn validate(&self) -> Result<(), String> {
         let allowances = [
@@ -65,6 +74,7 @@ impl RateLimits {
             ("creating", self.creating),
             ("asking", self.asking),
             ("account", self.account),
+            ("invites_by_server", self.invites_by_server),
         ];
         let nothing = |(_, one): &(_, Allowance)| one.burst == 0 || one.per_second == 0;
         match allowances.into_iter().find(nothing) {
@@ -85,7 +95,14 @@ impl Default for RateLimits {
             creating: usual.creating.into(),
             asking: usual.asking.into(),
             account: usual.account.into(),
+            invites_by_server: starling_federation::Allowance::default().into(),
         }
+    }
+}
+
+impl From<starling_federation::Allowance> for Allowance {
+    fn from(allowance: starling_federation::Allowance) -> Self {
+        Self { burst: allowance.burst.get(), per_second: allowance.per_second.get() }
     }
 }
 

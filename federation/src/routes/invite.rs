@@ -63,6 +63,7 @@ async fn take(
     path: &[String],
     body: &BodyV2,
 ) -> Result<Answer, Error> {
+    door.limits.invite(origin)?;
     let (room_id, event_id) = room_and_event(path)?;
     let invitation = Invitation {
         room_id,

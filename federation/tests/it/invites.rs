@@ -5,6 +5,7 @@ use std::{sync::Arc, time::Duration};
 use ruma::{OwnedRoomId, OwnedUserId, RoomVersionId};
 use serde_json::{Value, json};
 use starling_engine::{ask::path, rooms::room};
+use starling_federation::Allowance;
 use starling_storage::{Change, Fact, account_data, memberships};
 
 use crate::{
@@ -13,6 +14,7 @@ use crate::{
 };
 
 struct World {
+    network: Arc<Network>,
     home: Server,
     peer: Peer,
     bob: OwnedUserId,
@@ -39,7 +41,7 @@ impl World {
         }
         let create = peer.sign(create, &version);
         let room = create.room_id.clone();
-        Self { home, peer, bob, mallory, version, room, create: value(&create) }
+        Self { network, home, peer, bob, mallory, version, room, create: value(&create) }
     }
 
     fn event(&self, more: &Value) -> Value {
@@ -224,4 +226,27 @@ async fn strangers_can_leave_so_many_invites_open_and_no_more() {
     world.commit(change).await;
     assert_eq!(world.invite(world.event(&json!({})), &Value::Null).await.0, 403);
     assert_eq!(world.stripped().await, None);
+}
+
+#[tokio::test]
+async fn a_server_that_sends_too_many_invites_has_to_wait() {
+    let world = World::new(RoomVersionId::V11).await;
+    let bob = &world.bob;
+    world.home.limit_invites(Allowance::new(3, 1));
+    let invite = async || world.invite(world.event(&json!({})), &Value::Null).await;
+    for _ in 0..3 {
+        assert_eq!(invite().await.0, 200);
+    }
+    let (status, answer) = invite().await;
+    assert_eq!((status, &answer["errcode"]), (429, &json!("M_LIMIT_EXCEEDED")), "{answer}");
+    assert!(answer["retry_after_ms"].as_u64().is_some_and(|ms| (1..=1000).contains(&ms)));
+    // Other servers, and other requests of this one, are not held up.
+    let third = Peer::new(&world.network, "third.org").await;
+    let path = path("v2/invite", &["!r:third.org", "$e"]);
+    assert_eq!(third.put(&world.home, &path, &json!({})).await.0, 400);
+    let profile = format!("/_matrix/federation/v1/query/profile?user_id={bob}");
+    assert_eq!(world.peer.get(&world.home, &profile).await.0, 200);
+    world.network.clock.advance(1_000);
+    assert_eq!(invite().await.0, 200);
+    assert_eq!(invite().await.0, 429);
 }

@@ -25,7 +25,7 @@ use starling_engine::{
     },
     testing::{TestClock, TestEngine, config},
 };
-use starling_federation::{Door, Options, request_auth, router};
+use starling_federation::{Allowance, Door, Options, request_auth, router};
 use starling_storage::{memberships, state as state_rows, test_support::TempDatabase, timeline};
 use tower::ServiceExt as _;
 
@@ -127,7 +127,15 @@ impl Server {
 
     /// Lets other servers read the directory of rooms.
     pub(crate) fn open_directory(&self) {
-        let options = Options { allow_public_rooms: true };
+        let options = Options { allow_public_rooms: true, ..Options::default() };
+        let router = router(Door::new(self.engine().clone(), options));
+        self.network
+            .serve(self.name().as_str(), move |request| Box::pin(ask(router.clone(), request)));
+    }
+
+    /// Lets other servers send so many invites and no more.
+    pub(crate) fn limit_invites(&self, invites: Allowance) {
+        let options = Options { invites: Some(invites), ..Options::default() };
         let router = router(Door::new(self.engine().clone(), options));
         self.network
             .serve(self.name().as_str(), move |request| Box::pin(ask(router.clone(), request)));
