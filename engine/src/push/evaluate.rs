@@ -143,6 +143,9 @@ mod tests {
             (said("m.room.encrypted", json!({})), (true, false), (true, false)),
             (said("m.call.invite", json!({})), (true, false), (true, false)),
             (said("org.example", json!({})), (false, false), (false, false)),
+            (said("org.matrix.msc3381.poll.start", json!({})), (true, false), (true, false)),
+            (said("org.matrix.msc3381.poll.end", json!({})), (true, false), (true, false)),
+            (said("org.matrix.msc3381.poll.response", json!({})), (false, false), (false, false)),
         ] {
             assert_eq!(outcome(&pdu, "@bob:a.org", &rules), to_bob, "{}", pdu.json);
             assert_eq!(outcome(&pdu, "@:localhost", &everybody), to_all, "{}", pdu.json);

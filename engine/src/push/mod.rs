@@ -5,6 +5,7 @@
 pub(crate) mod carry;
 pub mod change;
 pub mod evaluate;
+mod polls;
 pub mod reach;
 pub mod rules;
 

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use starling_storage::{Conn, account_data};
 
+use super::polls;
 use crate::{Engine, Internal};
 
 /// The account data that holds the push rules.
@@ -26,12 +27,14 @@ pub struct Content {
     pub global: Ruleset,
 }
 
-/// The rules of a user who has set none: those that the specification predefines.
+/// The rules of a user who has set none: those that the specification predefines, and those for polls.
 ///
 /// <https://spec.matrix.org/v1.19/client-server-api/#predefined-rules>
 #[must_use]
 pub fn default_of(user: &UserId) -> Ruleset {
-    Ruleset::server_default(user)
+    let mut rules = Ruleset::server_default(user);
+    polls::add(&mut rules);
+    rules
 }
 
 /// The predefined rules without those that are about one user. No event can name this user, as rules

@@ -18,6 +18,10 @@ async fn the_predefined_rules_are_there() {
     assert!(has("override", ".m.rule.master"));
     assert!(has("override", ".m.rule.is_user_mention"));
     assert!(has("underride", ".m.rule.message"));
+    assert!(has("override", ".org.matrix.msc3930.rule.poll_response"));
+    for name in ["start", "start_one_to_one", "end", "end_one_to_one"] {
+        assert!(has("underride", &format!(".org.matrix.msc3930.rule.poll_{name}")), "{name}");
+    }
     let kind = path("/_matrix/client/v3/user/{}/account_data/m.push_rules", &[&alice.id]);
     assert_eq!(alice.api.get(&kind).await.unwrap().ok().unwrap(), rules);
     let sync = alice.api.get("/_matrix/client/v3/sync").await.unwrap().ok().unwrap();

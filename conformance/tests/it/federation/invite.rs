@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 use starling_conformance::{
     client::{Sync, User, path},
-    evil::{Event, Peer, Reply, Room, invite_state, raw},
+    evil::{Event, Peer, Received, Reply, Room, invite_state, raw},
     servers::Server,
 };
 
@@ -304,4 +304,36 @@ async fn who_takes_an_invitation_back_tells_the_invited_server() {
     };
     let pdu = peer.received_pdu("the leave", is_leave).await.unwrap();
     peer.verify(server, "12", &pdu).await.unwrap();
+}
+
+/// Other servers get whole events with an invitation, which they can check; users get of them what
+/// helps to recognise the room, wherever the room is known.
+#[tokio::test]
+async fn the_create_event_comes_whole_to_servers_and_stripped_to_users() {
+    let (server, peer) = (support::server().await, support::peer().await);
+    let (alice, bob) = (support::user("alice").await, support::user("bob").await);
+    let mallory = peer.user("mallory");
+    for version in ["10", "11", "12"] {
+        let room = alice.create_room(json!({ "room_version": version })).await.unwrap();
+        alice.invite(&room, &mallory).await.unwrap();
+        let is_it = |request: &Received| {
+            request.pieces.contains(&"invite".to_owned()) && request.pieces.contains(&room)
+        };
+        let request = peer.received("the invitation", is_it).await.unwrap();
+        let state = request.body["invite_room_state"].as_array().unwrap();
+        let create = state.iter().find(|event| event["type"] == "m.room.create").unwrap();
+        assert_eq!(create["content"]["room_version"], version);
+        for event in state {
+            peer.verify(server, version, event).await.unwrap();
+        }
+
+        alice.invite(&room, &bob.id).await.unwrap();
+        let shown = bob.api.get("/_matrix/client/v3/sync").await.unwrap().ok().unwrap();
+        let state = shown["rooms"]["invite"][&room]["invite_state"]["events"].as_array().unwrap();
+        assert!(state.iter().any(|event| event["type"] == "m.room.create"), "{shown}");
+        for event in state {
+            let fields: Vec<&String> = event.as_object().unwrap().keys().collect();
+            assert_eq!(fields, ["content", "sender", "state_key", "type"]);
+        }
+    }
 }
