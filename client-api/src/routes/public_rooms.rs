@@ -3,7 +3,7 @@
 
 use ruma::OwnedServerName;
 use serde::Deserialize;
-use starling_engine::rooms::directory::{self, Search};
+use starling_engine::rooms::directory::{self, Network, Search};
 
 use crate::{
     answer::{Answer, json},
@@ -30,6 +30,9 @@ struct Body {
     limit: Option<u64>,
     since: Option<String>,
     filter: Option<Filter>,
+    #[serde(default)]
+    include_all_networks: bool,
+    third_party_instance_id: Option<String>,
 }
 
 pub(crate) async fn get(call: Call) -> Answer {
@@ -49,13 +52,19 @@ pub(crate) async fn post(mut call: Call) -> Answer {
     let query: Query = call.query_as()?;
     let body: Body = call.body_as().await?;
     let filter = body.filter.unwrap_or_default();
+    let network = Network::read(body.include_all_networks, body.third_party_instance_id);
     let search = Search {
         term: filter.generic_search_term,
         room_types: filter.room_types,
         limit: limit(body.limit),
         since: body.since,
+        network: network.ok_or_else(contradiction)?,
     };
     page(&call, query.server, search).await
+}
+
+fn contradiction() -> Error {
+    Error::invalid_param("`third_party_instance_id` goes not with `include_all_networks`")
 }
 
 fn limit(limit: Option<u64>) -> Option<usize> {

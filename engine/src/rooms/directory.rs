@@ -7,7 +7,7 @@ use std::{sync::Arc, time::Duration};
 use http::Method;
 use moka::sync::Cache;
 use ruma::{OwnedRoomAliasId, OwnedRoomId, RoomId, ServerName, events::StateEventType};
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Map, Value, json};
 use starling_storage::{
     Change,
@@ -76,12 +76,41 @@ pub struct Search {
     pub limit: Option<usize>,
     /// Where to continue: a `next_batch` or `prev_batch`.
     pub since: Option<String>,
+    /// Of which networks.
+    pub network: Network,
+}
+
+/// Of which networks rooms are: Matrix itself, or those that application services lead to.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Network {
+    /// Matrix.
+    #[default]
+    Matrix,
+    /// All.
+    All,
+    /// One of an application service, by its `instance_id`.
+    Of(String),
+}
+
+impl Network {
+    /// Reads `include_all_networks` and `third_party_instance_id`; `None` when they contradict each
+    /// other.
+    #[must_use]
+    pub fn read(all: bool, instance_id: Option<String>) -> Option<Self> {
+        match (all, instance_id.filter(|id| !id.is_empty())) {
+            (true, Some(_)) => None,
+            (true, None) => Some(Self::All),
+            (false, Some(id)) => Some(Self::Of(id)),
+            (false, None) => Some(Self::Matrix),
+        }
+    }
 }
 
 /// A page of rooms.
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
 pub struct Page {
-    /// The rooms.
+    /// The rooms. Those of another server that make no sense are left out.
+    #[serde(deserialize_with = "sound")]
     pub chunk: Vec<Listed>,
     /// Where the next page begins.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -92,6 +121,11 @@ pub struct Page {
     /// How many rooms there are in all.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub total_room_count_estimate: Option<u64>,
+}
+
+fn sound<'de, D: Deserializer<'de>>(reader: D) -> Result<Vec<Listed>, D::Error> {
+    let rooms = Vec::<Value>::deserialize(reader)?;
+    Ok(rooms.into_iter().filter_map(|room| serde_json::from_value(room).ok()).collect())
 }
 
 /// Why there is no page.
@@ -116,6 +150,10 @@ pub async fn page(engine: &Engine, search: &Search) -> Result<Page, DirectoryErr
         .map_err(Internal::from)?;
     let limit = search.limit.unwrap_or(LARGEST_PAGE).clamp(1, LARGEST_PAGE);
     let start = start(search)?;
+    // The rooms of the directory are those of Matrix.
+    if matches!(search.network, Network::Of(_)) {
+        return Ok(Page { total_room_count_estimate: Some(0), ..Page::default() });
+    }
     let (mut chunk, mut total) = (Vec::new(), 0);
     for row in rows {
         let in_page = total >= start && chunk.len() < limit;
@@ -125,7 +163,7 @@ pub async fn page(engine: &Engine, search: &Search) -> Result<Page, DirectoryErr
             continue;
         }
         let Some(room) = listed(engine, &row).await? else { continue };
-        if !matches(&room, search) {
+        if !is_wanted(&room, search) {
             continue;
         }
         total += 1;
@@ -154,7 +192,7 @@ fn start(search: &Search) -> Result<usize, DirectoryError> {
     number.ok_or(DirectoryError::BadToken)
 }
 
-fn matches(room: &Listed, search: &Search) -> bool {
+fn is_wanted(room: &Listed, search: &Search) -> bool {
     let contains = |text: Option<&str>, term: &str| {
         text.is_some_and(|text| text.to_lowercase().contains(term))
     };
@@ -345,6 +383,11 @@ pub async fn page_of(
     let mut body = json!({ "limit": limit, "filter": filter });
     if let Some(since) = &search.since {
         body["since"] = since.as_str().into();
+    }
+    match &search.network {
+        Network::Matrix => {}
+        Network::All => body["include_all_networks"] = true.into(),
+        Network::Of(id) => body["third_party_instance_id"] = id.as_str().into(),
     }
     let limits = Limits { timeout: Duration::from_secs(20), max_body: 4 * 1024 * 1024 };
     let mut page: Page =

@@ -2,9 +2,9 @@
 //! POST /_matrix/federation/v1/publicRooms
 
 use axum::extract::State;
-use ruma::api::federation::directory::get_public_rooms;
+use ruma::{api::federation::directory::get_public_rooms, directory::RoomNetwork};
 use serde::Deserialize;
-use starling_engine::rooms::directory::{self, DirectoryError, Page, Search};
+use starling_engine::rooms::directory::{self, DirectoryError, Network, Page, Search};
 
 use crate::{
     door::{Door, Json, Signed, SignedBody},
@@ -18,6 +18,9 @@ pub(crate) struct Body {
     since: Option<String>,
     #[serde(default)]
     filter: Filter,
+    #[serde(default)]
+    include_all_networks: bool,
+    third_party_instance_id: Option<String>,
 }
 
 #[derive(Default, Deserialize)]
@@ -31,15 +34,24 @@ pub(crate) async fn get(
     Signed { request, .. }: Signed<get_public_rooms::v1::Request>,
 ) -> Result<Json<Page>, Error> {
     let limit = request.limit.map(u64::from);
-    page(&door, limit, Search { since: request.since, ..Search::default() }).await
+    let network = match request.room_network {
+        RoomNetwork::All => Network::All,
+        RoomNetwork::ThirdParty(id) => Network::Of(id),
+        _ => Network::Matrix,
+    };
+    page(&door, limit, Search { since: request.since, network, ..Search::default() }).await
 }
 
 pub(crate) async fn post(
     State(door): State<Door>,
-    SignedBody { body: Body { limit, since, filter }, .. }: SignedBody<Body>,
+    SignedBody { body, .. }: SignedBody<Body>,
 ) -> Result<Json<Page>, Error> {
+    let Body { limit, since, filter, include_all_networks, third_party_instance_id } = body;
     let Filter { generic_search_term: term, room_types } = filter;
-    page(&door, limit, Search { term, room_types, since, limit: None }).await
+    let network = Network::read(include_all_networks, third_party_instance_id);
+    let contradiction = || Error::new(Kind::InvalidParam, "Networks are wanted that contradict");
+    let network = network.ok_or_else(contradiction)?;
+    page(&door, limit, Search { term, room_types, since, limit: None, network }).await
 }
 
 async fn page(door: &Door, limit: Option<u64>, search: Search) -> Result<Json<Page>, Error> {

@@ -18,6 +18,7 @@ mod mutual_rooms;
 mod notifications;
 mod presence;
 mod profile;
+mod public_rooms;
 mod pushrules;
 mod refresh;
 mod register;
