@@ -1,6 +1,9 @@
 //! GET /_matrix/key/v2/query/{serverName}
 //! POST /_matrix/key/v2/query
 
+mod directory;
+mod profile;
+
 use http::Method;
 use serde_json::{Map, Value, json};
 use starling_conformance::{client::path, evil::Peer};

@@ -52,8 +52,11 @@ async fn a_server_that_is_not_in_the_room_gets_nothing() {
         assert!(!answer.body.to_string().contains("among us"), "{name}: {answer:?}");
     }
     for (name, answer) in ask_all(&scene, &scene.peer, &scene.room.id, &said).await {
-        assert_eq!(answer.status, 200, "{name}: {answer:?}");
+        answer.expect_status(200).unwrap_or_else(|error| panic!("{name}: {error:#}"));
     }
+    let nothing = path("/_matrix/federation/v1/state_ids/{}?event_id={}", &[&scene.room.id, "$no"]);
+    let answer = scene.peer.get(scene.server, &nothing).await.unwrap();
+    answer.expect_error(404, "M_NOT_FOUND").unwrap();
     scene.goes_on_without(&[]).await;
 }
 
