@@ -121,6 +121,7 @@ async fn path_args(parts: &mut http::request::Parts) -> Result<Vec<String>, Erro
 
 #[cfg(test)]
 mod tests {
+    use axum::body::Body;
     use http::{Method, Request, StatusCode, header};
     use serde_json::json;
 
@@ -138,7 +139,7 @@ mod tests {
     async fn over_table(table: Vec<Route>, path: &str) -> Response {
         use tower::ServiceExt as _;
         let door = crate::testing::door().await;
-        let request = Request::get(path).body(axum::body::Body::empty()).unwrap();
+        let request = Request::get(path).body(Body::empty()).unwrap();
         router(&door, table).oneshot(request).await.unwrap()
     }
 
@@ -194,5 +195,84 @@ mod tests {
         let door = TestDoor::new().await;
         let alice = door.user("alice").await;
         door.get("/_matrix/client/r0/account/whoami", &alice).await.ok();
+    }
+
+    /// What is answered without an access token: everything else must ask for one.
+    const FOR_ANYBODY: &[&str] = &[
+        "GET /.well-known/matrix/client",
+        "GET /.well-known/matrix/server",
+        "GET /.well-known/matrix/support",
+        "GET /_matrix/client/unstable/im.nheko.summary/rooms/{roomIdOrAlias}/summary",
+        "GET /_matrix/client/unstable/im.nheko.summary/summary/{roomIdOrAlias}",
+        "GET /_matrix/client/v1/register/m.login.registration_token/validity",
+        "GET /_matrix/client/v1/room_summary/{roomIdOrAlias}",
+        "POST /_matrix/client/v3/account/deactivate",
+        "POST /_matrix/client/v3/account/password",
+        "GET /_matrix/client/v3/directory/list/room/{roomId}",
+        "GET /_matrix/client/v3/directory/room/{roomAlias}",
+        "GET /_matrix/client/v3/login",
+        "POST /_matrix/client/v3/login",
+        "GET /_matrix/client/v3/profile/{userId}",
+        "GET /_matrix/client/v3/profile/{userId}/{keyName}",
+        "GET /_matrix/client/v3/publicRooms",
+        "POST /_matrix/client/v3/refresh",
+        "POST /_matrix/client/v3/register",
+        "GET /_matrix/client/v3/register/available",
+        "GET /_matrix/client/versions",
+        "GET /_synapse/admin/v1/register",
+        "POST /_synapse/admin/v1/register",
+    ];
+
+    /// Every operation of a table, with values of the right form in its path.
+    fn operations(table: &[Route]) -> impl Iterator<Item = (Method, &'static str, String)> {
+        let methods = [
+            (MethodFilter::GET, Method::GET),
+            (MethodFilter::PUT, Method::PUT),
+            (MethodFilter::POST, Method::POST),
+            (MethodFilter::DELETE, Method::DELETE),
+        ];
+        table.iter().map(move |route| {
+            let method = methods.iter().find(|(filter, _)| *filter == route.method).unwrap();
+            (method.1.clone(), route.path, filled(route.path))
+        })
+    }
+
+    fn filled(path: &str) -> String {
+        let parts = path.split('/').map(|part| match part {
+            "{userId}" => "@nobody:test",
+            "{roomId}" | "{roomIdOrAlias}" => "!nowhere:test",
+            "{roomAlias}" => "%23nothing:test",
+            "{eventId}" => "$nothing",
+            part if part.starts_with('{') => "5",
+            part => part,
+        });
+        parts.collect::<Vec<_>>().join("/")
+    }
+
+    #[tokio::test]
+    async fn only_administrators_get_an_answer_where_administrators_are_asked_for() {
+        let door = TestDoor::new().await;
+        let alice = door.user("alice").await;
+        for (method, template, path) in operations(&crate::admin::table()) {
+            if template == "/_synapse/admin/v1/server_version" {
+                continue;
+            }
+            let answer = door.send_bytes(method.clone(), &path, Some(&alice), "{}").await;
+            let said = (answer.status, answer.body["errcode"].as_str());
+            assert_eq!(said, (StatusCode::FORBIDDEN, Some("M_FORBIDDEN")), "{method} {template}");
+        }
+    }
+
+    #[tokio::test]
+    async fn everything_else_asks_for_a_token() {
+        let door = TestDoor::new().await;
+        let mut open = vec![];
+        for (method, template, path) in operations(&crate::table()) {
+            let answer = door.send_bytes(method.clone(), &path, None, Body::from("{}")).await;
+            if answer.body["errcode"] != "M_MISSING_TOKEN" {
+                open.push(format!("{method} {template}"));
+            }
+        }
+        assert_eq!(open, FOR_ANYBODY);
     }
 }
