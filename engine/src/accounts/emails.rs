@@ -212,7 +212,7 @@ fn link(engine: &Engine, session: &str, secret: &str, token: &str) -> String {
 }
 
 /// The path of the page that asks to confirm, and of what it submits to.
-pub const SUBMIT_PATH: &str = "/_matrix/client/unstable/starling/email/submit_token";
+pub const SUBMIT_PATH: &str = "/_matrix/client/unstable/email/submit_token";
 
 /// What is submitted to validate an address.
 #[derive(Clone, Debug)]

@@ -1,5 +1,5 @@
-//! GET /_matrix/client/unstable/starling/email/submit_token
-//! POST /_matrix/client/unstable/starling/email/submit_token
+//! GET /_matrix/client/unstable/email/submit_token
+//! POST /_matrix/client/unstable/email/submit_token
 
 use axum::{body::Body, response::Response};
 use http::{HeaderValue, StatusCode, header};

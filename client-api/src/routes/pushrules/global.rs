@@ -165,7 +165,7 @@ mod tests {
         let door = TestDoor::new().await;
         let alice = door.user("alice").await;
         let path = format!("{RULES}/content/cake");
-        let body = json!({ "pattern": "cake", "actions": ["notify"] });
+        let body = json!({ "pattern": "cake", "actions": ["notify", "dont_notify"] });
         door.put(&path, &alice, body).await.ok();
         let wanted = json!({
             "rule_id": "cake", "default": false, "enabled": true,

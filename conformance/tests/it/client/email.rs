@@ -371,7 +371,7 @@ async fn clients_may_submit_the_token_themselves() {
     let begun = scene.begin("register", "a@x.org").await;
     let link = scene.mail.next().await.unwrap().link().unwrap().to_owned();
     let token = link.split("token=").nth(1).unwrap();
-    let path = "/_matrix/client/unstable/starling/email/submit_token";
+    let path = "/_matrix/client/unstable/email/submit_token";
     let submit = async |token: &str, sid: &str| {
         let mut body = begun.credentials();
         body["token"] = json!(token);
