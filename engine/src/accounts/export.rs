@@ -90,7 +90,7 @@ pub async fn events(
         .collect()
 }
 
-/// Where [`events`] begins.
+/// Where [`events()`] begins.
 #[must_use]
 pub fn beginning() -> (i64, String) {
     (i64::MIN, String::new())
