@@ -4,6 +4,8 @@
 //! very answer.
 
 use axum::{body::Body, response::Response};
+/// A text that means nothing to HTML, in an element or in a quoted attribute.
+pub(crate) use html_escape::encode_quoted_attribute as escape;
 use http::{HeaderValue, StatusCode, header};
 use starling_engine::rng;
 
@@ -119,29 +121,13 @@ pub(crate) fn hidden(name: &str, value: &str) -> String {
     format!("<input type=\"hidden\" name=\"{}\" value=\"{}\">", escape(name), escape(value))
 }
 
-/// A text that means nothing to HTML, in an element or in a quoted attribute.
-pub(crate) fn escape(text: &str) -> String {
-    let mut escaped = String::with_capacity(text.len());
-    for c in text.chars() {
-        match c {
-            '&' => escaped.push_str("&amp;"),
-            '<' => escaped.push_str("&lt;"),
-            '>' => escaped.push_str("&gt;"),
-            '"' => escaped.push_str("&quot;"),
-            '\'' => escaped.push_str("&#39;"),
-            c => escaped.push(c),
-        }
-    }
-    escaped
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn nothing_that_is_shown_is_markup() {
-        assert_eq!(escape("<a b=\"c\" d='e'>&"), "&lt;a b=&quot;c&quot; d=&#39;e&#39;&gt;&amp;");
+        assert_eq!(escape("<a b=\"c\" d='e'>&"), "&lt;a b=&quot;c&quot; d=&#x27;e&#x27;&gt;&amp;");
         assert_eq!(
             hidden("x", "\"><script>"),
             "<input type=\"hidden\" name=\"x\" value=\"&quot;&gt;&lt;script&gt;\">"

@@ -28,7 +28,7 @@ mod uia;
 mod wish;
 
 pub use client_ip::ClientIp;
-pub use settings::{Allowance, Allowances, Contact, Policy, Settings, Support, Turn, TurnAccess};
+pub use settings::{Allowances, Contact, Policy, Settings, Support, Turn, TurnAccess};
 
 use error::Error;
 use route::{Route, delete, get, post, put};
@@ -221,7 +221,7 @@ struct Inner {
 
 impl Door {
     fn new(engine: Engine, settings: Settings) -> Self {
-        let limits = limits::Limits::new(&settings, engine.clock.clone());
+        let limits = limits::Limits::new(&settings, &engine.clock);
         Self(Arc::new(Inner { engine, settings, limits }))
     }
 }

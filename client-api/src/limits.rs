@@ -3,19 +3,15 @@
 //! Attempts at log-in, registration and passwords are counted in the database instead, by the
 //! engine: guessing must not become cheaper with more processes.
 
-use std::{fmt, net::IpAddr, sync::Arc, time::Duration};
+use std::{net::IpAddr, sync::Arc};
 
-use governor::{
-    Quota, RateLimiter, clock::Clock as GovernorClock, middleware::NoOpMiddleware,
-    state::keyed::HashMapStateStore,
-};
 use ruma::UserId;
-use starling_engine::clock::Clock;
+use starling_engine::{
+    allowance::{Allowance, Left},
+    clock::Clock,
+};
 
-use crate::{Allowance, Settings, error::Error};
-
-/// How many users and addresses are remembered before those at rest are forgotten.
-const REMEMBERED: usize = 10_000;
+use crate::{Settings, error::Error};
 
 /// What is counted: each has its own allowance.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,36 +30,29 @@ pub(crate) enum Doing {
     Account,
 }
 
-type Buckets<K> = RateLimiter<K, HashMapStateStore<K>, Time, NoOpMiddleware<Duration>>;
-
 /// The allowances of everybody.
+#[derive(Debug)]
 pub(crate) struct Limits {
     enabled: bool,
-    time: Time,
-    anything: Buckets<String>,
-    sending: Buckets<String>,
-    joining: Buckets<String>,
-    creating: Buckets<String>,
-    asking: Buckets<String>,
-    account: Buckets<String>,
+    anything: Left<String>,
+    sending: Left<String>,
+    joining: Left<String>,
+    creating: Left<String>,
+    asking: Left<String>,
+    account: Left<String>,
 }
 
 impl Limits {
-    pub(crate) fn new(settings: &Settings, clock: Arc<dyn Clock>) -> Self {
-        let time = Time(clock);
-        let buckets = |allowance: Allowance| {
-            let quota = Quota::per_second(allowance.per_second).allow_burst(allowance.burst);
-            RateLimiter::new(quota, HashMapStateStore::default(), time.clone())
-        };
+    pub(crate) fn new(settings: &Settings, clock: &Arc<dyn Clock>) -> Self {
+        let left = |allowance: Allowance| Left::new(allowance, clock.clone());
         Self {
             enabled: settings.rate_limits,
-            anything: buckets(settings.allowances.requests),
-            sending: buckets(settings.allowances.sending),
-            joining: buckets(settings.allowances.joining),
-            creating: buckets(settings.allowances.creating),
-            asking: buckets(settings.allowances.asking),
-            account: buckets(settings.allowances.account),
-            time,
+            anything: left(settings.allowances.requests),
+            sending: left(settings.allowances.sending),
+            joining: left(settings.allowances.joining),
+            creating: left(settings.allowances.creating),
+            asking: left(settings.allowances.asking),
+            account: left(settings.allowances.account),
         }
     }
 
@@ -81,16 +70,10 @@ impl Limits {
         if !self.enabled {
             return Ok(());
         }
-        let buckets = self.buckets(doing);
-        if buckets.len() > REMEMBERED {
-            buckets.retain_recent();
-        }
-        buckets
-            .check_key(&key)
-            .map_err(|wait| Error::limit_exceeded(wait.wait_time_from(self.time.now())))
+        self.left(doing).take(&key).map_err(Error::limit_exceeded)
     }
 
-    fn buckets(&self, doing: Doing) -> &Buckets<String> {
+    fn left(&self, doing: Doing) -> &Left<String> {
         match doing {
             Doing::Anything => &self.anything,
             Doing::Sending => &self.sending,
@@ -102,12 +85,6 @@ impl Limits {
     }
 }
 
-impl fmt::Debug for Limits {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Limits").field("enabled", &self.enabled).finish_non_exhaustive()
-    }
-}
-
 /// One household has one IPv4 address, but a whole /64 of IPv6.
 fn network(address: IpAddr) -> String {
     match address.to_canonical() {
@@ -116,36 +93,14 @@ fn network(address: IpAddr) -> String {
     }
 }
 
-/// The engine's clock, as the crate that counts wants it.
-#[derive(Clone, Debug)]
-struct Time(Arc<dyn Clock>);
-
-impl GovernorClock for Time {
-    type Instant = Duration;
-
-    fn now(&self) -> Duration {
-        Duration::from_millis(u64::try_from(self.0.now_ms()).unwrap_or(0))
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use std::sync::atomic::{AtomicI64, Ordering};
-
     use axum::response::IntoResponse as _;
     use http::{StatusCode, header};
     use ruma::user_id;
+    use starling_engine::testing::TestClock;
 
     use super::*;
-
-    #[derive(Debug)]
-    struct Hand(AtomicI64);
-
-    impl Clock for Hand {
-        fn now_ms(&self) -> i64 {
-            self.0.load(Ordering::SeqCst)
-        }
-    }
 
     fn settings(rate_limits: bool) -> Settings {
         Settings { rate_limits, ..Settings::default() }
@@ -153,8 +108,9 @@ mod tests {
 
     #[test]
     fn an_allowance_is_used_up_by_one_and_comes_back() {
-        let clock = Arc::new(Hand(AtomicI64::new(1_000_000)));
-        let limits = Limits::new(&settings(true), clock.clone());
+        let clock = Arc::new(TestClock::default());
+        let counted: Arc<dyn Clock> = clock.clone();
+        let limits = Limits::new(&settings(true), &counted);
         let (alice, bob) = (user_id!("@alice:test"), user_id!("@bob:test"));
         while limits.user(Doing::Creating, alice).is_ok() {}
         let refusal = limits.user(Doing::Creating, alice).unwrap_err().into_response();
@@ -162,14 +118,15 @@ mod tests {
         assert_eq!(refusal.headers()[header::RETRY_AFTER], "1");
         limits.user(Doing::Creating, bob).unwrap();
         limits.user(Doing::Sending, alice).unwrap();
-        clock.0.fetch_add(1_000, Ordering::SeqCst);
+        clock.advance(1_000);
         limits.user(Doing::Creating, alice).unwrap();
         limits.user(Doing::Creating, alice).unwrap_err();
     }
 
     #[test]
     fn switched_off_there_is_no_limit() {
-        let limits = Limits::new(&settings(false), Arc::new(Hand(AtomicI64::new(0))));
+        let clock: Arc<dyn Clock> = Arc::new(TestClock::default());
+        let limits = Limits::new(&settings(false), &clock);
         for _ in 0..1_000 {
             limits.address(Doing::Asking, "::1".parse().unwrap()).unwrap();
         }

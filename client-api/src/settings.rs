@@ -1,8 +1,9 @@
 //! What this door needs to know about its deployment.
 
-use std::{collections::BTreeMap, fmt, num::NonZeroU32, time::Duration};
+use std::{collections::BTreeMap, fmt, time::Duration};
 
 use serde_json::{Map, Value};
+use starling_engine::allowance::Allowance;
 
 /// Settings of the client-server API, filled by the program.
 #[derive(Clone, Debug, Default)]
@@ -46,23 +47,6 @@ pub struct Allowances {
     pub asking: Allowance,
     /// Changing one's account, profile, devices.
     pub account: Allowance,
-}
-
-/// A burst, and what comes after it.
-#[derive(Clone, Copy, Debug)]
-pub struct Allowance {
-    /// How many at once.
-    pub burst: NonZeroU32,
-    /// How many more with each second.
-    pub per_second: NonZeroU32,
-}
-
-impl Allowance {
-    /// An allowance; what is 0 counts as 1.
-    pub fn new(burst: u32, per_second: u32) -> Self {
-        let or_one = |number| NonZeroU32::new(number).unwrap_or(NonZeroU32::MIN);
-        Self { burst: or_one(burst), per_second: or_one(per_second) }
-    }
 }
 
 impl Default for Allowances {

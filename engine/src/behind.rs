@@ -1,8 +1,8 @@
-//! Work that follows what is committed, at leisure.
+//! When work that can wait is done: behind what is committed, or when somebody wakes it.
 
 use std::time::Duration;
 
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 
 use crate::Engine;
 
@@ -12,7 +12,17 @@ const GATHER: Duration = Duration::from_millis(500);
 /// How often it is looked for what happened without a position, or failed.
 const LOOK_EVERY: Duration = Duration::from_secs(30);
 
-/// When the next round of such work begins.
+/// Waits until somebody wakes, or for a while: another process may have left work over. Whether there
+/// is a next round; there is none when the process shuts down.
+pub(crate) async fn woken(engine: &Engine, wake: &Notify) -> bool {
+    tokio::select! {
+        () = engine.shutdown.cancelled() => false,
+        () = wake.notified() => true,
+        () = tokio::time::sleep(LOOK_EVERY) => true,
+    }
+}
+
+/// When the next round of work begins that follows commits.
 #[derive(Debug)]
 pub struct Rounds {
     engine: Engine,

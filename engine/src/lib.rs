@@ -9,6 +9,7 @@ use std::{fmt, ops::Deref, sync::Arc};
 use starling_storage::Storage;
 use tokio_util::sync::CancellationToken;
 
+pub mod allowance;
 pub mod clock;
 pub mod config;
 pub mod outside;

@@ -16,12 +16,12 @@ use ruma::{
 };
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::value::RawValue;
-use starling_engine::{Engine, events::Pdu};
+use starling_engine::{Engine, allowance::Allowance, events::Pdu};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::{
     error::{Error, Kind},
-    limits::{Allowance, Limits},
+    limits::Limits,
     request_auth::{self, AuthError},
 };
 
@@ -58,7 +58,7 @@ impl Door {
     pub fn new(engine: Engine, options: Options) -> Self {
         let lines =
             Cache::builder().max_capacity(ORIGINS).time_to_idle(Duration::from_secs(600)).build();
-        let limits = Arc::new(Limits::new(options.invites, engine.clock.clone()));
+        let limits = Arc::new(Limits::new(options.invites, &engine.clock));
         Self { engine, options, limits, lines }
     }
 

@@ -43,7 +43,6 @@ pub mod well_known_fetch;
 
 pub use door::{Door, Options};
 use error::{Error, Kind};
-pub use limits::Allowance;
 
 /// Bytes of a request's body.
 const MAX_BODY: usize = 1024 * 1024;

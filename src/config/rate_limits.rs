@@ -3,6 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use starling_client_api as client_api;
+use starling_engine::allowance;
 
 /// The `rate_limits` section.
 #[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]
@@ -60,9 +61,8 @@ impl RateLimits {
     }
 
     /// How many invites one other server may send; `None`: any number.
-    pub(crate) fn invites_by_server(&self) -> Option<starling_federation::Allowance> {
-        let Allowance { burst, per_second } = self.invites_by_server;
-        self.enabled.then(|| starling_federation::Allowance::new(burst, per_second))
+    pub(crate) fn invites_by_server(&self) -> Option<allowance::Allowance> {
+        self.enabled.then(|| self.invites_by_server.into())
     }
 
     /// The first allowance that lets nothing through.
@@ -95,24 +95,19 @@ impl Default for RateLimits {
             creating: usual.creating.into(),
             asking: usual.asking.into(),
             account: usual.account.into(),
-            invites_by_server: starling_federation::Allowance::default().into(),
+            // A user of a large server who invites a whole room at once is not held up.
+            invites_by_server: Allowance { burst: 100, per_second: 1 },
         }
     }
 }
 
-impl From<starling_federation::Allowance> for Allowance {
-    fn from(allowance: starling_federation::Allowance) -> Self {
+impl From<allowance::Allowance> for Allowance {
+    fn from(allowance: allowance::Allowance) -> Self {
         Self { burst: allowance.burst.get(), per_second: allowance.per_second.get() }
     }
 }
 
-impl From<client_api::Allowance> for Allowance {
-    fn from(allowance: client_api::Allowance) -> Self {
-        Self { burst: allowance.burst.get(), per_second: allowance.per_second.get() }
-    }
-}
-
-impl From<Allowance> for client_api::Allowance {
+impl From<Allowance> for allowance::Allowance {
     fn from(allowance: Allowance) -> Self {
         Self::new(allowance.burst, allowance.per_second)
     }

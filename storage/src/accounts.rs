@@ -231,7 +231,8 @@ pub(crate) async fn claim_once(conn: &mut Conn, once: &Once) -> Result<bool> {
     Ok(changed == 1)
 }
 
-fn user_row(row: &Row) -> Result<UserRow> {
+/// An account, when its columns come first.
+pub(crate) fn user_row(row: &Row) -> Result<UserRow> {
     Ok(UserRow {
         user_id: row.get(0)?,
         password_hash: row.get(1)?,

@@ -4,8 +4,6 @@
 //! done, so it outlives a restart. Doing it twice changes nothing: what a room shows already is not
 //! sent again.
 
-use std::time::Duration;
-
 use ruma::{RoomId, UserId, events::StateEventType};
 use starling_storage::{
     Change, account_data,
@@ -18,15 +16,12 @@ use starling_storage::{
 use tokio::sync::Notify;
 
 use crate::{
-    Engine, Internal, rng,
+    Engine, Internal, behind, rng,
     rooms::{
         membership::{MembershipError, content::Member, leave},
         send::{self, SendError, SetState},
     },
 };
-
-/// How often it is looked for what another process left over.
-const LOOK_EVERY: Duration = Duration::from_secs(30);
 
 /// How many tasks are read at once.
 const PAGE: i64 = 50;
@@ -62,10 +57,8 @@ pub async fn run(engine: Engine) {
         if let Err(error) = do_all(&engine).await {
             tracing::warn!(%error, "memberships could not follow their accounts yet");
         }
-        tokio::select! {
-            () = engine.shutdown.cancelled() => return,
-            () = engine.accounts.follow.0.notified() => {}
-            () = tokio::time::sleep(LOOK_EVERY) => {}
+        if !behind::woken(&engine, &engine.accounts.follow.0).await {
+            return;
         }
     }
 }

@@ -5,8 +5,6 @@
 //!
 //! <https://spec.matrix.org/v1.19/client-server-api/#guest-access>
 
-use std::time::Duration;
-
 use ruma::{RoomId, UserId};
 use starling_storage::{
     Change,
@@ -17,7 +15,7 @@ use starling_storage::{
 };
 
 use crate::{
-    Engine, Internal,
+    Engine, Internal, behind,
     rooms::{
         append::guests::lets_in,
         batch::Batch,
@@ -25,9 +23,6 @@ use crate::{
         room,
     },
 };
-
-/// How often it is looked for what another process left over.
-const LOOK_EVERY: Duration = Duration::from_secs(30);
 
 /// How many rooms are read at once.
 const PAGE: i64 = 50;
@@ -38,10 +33,8 @@ pub async fn run(engine: Engine) {
         if let Err(error) = do_all(&engine).await {
             tracing::warn!(%error, "guests could not leave yet");
         }
-        tokio::select! {
-            () = engine.shutdown.cancelled() => return,
-            () = engine.guests.0.notified() => {}
-            () = tokio::time::sleep(LOOK_EVERY) => {}
+        if !behind::woken(&engine, &engine.guests.0).await {
+            return;
         }
     }
 }

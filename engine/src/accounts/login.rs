@@ -108,7 +108,7 @@ pub async fn with_token(
     }
     let hash = Hash::of(token).to_vec();
     let mut conn = engine.storage.read().await.map_err(Internal::from)?;
-    let pass = passes::login(&mut conn, &hash).await.map_err(Internal::from)?;
+    let pass = passes::get(&mut conn, passes::Kind::Login, &hash).await.map_err(Internal::from)?;
     let pass = pass.filter(|pass| engine.clock.now_ms() < pass.expires_ts);
     let pass = pass.ok_or(LoginError::Wrong)?;
     let account = accounts::user(&mut conn, &pass.user_id).await.map_err(Internal::from)?;

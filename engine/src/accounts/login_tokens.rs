@@ -9,7 +9,7 @@ use starling_storage::{
     Change, CommitError,
     accounts::{
         self,
-        passes::{PassRow, Write},
+        passes::{Kind, PassRow, Write},
     },
 };
 
@@ -41,11 +41,12 @@ pub async fn issue(engine: &Engine, user_id: &UserId, proof: &Proof) -> Result<S
     let lifetime = i64::try_from(LIFETIME.as_millis()).unwrap_or(i64::MAX);
     let mut change = Change::new();
     proof.claim(engine, &mut change);
-    change.write(accounts::Write::Pass(Write::Login(PassRow {
+    let row = PassRow {
         token_hash: Hash::of(&token).to_vec(),
         user_id: user_id.to_string(),
         expires_ts: engine.clock.now_ms().saturating_add(lifetime),
-    })));
+    };
+    change.write(accounts::Write::Pass(Write { kind: Kind::Login, row }));
     match engine.storage.commit(change).await {
         Ok(_) => Ok(token),
         Err(CommitError::UsedUp) => Err(IssueError::UsedUp),

@@ -9,7 +9,7 @@ use starling_storage::{
     Change,
     accounts::{
         self,
-        passes::{self as rows, PassRow, Write},
+        passes::{self as rows, Kind, PassRow, Write},
     },
 };
 
@@ -28,11 +28,12 @@ pub async fn issue(engine: &Engine, user_id: &UserId) -> Result<String, Internal
     let token = rng::token::<32>();
     let lifetime = i64::try_from(LIFETIME.as_millis()).unwrap_or(i64::MAX);
     let mut change = Change::new();
-    change.write(accounts::Write::Pass(Write::OpenId(PassRow {
+    let row = PassRow {
         token_hash: Hash::of(&token).to_vec(),
         user_id: user_id.to_string(),
         expires_ts: engine.clock.now_ms().saturating_add(lifetime),
-    })));
+    };
+    change.write(accounts::Write::Pass(Write { kind: Kind::OpenId, row }));
     engine.storage.commit(change).await?;
     Ok(token)
 }
@@ -44,7 +45,7 @@ pub async fn issue(engine: &Engine, user_id: &UserId) -> Result<String, Internal
 /// When the database fails.
 pub async fn user_of(engine: &Engine, token: &str) -> Result<Option<OwnedUserId>, Internal> {
     let mut conn = engine.storage.read().await?;
-    let row = rows::openid(&mut conn, &Hash::of(token).to_vec()).await?;
+    let row = rows::get(&mut conn, Kind::OpenId, &Hash::of(token).to_vec()).await?;
     let Some(row) = row.filter(|row| engine.clock.now_ms() < row.expires_ts) else {
         return Ok(None);
     };

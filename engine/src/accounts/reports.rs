@@ -6,7 +6,8 @@ use ruma::{EventId, RoomId, UserId};
 use serde::Serialize;
 use starling_storage::{
     Change,
-    accounts::{self, Write, reports::ReportRow},
+    accounts::{Write, reports::ReportRow},
+    admin::reports::{Wanted, page},
     memberships,
 };
 
@@ -126,7 +127,7 @@ pub async fn user(
 ) -> Result<(), ReportError> {
     let mut conn = engine.storage.read().await?;
     let is_known = match user_id.server_name() == engine.config.server_name {
-        true => accounts::user(&mut conn, user_id.as_str()).await?.is_some(),
+        true => starling_storage::accounts::user(&mut conn, user_id.as_str()).await?.is_some(),
         false => memberships::is_known(&mut conn, user_id.as_str()).await?,
     };
     drop(conn);
@@ -144,7 +145,8 @@ pub async fn user(
 /// When the database fails.
 pub async fn newest(engine: &Engine, limit: u32) -> Result<Vec<Report>, Internal> {
     let mut conn = engine.storage.read().await?;
-    let rows = accounts::reports::newest(&mut conn, limit.into()).await?;
+    let wanted = Wanted { limit: limit.into(), ..Wanted::default() };
+    let (rows, _) = page(&mut conn, &wanted).await?;
     let report = |row: ReportRow| Report {
         id: row.report_id,
         received_ts: row.received_ts,

@@ -3,7 +3,7 @@
 //! A piece of work is a row, written when it is asked for, so it outlives a restart. Doing again what
 //! was done before the restart changes nothing.
 
-use std::{collections::HashMap, time::Duration};
+use std::collections::HashMap;
 
 use ruma::{OwnedRoomId, RoomId};
 use serde::{Serialize, de::DeserializeOwned};
@@ -18,12 +18,9 @@ use tokio::sync::Notify;
 
 use super::{delete, history, redact};
 use crate::{
-    Engine, Internal, rng,
+    Engine, Internal, behind, rng,
     rooms::room::{self, RoomPlace},
 };
-
-/// How often it is looked for work that nobody woke for.
-const LOOK_EVERY: Duration = Duration::from_secs(30);
 
 /// How many pieces of work are read at once.
 const PAGE: i64 = 50;
@@ -259,10 +256,8 @@ pub async fn run(engine: Engine, mut held: Held) {
         if let Err(error) = do_all(&engine, &mut held).await {
             tracing::warn!(%error, "work of administrators could not be done yet");
         }
-        tokio::select! {
-            () = engine.shutdown.cancelled() => return,
-            () = engine.admin.wake.0.notified() => {}
-            () = tokio::time::sleep(LOOK_EVERY) => {}
+        if !behind::woken(&engine, &engine.admin.wake.0).await {
+            return;
         }
     }
 }

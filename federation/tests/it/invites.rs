@@ -4,8 +4,8 @@ use std::{sync::Arc, time::Duration};
 
 use ruma::{OwnedRoomId, OwnedUserId, RoomVersionId};
 use serde_json::{Value, json};
+use starling_engine::allowance::Allowance;
 use starling_engine::{ask::path, rooms::room};
-use starling_federation::Allowance;
 use starling_storage::{Change, Fact, account_data, memberships};
 
 use crate::{

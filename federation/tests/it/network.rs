@@ -16,6 +16,7 @@ use ruma::{OwnedEventId, OwnedRoomId, OwnedServerName, OwnedUserId, RoomVersionI
 use serde_json::{Value, json, value::to_raw_value};
 use starling_engine::{
     Engine,
+    allowance::Allowance,
     keys::SigningKeys,
     outbound,
     remote::{Limits, Transport, TransportError},
@@ -25,7 +26,7 @@ use starling_engine::{
     },
     testing::{TestClock, TestEngine, config},
 };
-use starling_federation::{Allowance, Door, Options, request_auth, router};
+use starling_federation::{Door, Options, request_auth, router};
 use starling_storage::{memberships, state as state_rows, test_support::TempDatabase, timeline};
 use tower::ServiceExt as _;
 

@@ -1,6 +1,6 @@
 //! What users have reported to the administrators.
 
-use crate::db::{Conn, Result, sql};
+use crate::db::{Conn, Result, Row, sql};
 
 /// How many reports of one user are kept: the newest.
 const KEPT_OF_ONE: i64 = 1_000;
@@ -47,25 +47,18 @@ pub(crate) async fn put(conn: &mut Conn, row: ReportRow) -> Result<()> {
     Ok(())
 }
 
-/// The newest reports, the newest first.
-///
-/// # Errors
-///
-/// When the database fails.
-pub async fn newest(conn: &mut Conn, limit: i64) -> Result<Vec<ReportRow>> {
-    sql("SELECT report_id, reporter, room_id, event_id, user_id, reason, received_ts FROM reports \
-         ORDER BY received_ts DESC, report_id LIMIT $1")
-    .bind(limit)
-    .map(conn, |row| {
-        Ok(ReportRow {
-            report_id: row.get(0)?,
-            reporter: row.get(1)?,
-            room_id: row.get(2)?,
-            event_id: row.get(3)?,
-            user_id: row.get(4)?,
-            reason: row.get(5)?,
-            received_ts: row.get(6)?,
-        })
+pub(crate) const COLUMNS: &str =
+    "report_id, reporter, room_id, event_id, user_id, reason, received_ts";
+
+/// A row of [`COLUMNS`].
+pub(crate) fn report_row(row: &Row) -> Result<ReportRow> {
+    Ok(ReportRow {
+        report_id: row.get(0)?,
+        reporter: row.get(1)?,
+        room_id: row.get(2)?,
+        event_id: row.get(3)?,
+        user_id: row.get(4)?,
+        reason: row.get(5)?,
+        received_ts: row.get(6)?,
     })
-    .await
 }

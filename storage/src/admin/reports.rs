@@ -1,8 +1,8 @@
 //! Reports, as administrators page through them.
 
 use crate::{
-    accounts::reports::ReportRow,
-    db::{Conn, Result, Row, composed, sql},
+    accounts::reports::{COLUMNS, ReportRow, report_row},
+    db::{Conn, Result, composed, sql},
 };
 
 /// Which reports are wanted.
@@ -27,20 +27,6 @@ pub struct Wanted {
 const CONDITIONS: &str = "($1 IS NULL OR reporter = $1) AND ($2 IS NULL OR room_id = $2) \
      AND ($3 IS NULL OR user_id = $3) AND ($4 = 0 OR event_id IS NOT NULL)";
 
-const COLUMNS: &str = "report_id, reporter, room_id, event_id, user_id, reason, received_ts";
-
-fn report(row: &Row) -> Result<ReportRow> {
-    Ok(ReportRow {
-        report_id: row.get(0)?,
-        reporter: row.get(1)?,
-        room_id: row.get(2)?,
-        event_id: row.get(3)?,
-        user_id: row.get(4)?,
-        reason: row.get(5)?,
-        received_ts: row.get(6)?,
-    })
-}
-
 /// A page of reports, and how many there are in all.
 ///
 /// # Errors
@@ -59,7 +45,7 @@ pub async fn page(conn: &mut Conn, wanted: &Wanted) -> Result<(Vec<ReportRow>, i
         "SELECT {COLUMNS} FROM reports WHERE {CONDITIONS} \
          ORDER BY received_ts {order}, report_id LIMIT $5 OFFSET $6"
     );
-    Ok((composed(text, values).map(conn, report).await?, total))
+    Ok((composed(text, values).map(conn, report_row).await?, total))
 }
 
 /// A report.
@@ -69,7 +55,7 @@ pub async fn page(conn: &mut Conn, wanted: &Wanted) -> Result<(Vec<ReportRow>, i
 /// When the database fails.
 pub async fn get(conn: &mut Conn, report_id: &str) -> Result<Option<ReportRow>> {
     let text = format!("SELECT {COLUMNS} FROM reports WHERE report_id = $1");
-    let rows = composed(text, vec![report_id.into()]).map(conn, report).await?;
+    let rows = composed(text, vec![report_id.into()]).map(conn, report_row).await?;
     Ok(rows.into_iter().next())
 }
 

@@ -1,7 +1,7 @@
 //! Accounts, as administrators page through them.
 
 use crate::{
-    accounts::{UserRow, flags},
+    accounts::{UserRow, flags, user_row},
     db::{Conn, Result, Row, Value, composed},
 };
 
@@ -77,14 +77,7 @@ const COLUMNS: &str = "u.user_id, u.password_hash, u.flags, u.appservice_id, u.c
 
 fn listed(row: &Row) -> Result<ListedUser> {
     Ok(ListedUser {
-        user: UserRow {
-            user_id: row.get(0)?,
-            password_hash: row.get(1)?,
-            flags: row.get(2)?,
-            appservice_id: row.get(3)?,
-            created_ts: row.get(4)?,
-            deactivated_ts: row.get(5)?,
-        },
+        user: user_row(row)?,
         display_name: row.get(6)?,
         avatar_url: row.get(7)?,
         last_seen_ts: row.get(8)?,

@@ -19,3 +19,15 @@ pub(crate) mod user;
 pub(crate) mod username_available;
 pub(crate) mod users;
 pub(crate) mod whois;
+
+use serde::de::DeserializeOwned;
+use starling_engine::admin::tasks::{self, Kind, Task};
+
+use crate::{call::Call, error::Error};
+
+/// The work of a kind that an administrator asks about, by the first parameter of the path.
+async fn task<P: DeserializeOwned>(call: &Call, kind: Kind) -> Result<Task<P>, Error> {
+    call.administrator().await?;
+    let task = tasks::get(&call.engine, kind, call.path_arg(0)).await?;
+    task.ok_or_else(|| Error::not_found("There is no such work"))
+}

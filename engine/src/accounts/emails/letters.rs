@@ -1,5 +1,7 @@
 //! What the letters say.
 
+use html_escape::encode_quoted_attribute as escape;
+
 use super::Purpose;
 use crate::outside::Letter;
 
@@ -99,21 +101,6 @@ fn anchor(label: &str, link: &str) -> String {
 
 fn small(text: &str) -> String {
     format!("<p style=\"margin:0;color:#6b6964;font-size:14px\">{text}</p>")
-}
-
-fn escape(text: &str) -> String {
-    let mut escaped = String::with_capacity(text.len());
-    for c in text.chars() {
-        match c {
-            '&' => escaped.push_str("&amp;"),
-            '<' => escaped.push_str("&lt;"),
-            '>' => escaped.push_str("&gt;"),
-            '"' => escaped.push_str("&quot;"),
-            '\'' => escaped.push_str("&#39;"),
-            c => escaped.push(c),
-        }
-    }
-    escaped
 }
 
 #[cfg(test)]

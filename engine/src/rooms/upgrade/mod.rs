@@ -71,12 +71,7 @@ pub enum UpgradeError {
 
 impl From<BuildError> for UpgradeError {
     fn from(error: BuildError) -> Self {
-        match error {
-            BuildError::BadContent(reason) => Self::InvalidState(reason),
-            BuildError::TooLarge => Self::TooMuch("an event is too large".to_owned()),
-            BuildError::Denied(denied) => Self::InvalidState(denied.to_string()),
-            BuildError::Internal(error) => Self::Internal(error),
-        }
+        CreateError::from(error).into()
     }
 }
 

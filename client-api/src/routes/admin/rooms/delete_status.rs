@@ -12,13 +12,11 @@ use crate::{
     answer::{Answer, json as answer_json},
     call::Call,
     error::Error,
+    routes::admin::task,
 };
 
 pub(crate) async fn get(call: Call) -> Answer {
-    call.administrator().await?;
-    let task = tasks::get(&call.engine, Kind::DeleteRoom, call.path_arg(0)).await?;
-    let task = task.ok_or_else(|| Error::not_found("There is no such removal"))?;
-    answer_json(&shown(&task))
+    answer_json(&shown(&task(&call, Kind::DeleteRoom).await?))
 }
 
 pub(crate) async fn get_of_room(call: Call) -> Answer {
