@@ -96,7 +96,7 @@ pub struct Inner {
     /// Events that no other server has.
     pub unserved: rooms::backfill::Unserved,
     /// The rooms of the directory, as it shows them.
-    pub listed: rooms::directory::ListedRooms,
+    pub listed: rooms::per_version::PerVersion<rooms::directory::Listed>,
     /// Guests who have to leave.
     pub guests: rooms::append::guests::Wake,
     /// What is known of rooms in spaces, and who is looking at which.
@@ -162,7 +162,7 @@ impl Engine {
             outbound: outbound::Outbound::default(),
             accounts: accounts::Memory::default(),
             unserved: rooms::backfill::Unserved::default(),
-            listed: rooms::directory::ListedRooms::default(),
+            listed: rooms::directory::memory(),
             guests: rooms::append::guests::Wake::default(),
             spaces: spaces::Memory::default(),
             rooms: rooms::room::Rooms::default(),

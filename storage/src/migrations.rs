@@ -29,6 +29,7 @@ const MIGRATIONS: &[(i64, &str, &str)] = &[
     (19, "user_directory", include_str!("../../migrations/0019_user_directory.sql")),
     (24, "passes", include_str!("../../migrations/0024_passes.sql")),
     (25, "threepids", include_str!("../../migrations/0025_threepids.sql")),
+    (26, "retention", include_str!("../../migrations/0026_retention.sql")),
 ];
 
 /// Applies the migrations that the database has not seen.

@@ -250,11 +250,15 @@ pub struct Wanted<'a> {
     pub looked_at: i64,
 }
 
-/// The condition that a membership `m` is in a room that the asker `$1` is in, or in one that is open.
+/// The condition that a membership `m` is in a room that the asker `$1` is in, or in one that is open
+/// and that somebody of this deployment is in: of others it is not known what their members are called
+/// now.
 const IN_SIGHT: &str = "m.membership = 'join' AND (\
      EXISTS (SELECT 1 FROM memberships a \
              WHERE a.user_id = $1 AND a.room_id = m.room_id AND a.membership = 'join') \
-     OR EXISTS (SELECT 1 FROM directory_rooms r WHERE r.room_id = m.room_id))";
+     OR EXISTS (SELECT 1 FROM directory_rooms r WHERE r.room_id = m.room_id) \
+     AND EXISTS (SELECT 1 FROM memberships l \
+                 WHERE l.room_id = m.room_id AND l.local = 1 AND l.membership = 'join'))";
 
 /// Users who may be found by some words, and whom the asker may find.
 ///

@@ -5,7 +5,7 @@ use std::{
     sync::Arc,
 };
 
-use ruma::{OwnedEventId, OwnedUserId, events::room::member::MembershipState};
+use ruma::{OwnedEventId, events::room::member::MembershipState};
 use serde_json::value::RawValue;
 use starling_storage::events::transaction_ids;
 
@@ -90,10 +90,10 @@ impl Reader {
         bundles: &Bundles,
     ) -> Result<Vec<Box<RawValue>>, Internal> {
         let transactions = self.transactions(events).await?;
-        let hidden = self.erased(events).await?;
+        let emptied = self.emptied(events.iter()).await?;
         let mut shown = Vec::with_capacity(events.len());
         for Seen { event, membership, .. } in events {
-            if *membership != MembershipState::Join && hidden.contains(&event.pdu.sender) {
+            if emptied.contains(&event.pdu.event_id) {
                 shown.push(self.without_content(event, form)?);
                 continue;
             }
@@ -125,10 +125,21 @@ impl Reader {
         Ok(shown)
     }
 
-    /// Which senders of events that the reader was not there for asked that what they said be erased.
-    async fn erased(&self, events: &[Seen]) -> Result<HashSet<OwnedUserId>, Internal> {
-        let absent = events.iter().filter(|seen| seen.membership != MembershipState::Join);
-        erasure::erased(&self.engine, absent.map(|seen| &*seen.event.pdu.sender)).await
+    /// Which of some events the reader sees without their content: they were not there, and the sender
+    /// asked that what they said be erased.
+    ///
+    /// # Errors
+    ///
+    /// When the database fails.
+    pub(crate) async fn emptied<'a>(
+        &self,
+        events: impl Iterator<Item = &'a Seen> + Clone,
+    ) -> Result<HashSet<OwnedEventId>, Internal> {
+        let absent = events.filter(|seen| seen.membership != MembershipState::Join);
+        let senders = absent.clone().map(|seen| &*seen.event.pdu.sender);
+        let erased = erasure::erased(&self.engine, senders).await?;
+        let emptied = absent.filter(|seen| erased.contains(&seen.event.pdu.sender));
+        Ok(emptied.map(|seen| seen.event.pdu.event_id.clone()).collect())
     }
 
     /// What redaction would leave of an event.

@@ -73,6 +73,8 @@ pub struct Batch {
 pub(super) struct Waiting {
     /// Whether any are stored for the room, once that was looked up.
     pub(super) any_stored: Option<bool>,
+    /// Those that are stored, by their targets, for as many targets as were looked up together.
+    pub(super) stored: HashMap<OwnedEventId, Vec<OwnedEventId>>,
     /// Those that are on the way, by their targets.
     pub(super) new: HashMap<OwnedEventId, Vec<OwnedEventId>>,
 }

@@ -67,6 +67,13 @@ impl Draft {
         let state_key = Some(state_key.into());
         Self { sender, kind: kind.into(), state_key, content, redacts: None, ts: None }
     }
+
+    /// Whether somebody would be joined by it.
+    #[must_use]
+    pub fn is_join(&self) -> bool {
+        self.kind == TimelineEventType::RoomMember
+            && content_field(&self.content, "membership").as_deref() == Some("join")
+    }
 }
 
 /// Why an event was not made.
@@ -327,4 +334,26 @@ async fn authorise(batch: &Batch, pdu: &Pdu, state_before: i64) -> Result<(), Bu
 fn check_state(pdu: &Pdu, rules: &RoomVersionRules, state: &State) -> Result<(), BuildError> {
     let get = |kind: &_, key: &str| state.get(&(Clone::clone(kind), key.to_owned())).cloned();
     authorize::check_state(pdu, rules, get).map_err(BuildError::Denied)
+}
+
+#[cfg(test)]
+mod tests {
+    use ruma::user_id;
+
+    use super::*;
+
+    #[test]
+    fn a_join_is_one_however_it_is_written() {
+        let alice = user_id!("@alice:x.org");
+        let is_join = |kind: &str, content: &str| {
+            let content = RawValue::from_string(content.to_owned()).unwrap();
+            Draft::state(alice.to_owned(), kind, alice.as_str(), content).is_join()
+        };
+        assert!(is_join("m.room.member", r#"{"membership":"join"}"#));
+        assert!(is_join("m.room.member", r#"{"member\u0073hip":"jo\u0069n"}"#));
+        assert!(is_join("m.room.member", r#"{"membership":"leave","membership":"join"}"#));
+        assert!(!is_join("m.room.member", r#"{"membership":"leave"}"#));
+        assert!(!is_join("m.room.member", r#"{"membership":1}"#));
+        assert!(!is_join("m.room.topic", r#"{"membership":"join"}"#));
+    }
 }

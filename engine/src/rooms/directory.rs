@@ -5,7 +5,6 @@
 use std::{sync::Arc, time::Duration};
 
 use http::Method;
-use moka::sync::Cache;
 use ruma::{OwnedRoomAliasId, OwnedRoomId, RoomId, ServerName, events::StateEventType};
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Map, Value, json};
@@ -16,7 +15,9 @@ use starling_storage::{
 
 use super::{
     batch::{Batch, State},
-    naming, room,
+    naming,
+    per_version::PerVersion,
+    room,
     visibility::visibility_of,
 };
 use crate::{
@@ -205,37 +206,19 @@ fn is_wanted(room: &Listed, search: &Search) -> bool {
     found && search.room_types.as_ref().is_none_or(|types| types.contains(&room.room_type))
 }
 
-/// What the directory shows of rooms, by room and version: a version is what the room is between two
-/// changes.
-#[derive(Clone, Debug)]
-pub struct ListedRooms(Cache<(String, i64), Arc<Listed>>);
-
-impl Default for ListedRooms {
-    fn default() -> Self {
-        Self(Cache::builder().max_capacity(MAX_LISTED).build())
-    }
-}
-
-impl ListedRooms {
-    /// Forgets a room that is there no more: another one of its id begins with the same versions.
-    pub fn forget_room(&self, room_id: &RoomId) {
-        for (key, _) in &self.0 {
-            if key.0 == room_id.as_str() {
-                self.0.invalidate(&*key);
-            }
-        }
-    }
+/// Where it is remembered what the directory shows of rooms.
+pub(crate) fn memory() -> PerVersion<Listed> {
+    PerVersion::new(MAX_LISTED, |_| 1)
 }
 
 /// What the directory shows of a room; `None` when its state cannot be read.
 async fn listed(engine: &Engine, row: &RoomRow) -> Result<Option<Arc<Listed>>, Internal> {
-    let key = (row.room_id.clone(), row.version);
-    if let Some(room) = engine.listed.0.get(&key) {
+    if let Some(room) = engine.listed.get(row) {
         return Ok(Some(room));
     }
     let room = read(engine, row).await?.map(Arc::new);
     if let Some(room) = &room {
-        engine.listed.0.insert(key, room.clone());
+        engine.listed.put(row, room.clone());
     }
     Ok(room)
 }

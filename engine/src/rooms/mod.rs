@@ -16,6 +16,8 @@ pub mod visibility;
 
 pub mod server_acl;
 
+pub mod per_version;
+
 pub mod room;
 
 pub mod batch;

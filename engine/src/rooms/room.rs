@@ -164,6 +164,7 @@ pub fn forget(engine: &Engine, room_id: &RoomId) {
     engine.events.forget_room(room_id);
     engine.state_nodes.forget_room(room_id);
     engine.listed.forget_room(room_id);
+    engine.spaces.own.forget_room(room_id);
 }
 
 /// Waits for the room and holds it; `None` when it is not known here.

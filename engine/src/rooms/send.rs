@@ -16,6 +16,7 @@ use starling_storage::events::{self as rows, ClientTransaction};
 use super::{
     authorize::Denied,
     batch::{Batch, BatchError, MAX_ATTEMPTS},
+    blocked,
     build::{self, BuildError, Draft},
     canonical_alias::{self, AliasProblem},
     power::{self, Action, Powers},
@@ -334,6 +335,7 @@ async fn attempt(
     let before = current(&batch, draft).await?;
     related::check(engine, &batch.room.id, draft).await?;
     guests::check(&batch, draft).await?;
+    check_open(&batch, draft, before.as_deref()).await?;
     let pdu = build::author(&mut batch, draft).await?;
     if let Some(same) = before.filter(|before| says_the_same(before, &pdu, guard)) {
         return Ok(Some(same.event_id.clone()));
@@ -347,6 +349,19 @@ async fn attempt(
         Err(BatchError::Conflict) => Ok(None),
         Err(BatchError::NameTaken) => Err(SendError::NameTaken),
         Err(BatchError::Internal(error)) => Err(error.into()),
+    }
+}
+
+/// That nobody gets into a room that administrators have blocked, before they had all who were in it
+/// leave; those may still say what they are called.
+async fn check_open(batch: &Batch, draft: &Draft, before: Option<&Pdu>) -> Result<(), SendError> {
+    let membership = before.and_then(|before| before.content_str("membership"));
+    if !draft.is_join() || membership.as_deref() == Some("join") {
+        return Ok(());
+    }
+    match blocked::by_whom(&batch.engine, &batch.room.id).await? {
+        None => Ok(()),
+        Some(_) => Err(SendError::Forbidden("this room is blocked on this server".to_owned())),
     }
 }
 

@@ -135,6 +135,9 @@ impl<'a> Searcher<'a> {
                 hits.push(Hit { room_id: room_id.to_owned(), seen, pos: *pos, found });
             }
         }
+        // What somebody may read only without its words is not found by them either.
+        let emptied = reader.emptied(hits.iter().map(|hit| &hit.seen)).await?;
+        hits.retain(|hit| !emptied.contains(&hit.seen.event.pdu.event_id));
         let hits = current(&mut reader, hits, &self.ignored).await?;
         self.readers.insert(room_id.to_owned(), Some(reader));
         Ok(hits)

@@ -2,7 +2,11 @@
 
 use ruma::{EventId, UserId};
 use serde_json::{Value, json};
-use starling_storage::search as rows;
+use starling_storage::{
+    Change, Claim,
+    accounts::{UserRow, flags},
+    search as rows,
+};
 
 use super::{
     document::Key,
@@ -222,6 +226,27 @@ async fn what_was_there_before_the_index_is_taken_in() {
         index::catch_up(&stage.engine).await.unwrap();
         assert_eq!(answer(&stage, ALICE, request("ancient")).await["count"], json!(451));
         assert_eq!(postings(&stage, "recent").await, 1);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn what_an_erased_user_said_is_found_by_those_who_were_there() {
+    on_stage(|mut stage| async move {
+        let said = stage.say(ALICE, "a secret").await;
+        stage.member(BOB, BOB, "join").await;
+        let later = stage.say(ALICE, "another secret").await;
+        let both = [later.event_id.as_str(), said.event_id.as_str()];
+        assert_eq!(found(&stage, BOB, "secret").await, both);
+        let mut change = Change::new();
+        change.claim(Claim::NewUser(UserRow {
+            user_id: ALICE.to_owned(),
+            flags: flags::ERASED,
+            ..UserRow::default()
+        }));
+        stage.engine.storage.commit(change).await.unwrap();
+        assert_eq!(found(&stage, BOB, "secret").await, both[..1]);
+        assert_eq!(found(&stage, ALICE, "secret").await, both);
     })
     .await;
 }

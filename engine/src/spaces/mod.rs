@@ -24,12 +24,21 @@ pub mod overview;
 
 pub mod serve;
 
+use crate::rooms::per_version::PerVersion;
+
 /// What this process remembers about rooms from outside.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Memory {
-    pub(crate) own: summary::Own,
+    pub(crate) own: PerVersion<summary::Outside>,
     pub(crate) told: remote::Told,
     pub(crate) walks: hierarchy::Walks,
+}
+
+impl Default for Memory {
+    fn default() -> Self {
+        let (told, walks) = (remote::Told::default(), hierarchy::Walks::default());
+        Self { own: summary::memory(), told, walks }
+    }
 }
 
 #[cfg(test)]

@@ -4,7 +4,6 @@
 
 use std::sync::Arc;
 
-use moka::sync::Cache;
 use ruma::{OwnedEventId, OwnedRoomId, RoomId, events::StateEventType};
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::value::RawValue;
@@ -18,6 +17,7 @@ use crate::{
     rooms::{
         batch::{Batch, State},
         directory::{self, Listed},
+        per_version::PerVersion,
         restricted, room,
         serve::access::is_in_room,
     },
@@ -102,16 +102,9 @@ pub struct Shown {
     pub children_state: Vec<Box<RawValue>>,
 }
 
-/// The rooms of this server, by room and version: a version is what the room is between two changes.
-#[derive(Clone, Debug)]
-pub struct Own(Cache<(String, i64), Arc<Outside>>);
-
-impl Default for Own {
-    fn default() -> Self {
-        let weigh =
-            |_: &(String, i64), room: &Arc<Outside>| room.bytes().try_into().unwrap_or(u32::MAX);
-        Self(Cache::builder().weigher(weigh).max_capacity(MAX_BYTES).build())
-    }
+/// Where it is remembered what the rooms of this server look like.
+pub(super) fn memory() -> PerVersion<Outside> {
+    PerVersion::new(MAX_BYTES, Outside::bytes)
 }
 
 /// A room that this server is in; `None` for any other: what it remembers of those may be long past.
@@ -125,13 +118,12 @@ pub async fn own(engine: &Engine, room_id: &RoomId) -> Result<Option<Arc<Outside
     }
     let row = rows::get(&mut engine.storage.read().await?, room_id.as_str()).await?;
     let Some(row) = row else { return Ok(None) };
-    let key = (row.room_id, row.version);
-    if let Some(room) = engine.spaces.own.0.get(&key) {
+    if let Some(room) = engine.spaces.own.get(&row) {
         return Ok(Some(room));
     }
     let room = read(engine, room_id).await?.map(Arc::new);
     if let Some(room) = &room {
-        engine.spaces.own.0.insert(key, room.clone());
+        engine.spaces.own.put(&row, room.clone());
     }
     Ok(room)
 }

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use super::{
     hierarchy::{self, HierarchyError, Page, Wanted},
-    overview,
+    overview, summary,
 };
 use crate::{
     Engine,
@@ -17,6 +17,7 @@ use crate::{
             join::{Join, join},
             remove::{Removal, ban},
         },
+        room,
         send::{self, SetState},
     },
     test_support::{on_each_database, raw, user, wanted_room},
@@ -257,6 +258,25 @@ async fn a_summary_says_what_the_room_is() {
             "encryption": "m.megolm.v1.aes-sha2", "room_version": "12",
         });
         assert_eq!(serde_json::to_value(seen.unwrap()).unwrap(), expected);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_room_that_is_gone_is_forgotten() {
+    on_each_database(async |engine| {
+        let place = Place::new(&engine);
+        let (gone, other) = (place.plain().await, place.plain().await);
+        let remembered = async |room_id: &RoomId| {
+            let row = room::load(&engine, room_id).await.unwrap().unwrap().row;
+            engine.spaces.own.get(&row).is_some()
+        };
+        for room_id in [&gone, &other] {
+            summary::own(&engine, room_id).await.unwrap().unwrap();
+            assert!(remembered(room_id).await);
+        }
+        room::forget(&engine, &gone);
+        assert!(!remembered(&gone).await && remembered(&other).await);
     })
     .await;
 }

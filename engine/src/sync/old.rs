@@ -17,13 +17,14 @@ use super::{Request, answer::Answer, moment, sync};
 use crate::{
     Engine, Internal,
     reading::{
-        access::{Asking, ReadError},
+        access::{Asking, ReadError, ignored_users},
         filter::{EventFilter, Filter},
         messages::{self, PageRequest},
         peek::Chunk,
         state,
         token::{PageToken, SyncToken},
     },
+    rooms::membership::permission::Permission,
 };
 
 /// How many messages of a room are shown at most.
@@ -165,8 +166,11 @@ pub async fn initial(
     // What happens from here on is in the rooms below or comes by `events`.
     let answer = sync(engine, asking, request).await?;
     let mut conn = engine.storage.read().await?;
-    let rows = memberships::of_user(&mut conn, asking.user_id.as_str()).await?;
+    let mut rows = memberships::of_user(&mut conn, asking.user_id.as_str()).await?;
+    let permission = Permission::read(&mut conn, asking.user_id).await?;
+    let ignored = ignored_users(&mut conn, asking.user_id).await?;
     drop(conn);
+    rows.retain(|row| row.membership != "invite" || permission.shows(&row.sender, &ignored));
     let mut rooms = Vec::new();
     for row in rows {
         rooms.extend(room_of(engine, asking, row, limit, archived).await?);
@@ -235,9 +239,9 @@ pub async fn room(
     let user_id = asking.user_id.as_str();
     let row = memberships::get(&mut conn, user_id, room_id.as_str()).await?;
     let published = rooms::get(&mut conn, room_id.as_str()).await?.is_some_and(|it| it.published);
-    let noted = account_data::between(&mut conn, user_id, 0, i64::MAX).await?;
-    let noted = noted.into_iter().filter(|(room, ..)| room == room_id.as_str());
-    let noted = noted.map(|(_, kind, content)| {
+    let noted = account_data::of_room(&mut conn, user_id, room_id.as_str()).await?;
+    let noted = noted.into_iter().filter(|(_, content)| content != account_data::REMOVED);
+    let noted = noted.map(|(kind, content)| {
         Ok(Noted { kind, content: RawValue::from_string(content).map_err(Internal::from)? })
     });
     // `start` is where the page backwards ended, and `end` where it began.

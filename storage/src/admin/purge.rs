@@ -236,13 +236,35 @@ pub async fn expired(
     before_ts: i64,
     limit: i64,
 ) -> Result<Vec<Old>> {
-    // The index leads to what says itself that it is old; what lies about its time is few.
-    let mut found = old(conn, "e.origin_server_ts < $2", room_id, before_ts, limit).await?;
-    if found.is_empty() {
-        let lying = "e.origin_server_ts >= $2 AND e.received_ts < $2";
-        found = old(conn, lying, room_id, before_ts, limit).await?;
+    let found = old(conn, OLD, room_id, before_ts, limit).await?;
+    match found.is_empty() {
+        true => old(conn, LYING, room_id, before_ts, limit).await,
+        false => Ok(found),
     }
-    Ok(found)
+}
+
+/// The events `e` that say themselves that they are older than `$2`; an index leads to them.
+const OLD: &str = "e.origin_server_ts < $2";
+
+/// The events `e` that are older than `$2` whatever they say. Few come before the time that they say
+/// they are of, and those have an index of their own, for which its condition must stand here.
+const LYING: &str =
+    "e.origin_server_ts > e.received_ts AND e.received_ts < $2 AND e.origin_server_ts >= $2";
+
+/// Those of some events that may still go.
+///
+/// # Errors
+///
+/// When the database fails.
+pub async fn may_go(conn: &mut Conn, room_id: &str, events: &[Old]) -> Result<Vec<Old>> {
+    let ids: Vec<String> = events.iter().map(|(event_id, _)| event_id.clone()).collect();
+    let text = format!(
+        "SELECT e.event_id, e.json FROM events e WHERE e.room_id = $1 AND e.event_id = ANY($2) \
+         AND {MAY_GO}"
+    );
+    composed(text, vec![room_id.into(), ids.into()])
+        .map(conn, |row| Ok((row.get(0)?, row.get(1)?)))
+        .await
 }
 
 /// How many events [`expired`] would find in all.
@@ -251,12 +273,15 @@ pub async fn expired(
 ///
 /// When the database fails.
 pub async fn count_expired(conn: &mut Conn, room_id: &str, before_ts: i64) -> Result<i64> {
-    let text = format!(
-        "SELECT COUNT(*) FROM events e WHERE e.room_id = $1 \
-         AND (e.origin_server_ts < $2 OR e.received_ts < $2) AND {MAY_GO}"
-    );
-    let row = composed(text, vec![room_id.into(), before_ts.into()]).optional(conn).await?;
-    row.map_or(Ok(0), |row| row.get(0))
+    let mut count = 0;
+    for condition in [OLD, LYING] {
+        let text = format!(
+            "SELECT COUNT(*) FROM events e WHERE e.room_id = $1 AND {condition} AND {MAY_GO}"
+        );
+        let row = composed(text, vec![room_id.into(), before_ts.into()]).optional(conn).await?;
+        count += row.map_or(Ok(0), |row| row.get::<i64>(0))?;
+    }
+    Ok(count)
 }
 
 /// What the graph and the state stand on stays, and so does the newest message of the room `$1`.
@@ -275,13 +300,16 @@ async fn old(
     before: i64,
     limit: i64,
 ) -> Result<Vec<Old>> {
-    let text = format!(
-        "SELECT e.event_id, e.json FROM events e WHERE e.room_id = $1 AND {condition} \
-         AND {MAY_GO} LIMIT $3"
-    );
-    composed(text, vec![room_id.into(), before.into(), limit.into()])
+    composed(old_text(condition), vec![room_id.into(), before.into(), limit.into()])
         .map(conn, |row| Ok((row.get(0)?, row.get(1)?)))
         .await
+}
+
+fn old_text(condition: &str) -> String {
+    format!(
+        "SELECT e.event_id, e.json FROM events e WHERE e.room_id = $1 AND {condition} \
+         AND {MAY_GO} LIMIT $3"
+    )
 }
 
 /// The events of a room that may go and stand before a place in its history; with `keep_local` not
@@ -349,6 +377,25 @@ mod tests {
         let unknown: Vec<_> =
             found.iter().filter(|table| !known.contains(&table.as_str())).collect();
         assert!(unknown.is_empty(), "what becomes of these when a room is purged? {unknown:?}");
+        storage.close().await;
+        database.remove().await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn indexes_lead_to_what_is_old() {
+        let database = TempDatabase::sqlite().unwrap();
+        let storage = database.open().await.unwrap();
+        let mut conn = storage.read().await.unwrap();
+        for (condition, index) in [(OLD, "events_time"), (LYING, "events_lying")] {
+            let text = format!("EXPLAIN QUERY PLAN {}", old_text(condition));
+            let plan = composed(text, vec!["!r".into(), 1_i64.into(), 1_i64.into()])
+                .map(&mut conn, |row| row.get::<String>(3))
+                .await
+                .unwrap();
+            let wanted = format!("SEARCH e USING INDEX {index} (room_id=? AND ");
+            assert!(plan.iter().any(|step| step.starts_with(&wanted)), "{condition}: {plan:?}");
+        }
+        drop(conn);
         storage.close().await;
         database.remove().await.unwrap();
     }

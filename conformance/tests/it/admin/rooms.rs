@@ -1,8 +1,14 @@
 //! GET /_synapse/admin/v1/rooms
 //! and what else there is to look at in rooms, and to do for their members.
 
+use std::sync::Arc;
+
 use serde_json::{Value, json};
-use starling_conformance::client::{User, path};
+use starling_conformance::{
+    client::{User, path},
+    evil::Reply,
+};
+use tokio::sync::Notify;
 
 use super::at;
 use crate::support;
@@ -154,4 +160,27 @@ async fn nobody_gets_into_a_blocked_room() {
     bob.join(&room, &[]).await.unwrap();
     let answer = admin.api.put(&block, json!({})).await.unwrap();
     answer.expect_error(400, "M_MISSING_PARAM").unwrap();
+}
+
+#[tokio::test]
+async fn a_room_that_is_blocked_while_another_server_helps_is_not_entered() {
+    let (server, admin) = (support::server().await, support::admin().await);
+    let (peer, alice) = (support::peer().await, support::user("alice").await);
+    let room = peer.create_room("11", &peer.user("mallory")).unwrap();
+    let event = room.member(&alice.id, &alice.id, "join").unwrap();
+    let (sign, reply) = (Arc::new(Notify::new()), json!({ "room_version": "11", "event": event }));
+    peer.answer("make_join", Reply::OnSign(sign.clone(), Box::new(Reply::ok(reply))));
+    let blocked = async {
+        let asked = |piece: &String| piece == "make_join";
+        peer.received("make_join", |it| it.pieces.iter().any(asked)).await.unwrap();
+        let block = at("/v1/rooms/{}/block", &[&room.id]);
+        admin.api.put(&block, json!({ "block": true })).await.unwrap().ok().unwrap();
+        sign.notify_one();
+    };
+    let via = [&*peer.name];
+    let (answer, ()) = tokio::join!(alice.try_join(&room.id, &via), blocked);
+    answer.unwrap().expect_error(403, "M_FORBIDDEN").unwrap();
+    let joined = get(&alice, "/_matrix/client/v3/joined_rooms".to_owned()).await;
+    assert_eq!(joined["joined_rooms"], json!([]));
+    crate::scene::assert_others_are_served(server).await;
 }

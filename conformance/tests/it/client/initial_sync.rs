@@ -59,3 +59,24 @@ async fn what_is_no_request_is_refused() {
     let answer = support::anonymous().await.get("/_matrix/client/v3/initialSync").await.unwrap();
     answer.expect_error(401, "M_MISSING_TOKEN").unwrap();
 }
+
+#[tokio::test]
+async fn invites_that_are_not_wanted_are_not_shown() {
+    let (alice, bob) = (support::user("alice").await, support::user("bob").await);
+    let room_id = bob.create_public_room().await.unwrap();
+    bob.invite(&room_id, &alice.id).await.unwrap();
+    for (kind, hides, shows) in [
+        ("m.ignored_user_list", json!({ "ignored_users": { (&*bob.id): {} } }), json!({})),
+        (
+            "m.invite_permission_config",
+            json!({ "default_action": "block" }),
+            json!({ "default_action": "allow" }),
+        ),
+    ] {
+        assert!(room(&rooms(&alice, "").await, &room_id).is_some(), "{kind}");
+        let data = path("/_matrix/client/v3/user/{}/account_data/{}", &[&alice.id, kind]);
+        alice.api.put(&data, hides).await.unwrap().ok().unwrap();
+        assert!(room(&rooms(&alice, "").await, &room_id).is_none(), "{kind}");
+        alice.api.put(&data, shows).await.unwrap().ok().unwrap();
+    }
+}

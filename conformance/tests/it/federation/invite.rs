@@ -215,6 +215,16 @@ async fn an_invitation_is_declined_whatever_its_server_does() {
 }
 
 #[tokio::test]
+async fn an_invitation_is_declined_also_for_a_reason_that_no_event_can_hold() {
+    let stage = stage("11").await;
+    stage.invite().await;
+    let target = path("/_matrix/client/v3/rooms/{}/leave", &[&stage.room.id]);
+    let body = json!({ "reason": "no ".repeat(30_000) });
+    stage.alice.api.post(&target, body).await.unwrap().ok().unwrap();
+    assert!(!stage.is_invited().await);
+}
+
+#[tokio::test]
 async fn an_invitation_of_a_server_that_is_gone_is_declined() {
     let stage = stage("12").await;
     stage.invite().await;

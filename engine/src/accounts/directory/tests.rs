@@ -176,3 +176,15 @@ async fn what_was_there_before_the_directory_is_taken_in() {
     })
     .await;
 }
+
+#[tokio::test]
+async fn a_room_that_nobody_of_this_server_is_in_shows_nobody() {
+    on_stage(false, |mut stage| async move {
+        accounts(&stage.engine, &["alice", "dave"]).await;
+        stage.send(member(REMOTE, "Carol")).await;
+        assert_eq!(found(&stage, "@dave:a.org", "carol").await, ["@carol:b.org Carol"]);
+        stage.member(ALICE, ALICE, "leave").await;
+        assert_eq!(found(&stage, "@dave:a.org", "carol").await, [""; 0]);
+    })
+    .await;
+}

@@ -28,12 +28,12 @@ pub(super) async fn follow(batch: &mut Batch, change: &StateChange) -> Result<()
         let row = &mut batch.room.row;
         row.joined_members += count(&new_kind, "join") - count(&old_kind, "join");
         row.invited_members += count(&new_kind, "invite") - count(&old_kind, "invite");
-        let Some(event) = new.or(old) else { continue };
         let local = user_id.server_name() == batch.engine.config.server_name;
         if local && old_kind != "join" && new_kind == "join" {
             unread::read_by_joining(batch, &user_id, at);
-            successor::take_along(batch, &user_id).await?;
+            successor::take_along(batch, &user_id, old.clone()).await?;
         }
+        let Some(event) = new.or(old) else { continue };
         let forgotten = local && is_forgotten(batch, &user_id, &old_kind, &new_kind).await?;
         let row = MembershipRow {
             user_id: user_id.to_string(),

@@ -27,6 +27,9 @@ use crate::{
 /// How many redactions of one event are looked at.
 const MAX_PENDING: usize = 20;
 
+/// For how many events it is looked up at a time which redactions wait for them.
+const LOOKED_UP: usize = 1_000;
+
 /// Whether an event is a redaction that clients must not see yet.
 pub(super) async fn is_held(batch: &Batch, event: &StoredEvent) -> Result<bool, Internal> {
     if event.pdu.kind != TimelineEventType::RoomRedaction {
@@ -119,20 +122,35 @@ async fn waiting(
     let target_id = &target.pdu.event_id;
     let mut ids = batch.waiting.new.get(target_id).cloned().unwrap_or_default();
     let has_place = place != Place::Nowhere;
-    if any_stored(batch).await? {
-        let (room_id, target_id) = (batch.room.id.to_string(), target_id.to_string());
-        let mut conn = batch.engine.storage.read().await?;
-        let found = rows::pending_redactions(&mut conn, &room_id, std::slice::from_ref(&target_id));
-        for (_, id) in found.await? {
-            ids.push(id.try_into()?);
-        }
-    }
+    expect(batch, std::slice::from_ref(target_id)).await?;
+    ids.extend(batch.waiting.stored.get(target_id).into_iter().flatten().cloned());
     if has_place && !ids.is_empty() {
         let (room_id, target_id) = (batch.room.id.to_string(), target_id.to_string());
         batch.change.write(Write::RedactionsDone { room_id, target_id });
     }
     ids.truncate(MAX_PENDING);
     Ok(ids)
+}
+
+/// Looks up together which redactions wait for some events that are about to be added.
+pub async fn expect(batch: &mut Batch, targets: &[OwnedEventId]) -> Result<(), Internal> {
+    let unknown = targets.iter().filter(|id| !batch.waiting.stored.contains_key(*id));
+    let unknown: Vec<OwnedEventId> = unknown.cloned().collect();
+    if unknown.is_empty() || !any_stored(batch).await? {
+        return Ok(());
+    }
+    let ids: Vec<String> = unknown.iter().map(ToString::to_string).collect();
+    let mut conn = batch.engine.storage.read().await?;
+    for ids in ids.chunks(LOOKED_UP) {
+        let found = rows::pending_redactions(&mut conn, batch.room.id.as_str(), ids).await?;
+        for (target, id) in found {
+            batch.waiting.stored.entry(target.try_into()?).or_default().push(id.try_into()?);
+        }
+    }
+    for target in unknown {
+        batch.waiting.stored.entry(target).or_default();
+    }
+    Ok(())
 }
 
 /// Whether any redaction waits in the room. Mostly there is none, and whole states of events need not

@@ -3,7 +3,9 @@
 //!
 //! <https://spec.matrix.org/v1.19/client-server-api/#server-behaviour-16>
 
-use ruma::{OwnedRoomId, RoomId, UserId, events::StateEventType};
+use std::sync::Arc;
+
+use ruma::{OwnedRoomId, OwnedUserId, RoomId, UserId, events::StateEventType};
 use serde_json::{Map, Value};
 use starling_storage::{
     Change, Claim, Conn, Fact,
@@ -11,10 +13,19 @@ use starling_storage::{
     memberships,
 };
 
-use crate::{internal::Internal, push, rooms::batch::Batch};
+use super::members;
+use crate::{
+    events::Pdu,
+    internal::Internal,
+    push,
+    rooms::{batch::Batch, room},
+};
 
 /// How many pieces of account data of a room are taken along.
 const MAX_PIECES: usize = 200;
+
+/// How many memberships of a user are looked at for whether they were in the new room before.
+const MAX_MEMBERSHIPS: usize = 10;
 
 /// Account data about places in the old room, which mean nothing in the new one.
 const LEFT_BEHIND: [&str; 3] = ["m.fully_read", "m.marked_unread", "com.famedly.marked_unread"];
@@ -22,33 +33,78 @@ const LEFT_BEHIND: [&str; 3] = ["m.fully_read", "m.marked_unread", "com.famedly.
 /// The account data that says which rooms are conversations of two.
 const DIRECT: &str = "m.direct";
 
-/// Takes along what a user has set for the room that the batch's room replaces, as they join. What
-/// they have set for the new room already stays.
-pub(super) async fn take_along(batch: &mut Batch, user: &UserId) -> Result<(), Internal> {
-    let Some(old) = predecessor(batch).await? else { return Ok(()) };
+/// Takes along what a user has set for the room that the batch's room replaces, as they join after
+/// what they were `before`. What they have set for the new room already stays, and what they have
+/// removed there does not come back when they do.
+///
+/// Any room can say that it replaces another. So the other one has to say it, too, unless it was this
+/// user who said it.
+pub(super) async fn take_along(
+    batch: &mut Batch,
+    user: &UserId,
+    before: Option<Arc<Pdu>>,
+) -> Result<(), Internal> {
+    let Some((old, creator)) = predecessor(batch).await? else { return Ok(()) };
     let new = batch.room.id.clone();
     let engine = batch.engine.clone();
     let mut conn = engine.storage.read().await?;
     let was = memberships::get(&mut conn, user.as_str(), old.as_str()).await?;
     let was_there = was
         .is_some_and(|row| !row.forgotten && matches!(row.membership.as_str(), "join" | "leave"));
-    if old == new || !was_there {
+    drop(conn);
+    let is_meant = old != new && was_there && !has_been_here(batch, user, before).await?;
+    if !is_meant || (creator != user && !is_replaced(batch, &old).await?) {
         return Ok(());
     }
+    let mut conn = engine.storage.read().await?;
     let change = &mut batch.change;
     room_data(&mut conn, change, user, &old, &new).await?;
     direct(&mut conn, change, user, &old, &new).await?;
     push::carry::room_rules(&mut conn, change, user, &old, &new).await
 }
 
-/// The room that the batch's room says to replace.
-async fn predecessor(batch: &Batch) -> Result<Option<OwnedRoomId>, Internal> {
+/// Whether a user was in the batch's room at some time before: they may have been invited again since.
+async fn has_been_here(
+    batch: &Batch,
+    user: &UserId,
+    mut before: Option<Arc<Pdu>>,
+) -> Result<bool, Internal> {
+    let key = (StateEventType::RoomMember, user.to_string());
+    for _ in 0..MAX_MEMBERSHIPS {
+        let Some(event) = before else { return Ok(false) };
+        let membership = members::membership(Some(&event));
+        if membership == "join" {
+            return Ok(true);
+        }
+        let stored = batch.event(&event.event_id).await?;
+        let Some(root) = stored.and_then(|stored| stored.state_before) else {
+            return Ok(matches!(&*membership, "leave" | "ban"));
+        };
+        before = batch.state(root, std::slice::from_ref(&key)).await?.remove(&key);
+    }
+    Ok(true)
+}
+
+/// Whether the other room names the batch's room as the one that replaces it.
+async fn is_replaced(batch: &Batch, old: &RoomId) -> Result<bool, Internal> {
+    let Some(room) = room::load(&batch.engine, old).await? else { return Ok(false) };
+    let key = (StateEventType::RoomTombstone, String::new());
+    let state = Batch::new(&batch.engine, &room)
+        .state(room.row.current_state, std::slice::from_ref(&key))
+        .await?;
+    let successor = state.get(&key).and_then(|it| it.content_str("replacement_room"));
+    Ok(successor.as_deref() == Some(batch.room.id.as_str()))
+}
+
+/// The room that the batch's room says to replace, and who says it.
+async fn predecessor(batch: &Batch) -> Result<Option<(OwnedRoomId, OwnedUserId)>, Internal> {
     let key = (StateEventType::RoomCreate, String::new());
     let state = batch.state(batch.room.row.current_state, std::slice::from_ref(&key)).await?;
     let Some(create) = state.get(&key) else { return Ok(None) };
     let content: Map<String, Value> = serde_json::from_str(create.content.get())?;
     let predecessor = content.get("predecessor").and_then(|it| it.get("room_id"));
-    Ok(predecessor.and_then(Value::as_str).and_then(|id| id.try_into().ok()))
+    let predecessor = predecessor.and_then(Value::as_str).and_then(|id| id.try_into().ok());
+    Ok(predecessor.map(|old| (old, create.sender.clone())))
 }
 
 async fn room_data(

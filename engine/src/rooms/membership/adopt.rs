@@ -20,6 +20,7 @@ use crate::{
     rooms::{
         append::{self, Disposition, NewEvent},
         batch::{Batch, BatchError, MAX_ATTEMPTS},
+        blocked,
         receive::{
             intake,
             judge::{self, Judged},
@@ -62,6 +63,8 @@ pub async fn room(
     let room_id = &made.pdu.room_id;
     for _ in 0..MAX_ATTEMPTS {
         let place = room::place(engine, room_id).await;
+        // Whoever blocked the room meanwhile may have begun to remove it.
+        blocked::check(engine, room_id).await?;
         let (mut guard, is_new) = match place.room(engine).await? {
             Ok(guard) => (guard, false),
             Err(place) => {

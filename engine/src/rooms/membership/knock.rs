@@ -90,14 +90,16 @@ async fn note(
     engine: &Engine,
     made: &Made,
     mut stripped: Vec<Box<RawValue>>,
-) -> Result<(), Internal> {
+) -> Result<(), MembershipError> {
     let pdu = &made.pdu;
     let _place = room::place(engine, &pdu.room_id).await;
+    blocked::check(engine, &pdu.room_id).await?;
     // Who came into the room meanwhile knows better.
     if local::is_resident(engine, &pdu.room_id).await? {
         return Ok(());
     }
-    stripped.push(client::to_stripped(pdu)?);
+    stripped.push(client::to_stripped(pdu).map_err(Internal::from)?);
+    let stripped = to_raw_value(&stripped).map_err(Internal::from)?;
     let (user_id, room_id) = (pdu.sender.to_string(), pdu.room_id.to_string());
     let mut change = starling_storage::Change::new();
     change.write(rows::Write::Put(Box::new(outlier(engine, pdu))));
@@ -111,11 +113,11 @@ async fn note(
         local: true,
         display_name: pdu.content_str("displayname"),
         avatar_url: pdu.content_str("avatar_url"),
-        stripped_state: Some(to_raw_value(&stripped)?.get().to_owned()),
+        stripped_state: Some(stripped.get().to_owned()),
         room_version: Some(made.version.to_string()),
         ..MembershipRow::default()
     };
     change.write(memberships::Write::Put { row, at });
-    engine.storage.commit(change).await?;
+    engine.storage.commit(change).await.map_err(Internal::from)?;
     Ok(())
 }

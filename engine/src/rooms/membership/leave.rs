@@ -73,7 +73,7 @@ pub async fn leave(
         None => {
             tracing::info!(room.id = %room_id, user.id = %user_id,
                 "No other server took a refusal; it is noted here only");
-            leave_alone(&wish, &row).await?.map(Arc::new)
+            noted_alone(&wish, &row).await
         }
     };
     note_left(&wish, left.as_deref(), row).await
@@ -95,6 +95,16 @@ async fn leave_by(wish: &Wish<'_>, server: &ServerName) -> Result<Made, Membersh
     let made = wish.make(server).await?;
     wish.send::<IgnoredAny>(&made).await?;
     Ok(made)
+}
+
+/// What [`leave_alone`] gives; without an event, too, the user leaves.
+async fn noted_alone(wish: &Wish<'_>, row: &MembershipRow) -> Option<Arc<Pdu>> {
+    let left = leave_alone(wish, row).await.unwrap_or_else(|error| {
+        tracing::info!(room.id = %wish.room_id, user.id = %wish.user_id, %error,
+            "No event could be made of a refusal");
+        None
+    });
+    left.map(Arc::new)
 }
 
 /// An event for the user's own devices, after the one that made them what they are. `None` when that

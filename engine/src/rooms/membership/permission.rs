@@ -3,7 +3,9 @@
 //! <https://spec.matrix.org/v1.19/client-server-api/#invite-permission>, and lists of users and servers
 //! after <https://github.com/matrix-org/matrix-spec-proposals/pull/4155>.
 
-use ruma::UserId;
+use std::collections::HashSet;
+
+use ruma::{OwnedUserId, UserId};
 use serde::Deserialize;
 use serde_json::Value;
 use starling_storage::{Conn, account_data};
@@ -103,6 +105,14 @@ impl Permission {
         });
         found.map_or(Verdict::Shown, |(_, verdict)| *verdict)
     }
+
+    /// Whether the user is shown an invite by this user, when those are whom they ignore. What is no
+    /// user ID invites nobody.
+    #[must_use]
+    pub fn shows(&self, sender: &str, ignored: &HashSet<OwnedUserId>) -> bool {
+        <&UserId>::try_from(sender)
+            .is_ok_and(|it| !ignored.contains(it) && self.judge(it) == Verdict::Shown)
+    }
 }
 
 /// Whether a user of ours refuses the invites of another.
@@ -111,8 +121,21 @@ impl Permission {
 ///
 /// When the database fails.
 pub async fn refuses(engine: &Engine, user_id: &UserId, sender: &UserId) -> Result<bool, Internal> {
+    Ok(verdict(engine, user_id, sender).await? == Verdict::Refused)
+}
+
+/// What becomes of an invite of a user of ours by another.
+///
+/// # Errors
+///
+/// When the database fails.
+pub async fn verdict(
+    engine: &Engine,
+    user_id: &UserId,
+    sender: &UserId,
+) -> Result<Verdict, Internal> {
     let mut conn = engine.storage.read().await?;
-    Ok(Permission::read(&mut conn, user_id).await?.judge(sender) == Verdict::Refused)
+    Ok(Permission::read(&mut conn, user_id).await?.judge(sender))
 }
 
 /// Whether a user of ours is not to be shown the invites of another.
@@ -121,8 +144,8 @@ pub async fn refuses(engine: &Engine, user_id: &UserId, sender: &UserId) -> Resu
 ///
 /// When the database fails.
 pub async fn hides(conn: &mut Conn, user_id: &UserId, sender: &UserId) -> Result<bool, Internal> {
-    let shown = Permission::read(conn, user_id).await?.judge(sender) == Verdict::Shown;
-    Ok(!shown || ignored_users(conn, user_id).await?.contains(sender))
+    let permission = Permission::read(conn, user_id).await?;
+    Ok(!permission.shows(sender.as_str(), &ignored_users(conn, user_id).await?))
 }
 
 #[cfg(test)]

@@ -12,7 +12,7 @@ use crate::{
     events::Pdu,
     internal::Internal,
     rooms::{
-        append::{self, Disposition, NewEvent},
+        append::{self, Disposition, NewEvent, redactions},
         authorize::{self, Denied},
         batch::Batch,
         checks,
@@ -31,6 +31,8 @@ pub async fn add(
     batch: &mut Batch,
     events: &HashMap<OwnedEventId, Arc<Pdu>>,
 ) -> Result<(), Internal> {
+    let ids: Vec<OwnedEventId> = events.keys().cloned().collect();
+    redactions::expect(batch, &ids).await?;
     for pdu in in_order(events) {
         if batch.event(&pdu.event_id).await?.is_some() {
             continue;

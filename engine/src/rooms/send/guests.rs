@@ -2,9 +2,7 @@
 //!
 //! <https://spec.matrix.org/v1.19/client-server-api/#guest-access>
 
-use ruma::{UserId, events::TimelineEventType};
-use serde::Deserialize;
-use serde_json::value::RawValue;
+use ruma::UserId;
 use starling_storage::accounts::{self, flags};
 
 use super::SendError;
@@ -27,23 +25,11 @@ pub async fn is_guest(engine: &Engine, user: &UserId) -> Result<bool, Internal> 
 
 /// Checks a draft that is about to become an event; the room is locked.
 pub(super) async fn check(batch: &Batch, draft: &Draft) -> Result<(), SendError> {
-    if !is_join(draft) || !is_guest(&batch.engine, &draft.sender).await? {
+    if !draft.is_join() || !is_guest(&batch.engine, &draft.sender).await? {
         return Ok(());
     }
     match guests::lets_in(batch).await? {
         true => Ok(()),
         false => Err(SendError::GuestsForbidden),
     }
-}
-
-fn is_join(draft: &Draft) -> bool {
-    draft.kind == TimelineEventType::RoomMember && membership(&draft.content) == Some("join")
-}
-
-fn membership(content: &RawValue) -> Option<&str> {
-    #[derive(Deserialize)]
-    struct Content<'a> {
-        membership: &'a str,
-    }
-    serde_json::from_str::<Content<'_>>(content.get()).ok().map(|content| content.membership)
 }

@@ -157,3 +157,21 @@ async fn unread_numbers_run_per_room_and_thread() {
     })
     .await;
 }
+
+#[tokio::test]
+async fn nobody_gets_into_a_blocked_room_and_who_is_in_it_may_still_change_their_name() {
+    on_each_database(async |engine| {
+        let (room_id, alice) = room_of(&engine, RoomVersionId::V12).await;
+        blocked::set(&engine, &room_id, Some("@admin:x.org")).await.unwrap();
+        let join = |user: &UserId| SetState {
+            kind: StateEventType::RoomMember,
+            state_key: user.to_string(),
+            content: raw(json!({ "membership": "join", "displayname": "A new name" })),
+            ..topic(&room_id, user, "")
+        };
+        let refused = state(&engine, join(&user(&engine, "bob"))).await;
+        assert!(matches!(refused, Err(SendError::Forbidden(_))), "{refused:?}");
+        state(&engine, join(&alice)).await.unwrap();
+    })
+    .await;
+}

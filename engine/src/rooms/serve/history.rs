@@ -39,7 +39,7 @@ pub async fn backfill(
     access::require_member(engine, origin, room_id).await?;
     let mut walk = Walk::new(engine, room_id);
     walk.look_at(named(from)).await?;
-    let eyes = Eyes::of(engine, origin, room_id).await?;
+    let mut eyes = Eyes::of(engine, origin, room_id).await?;
     let mut found = Vec::new();
     while found.len() < limit.min(MAX_BACKFILL) {
         let Some(event) = walk.next().await? else { break };
@@ -66,7 +66,7 @@ pub async fn missing_events(
     walk.seen.extend(latest.keys().cloned());
     let before: Vec<_> = latest.values().flat_map(|it| it.pdu.prev_events.clone()).collect();
     walk.look_at(&before).await?;
-    let eyes = Eyes::of(engine, origin, room_id).await?;
+    let mut eyes = Eyes::of(engine, origin, room_id).await?;
     let mut found = Vec::new();
     while found.len() < query.limit.min(MAX_MISSING) {
         let Some(event) = walk.next().await? else { break };

@@ -26,7 +26,12 @@ use crate::{
         sign::{Expectation, Role, sign_event},
     },
     internal::Internal,
-    rooms::{blocked, membership::permission, receive::intake, room, versions},
+    rooms::{
+        blocked,
+        membership::permission::{self, Verdict},
+        receive::intake,
+        room, versions,
+    },
 };
 
 /// How many invites of a user may be open before strangers can make no more.
@@ -95,17 +100,17 @@ pub async fn invite(
     let pdu = intake::parse(room_id, &rules, event)
         .map_err(|refused| InviteError::Invalid(refused.reason))?;
     let user_id = check_asked_for(engine, origin, event_id, &pdu)?;
-    check_user(engine, &user_id, &pdu.sender).await?;
-    if blocked::by_whom(engine, room_id).await?.is_some() {
-        return Err(InviteError::Forbidden("The room is blocked on this server"));
-    }
+    let is_shown = check_user(engine, &user_id, &pdu.sender).await?;
+    check_open(engine, room_id).await?;
     verify(engine, room_id, &rules, &pdu).await?;
     let room_state = stripped::read(engine, room_id, &rules, room_state).await?;
     let signed = Arc::new(sign(engine, &pdu, &user_id, &rules)?);
     // Whoever is about to take the room over, joined by another server, is waited for.
     let _place = room::place(engine, room_id).await;
-    // A server that is in the room gets the event as all others do.
-    if !access::is_in_room(engine, room_id, &engine.config.server_name).await? {
+    check_open(engine, room_id).await?;
+    // An invite that the user is not shown is nothing they could ever refuse: it is answered as any
+    // other, and not noted. A server that is in the room gets the event as all others do.
+    if is_shown && !access::is_in_room(engine, room_id, &engine.config.server_name).await? {
         store(engine, &signed, room_version, room_state).await?;
     }
     Ok(signed)
@@ -138,7 +143,20 @@ fn check_asked_for(
     }
 }
 
-async fn check_user(engine: &Engine, user_id: &UserId, sender: &UserId) -> Result<(), InviteError> {
+/// That administrators have not blocked the room.
+async fn check_open(engine: &Engine, room_id: &RoomId) -> Result<(), InviteError> {
+    match blocked::by_whom(engine, room_id).await? {
+        None => Ok(()),
+        Some(_) => Err(InviteError::Forbidden("The room is blocked on this server")),
+    }
+}
+
+/// That the user can be invited by the sender. Says whether the user is shown the invite.
+async fn check_user(
+    engine: &Engine,
+    user_id: &UserId,
+    sender: &UserId,
+) -> Result<bool, InviteError> {
     let mut conn = engine.storage.read().await.map_err(Internal::from)?;
     let user = accounts::user(&mut conn, user_id.as_str()).await.map_err(Internal::from)?;
     // Who asks need not learn which of the two it is.
@@ -148,12 +166,13 @@ async fn check_user(engine: &Engine, user_id: &UserId, sender: &UserId) -> Resul
     let invites = memberships::count(&mut conn, user_id.as_str(), "invite");
     let invites = invites.await.map_err(Internal::from)?;
     drop(conn);
-    if invites >= MAX_INVITES {
-        return Err(InviteError::Forbidden("The user has too many invites"));
-    }
-    match permission::refuses(engine, user_id, sender).await? {
-        true => Err(InviteError::Blocked),
-        false => Ok(()),
+    match permission::verdict(engine, user_id, sender).await? {
+        Verdict::Refused => Err(InviteError::Blocked),
+        Verdict::Hidden => Ok(false),
+        Verdict::Shown if invites >= MAX_INVITES => {
+            Err(InviteError::Forbidden("The user has too many invites"))
+        }
+        Verdict::Shown => Ok(true),
     }
 }
 

@@ -43,12 +43,11 @@ pub async fn event(
             continue;
         }
         let Some(event) = store::get(engine, room_id, event_id).await? else { continue };
-        let eyes = Eyes::of(engine, origin, room_id).await?;
-        let shown = !event.has(flags::OUTLIER | flags::REJECTED);
-        if shown
-            && eyes.may_see(&event).await?
-            && let Some(pdu) = eyes.show(&event).await?
-        {
+        if event.has(flags::OUTLIER | flags::REJECTED) {
+            continue;
+        }
+        let mut eyes = Eyes::of(engine, origin, room_id).await?;
+        if let Some(pdu) = eyes.seen(&event).await? {
             return Ok(pdu);
         }
     }

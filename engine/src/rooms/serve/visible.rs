@@ -1,15 +1,16 @@
 //! Which events of a room a server may see.
 
-use std::sync::Arc;
+use std::{collections::HashMap, sync::Arc};
 
 use ruma::{
-    OwnedUserId, RoomId, ServerName,
+    OwnedUserId, RoomId, ServerName, UserId,
     events::{StateEventType, TimelineEventType, room::history_visibility::HistoryVisibility},
 };
-use starling_storage::{accounts, events::flags, memberships};
+use starling_storage::{events::flags, memberships};
 
 use crate::{
     Engine,
+    accounts::erasure,
     events::{
         Pdu, redact,
         store::{self, StoredEvent},
@@ -26,6 +27,8 @@ pub struct Eyes<'a> {
     /// Every user of the server that ever was something in the room.
     users: Vec<OwnedUserId>,
     snapshots: Snapshots,
+    /// Of which senders it is known whether they asked that what they said be erased.
+    erased: HashMap<OwnedUserId, bool>,
 }
 
 impl<'a> Eyes<'a> {
@@ -43,7 +46,8 @@ impl<'a> Eyes<'a> {
         let users = memberships::of_server(&mut conn, room_id.as_str(), server.as_str()).await?;
         // A name that is none of ours to judge is not in the state either.
         let users = users.into_iter().filter_map(|user| user.try_into().ok()).collect();
-        Ok(Self { engine, room_id, users, snapshots: Snapshots::of(engine, room_id) })
+        let snapshots = Snapshots::of(engine, room_id);
+        Ok(Self { engine, room_id, users, snapshots, erased: HashMap::new() })
     }
 
     /// Whether the server may see an event: by what its users were before the event, or by what the
@@ -72,19 +76,28 @@ impl<'a> Eyes<'a> {
 
     /// Whether a message of a user of ours who asked that it be erased is hidden from the server: it had
     /// nobody in the room then. State stays whole, which the room is made of.
-    async fn is_erased(&self, event: &StoredEvent) -> Result<bool, Internal> {
+    async fn is_erased(&mut self, event: &StoredEvent) -> Result<bool, Internal> {
         let (pdu, own) = (&event.pdu, &self.engine.config.server_name);
         let Some(state_before) = event.state_before else { return Ok(false) };
         if pdu.state_key.is_some() || pdu.sender.server_name() != own {
             return Ok(false);
         }
-        let mut conn = self.engine.storage.read().await?;
-        let erased = accounts::erased(&mut conn, &[pdu.sender.to_string()]).await?;
-        drop(conn);
-        if erased.is_empty() {
+        // Mostly it had somebody there, which the states say that were looked at already.
+        if self.sees(&HistoryVisibility::Joined, state_before, pdu).await? {
             return Ok(false);
         }
-        Ok(!self.sees(&HistoryVisibility::Joined, state_before, pdu).await?)
+        self.has_erased(&pdu.sender).await
+    }
+
+    /// Whether a user of ours asked that what they said be erased; each is asked for once.
+    async fn has_erased(&mut self, sender: &UserId) -> Result<bool, Internal> {
+        if let Some(known) = self.erased.get(sender) {
+            return Ok(*known);
+        }
+        let found = erasure::erased(self.engine, std::iter::once(sender)).await?;
+        let erased = found.contains(sender);
+        self.erased.insert(sender.to_owned(), erased);
+        Ok(erased)
     }
 
     async fn sees(
@@ -120,13 +133,33 @@ impl<'a> Eyes<'a> {
     /// # Errors
     ///
     /// When the database fails.
-    pub async fn show(&self, event: &StoredEvent) -> Result<Option<Arc<Pdu>>, Internal> {
+    pub async fn show(&mut self, event: &StoredEvent) -> Result<Option<Arc<Pdu>>, Internal> {
         if event.has(flags::OUTLIER | flags::REJECTED) {
             return Ok(None);
         }
-        if self.may_see(event).await? && !self.is_erased(event).await? {
-            return Ok(Some(event.pdu.clone()));
+        match self.seen(event).await? {
+            Some(pdu) => Ok(Some(pdu)),
+            None => self.redacted(event).await,
         }
+    }
+
+    /// An event of the graph that the server may see: whole, or without the content that its sender
+    /// asked to be erased. `None` when it may not see it.
+    ///
+    /// # Errors
+    ///
+    /// When the database fails.
+    pub async fn seen(&mut self, event: &StoredEvent) -> Result<Option<Arc<Pdu>>, Internal> {
+        if !self.may_see(event).await? {
+            return Ok(None);
+        }
+        match self.is_erased(event).await? {
+            true => self.redacted(event).await,
+            false => Ok(Some(event.pdu.clone())),
+        }
+    }
+
+    async fn redacted(&self, event: &StoredEvent) -> Result<Option<Arc<Pdu>>, Internal> {
         let Some(version) = store::room_version(self.engine, self.room_id).await? else {
             return Ok(None);
         };

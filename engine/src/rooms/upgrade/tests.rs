@@ -10,7 +10,9 @@ use crate::{
     rooms::{
         create::InitialState,
         membership::{
+            invite::{self, Invite},
             join::{self, Join},
+            leave,
             remove::{self, Removal},
         },
     },
@@ -187,6 +189,65 @@ async fn who_follows_takes_their_settings_along() {
         let direct = account_data::get(&mut conn, bob.as_str(), "", "m.direct").await.unwrap();
         let direct: Value = serde_json::from_str(&direct.unwrap()).unwrap();
         assert_eq!(direct, json!({ (&*alice): [old, new] }));
+    })
+    .await;
+}
+
+async fn direct_rooms(engine: &Engine, user_id: &UserId) -> Value {
+    let mut conn = engine.storage.read().await.unwrap();
+    let direct = account_data::get(&mut conn, user_id.as_str(), "", "m.direct").await.unwrap();
+    serde_json::from_str(&direct.unwrap()).unwrap()
+}
+
+#[tokio::test]
+async fn a_room_that_only_says_to_be_the_successor_gets_nothing() {
+    on_each_database(async |engine| {
+        let (alice, bob) = (user(&engine, "alice"), user(&engine, "bob"));
+        let old = room(&engine, &alice, RoomVersionId::V11).await;
+        enter(&engine, &bob, &old).await;
+        let direct = json!({ (&*alice): [old] });
+        data::set(&engine, &bob, None, "m.direct", direct.to_string()).await.unwrap();
+        data::set_tag(&engine, &bob, &old, "m.favourite", Some(json!({}))).await.unwrap();
+        let eve = user(&engine, "eve");
+        let mut wanted = wanted_room(&eve, Preset::PublicChat);
+        wanted.creation_content =
+            serde_json::from_value(json!({ "predecessor": { "room_id": old } })).unwrap();
+        let claims = create::create(&engine, &wanted).await.unwrap();
+        enter(&engine, &bob, &claims).await;
+        assert!(data::tags(&engine, &bob, &claims).await.unwrap().is_empty());
+        assert_eq!(direct_rooms(&engine, &bob).await, direct);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn what_was_removed_in_the_new_room_does_not_come_back() {
+    on_each_database(async |engine| {
+        let (alice, bob) = (user(&engine, "alice"), user(&engine, "bob"));
+        let old = room(&engine, &alice, RoomVersionId::V11).await;
+        enter(&engine, &bob, &old).await;
+        let direct = json!({ (&*alice): [old] });
+        data::set(&engine, &bob, None, "m.direct", direct.to_string()).await.unwrap();
+        let wanted = wanted_upgrade(&old, &alice, RoomVersionId::V12);
+        let new = upgrade(&engine, &wanted).await.unwrap();
+        // To refuse an invite is not to have been there.
+        let member = Member::default();
+        let (room_id, sender, target) = (&*new, &*alice, &*bob);
+        let invited =
+            || invite::invite(&engine, Invite { room_id, sender, target, member: member.clone() });
+        invited().await.unwrap();
+        leave::leave(&engine, &bob, &new, None).await.unwrap();
+        enter(&engine, &bob, &new).await;
+        assert_eq!(direct_rooms(&engine, &bob).await, json!({ (&*alice): [old, new] }));
+        data::set(&engine, &bob, None, "m.direct", direct.to_string()).await.unwrap();
+        for is_invited in [false, true] {
+            leave::leave(&engine, &bob, &new, None).await.unwrap();
+            if is_invited {
+                invited().await.unwrap();
+            }
+            enter(&engine, &bob, &new).await;
+            assert_eq!(direct_rooms(&engine, &bob).await, direct, "invited: {is_invited}");
+        }
     })
     .await;
 }

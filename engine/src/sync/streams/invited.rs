@@ -11,7 +11,7 @@ use super::joined::reader;
 use crate::{
     Internal,
     events::client,
-    rooms::{membership::permission::Verdict, serve::stripped},
+    rooms::serve::stripped,
     sync::{
         Sync,
         answer::{Events, InvitedRoom, KnockedRoom},
@@ -22,11 +22,7 @@ use crate::{
 pub(super) async fn invites(sync: &Sync<'_>) -> Result<BTreeMap<String, InvitedRoom>, Internal> {
     let mut rooms = BTreeMap::new();
     for row in due(sync, "invite") {
-        let shown = |sender: OwnedUserId| {
-            !sync.moment.ignored.contains(&sender)
-                && sync.moment.permission.judge(&sender) == Verdict::Shown
-        };
-        if OwnedUserId::try_from(&*row.sender).is_ok_and(shown) {
+        if sync.moment.permission.shows(&row.sender, &sync.moment.ignored) {
             let invite_state = stripped(sync, row).await?;
             rooms.insert(row.room_id.clone(), InvitedRoom { invite_state });
         }

@@ -81,6 +81,8 @@ async fn invites_of_other_servers_are_judged_too() {
     scene.peer.invite(scene.server, &room, &scene.mallory, &carol.id).await.unwrap();
     assert!(invites(&carol).await.is_empty());
     set(&carol, LISTS, json!({})).await;
+    assert!(invites(&carol).await.is_empty(), "what nobody could refuse is not kept");
+    scene.peer.invite(scene.server, &room, &scene.mallory, &carol.id).await.unwrap();
     assert_eq!(invites(&carol).await, [&*room.id]);
 }
 

@@ -8,6 +8,7 @@ use crate::{
     reading::stage::{ALICE, Stage, message, on_stage},
     rooms::{
         append::{self, Disposition, NewEvent},
+        receive::outliers,
         room,
         testing::{self, Draft},
     },
@@ -156,6 +157,25 @@ async fn who_may_not_redact_does_not_even_later() {
         let stored = store::get(&stage.engine, &stage.room.room_id, &said.event_id).await;
         assert_eq!(stored.unwrap().unwrap().redacted_by, None);
         assert_eq!(place(&stage, &redaction).await, None);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn targets_that_are_looked_up_together() {
+    on_stage(async |mut stage| {
+        let (first, second, other) = (pair(&mut stage), pair(&mut stage), pair(&mut stage));
+        take(&stage, Way::Sent, &[&first.1, &second.1]).await;
+        let said = [&first.0, &second.0, &other.0].map(|pdu| (pdu.event_id.clone(), pdu.clone()));
+        let mut guard = room::lock(&stage.engine, &stage.room.room_id).await.unwrap().unwrap();
+        let mut batch = Batch::new(&stage.engine, &guard);
+        outliers::add(&mut batch, &said.into_iter().collect()).await.unwrap();
+        assert_eq!(batch.waiting.stored.len(), 3);
+        batch.commit(&mut guard).await.unwrap();
+        assert_redacted(&stage, &first.0, &first.1).await;
+        assert_redacted(&stage, &second.0, &second.1).await;
+        let stored = store::get(&stage.engine, &stage.room.room_id, &other.0.event_id).await;
+        assert_eq!(stored.unwrap().unwrap().redacted_by, None);
     })
     .await;
 }
