@@ -213,7 +213,7 @@ async fn what_was_there_before_the_index_is_taken_in() {
         let old = old.split_off(old.len() - 450);
         stage.append(&old).await;
         // As if the table had been made now.
-        let mut change = starling_storage::Change::new();
+        let mut change = Change::new();
         let head = stage.engine.storage.feed().head();
         for direction in [rows::Direction::Forward, rows::Direction::Backward] {
             change.write(rows::Write::Progress { direction, pos: head });
