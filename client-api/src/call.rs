@@ -75,15 +75,6 @@ impl Call {
         not_suspended(self.authenticated_or_guest().await?)
     }
 
-    /// As [`Call::authenticated`], for what only administrators of this server may do.
-    pub(crate) async fn authenticated_admin(&self) -> Result<Session, Error> {
-        let session = self.authenticated().await?;
-        match session.is_admin() {
-            true => Ok(session),
-            false => Err(Error::forbidden("You do not administer this server")),
-        }
-    }
-
     /// As [`Call::authenticated`], but a locked account passes: it may still log out.
     pub(crate) async fn authenticated_or_locked(&self) -> Result<Session, Error> {
         not_a_guest(self.session().await?)
@@ -99,10 +90,15 @@ impl Call {
 
     /// Who asks, who must administer this server. What administrators ask for is logged.
     pub(crate) async fn administrator(&self) -> Result<Session, Error> {
-        let session = self.authenticated_to_act().await?;
+        self.as_administrator(self.authenticated().await?)
+    }
+
+    /// The same, when it is known who asks.
+    pub(crate) fn as_administrator(&self, session: Session) -> Result<Session, Error> {
         if !session.is_admin() {
             return Err(Error::forbidden("You do not administer this server"));
         }
+        let session = not_suspended(session)?;
         let operation = self.parts.extensions.get::<MatchedPath>().map(MatchedPath::as_str);
         tracing::info!(user.id = %session.user_id, method = %self.parts.method, operation,
             "an administrator asks");
@@ -120,9 +116,25 @@ impl Call {
 
     /// Who asks, where that may be anybody; a token that is given must be valid.
     pub(crate) async fn maybe_authenticated(&self) -> Result<Option<Session>, Error> {
+        match self.maybe_guest().await? {
+            Some(session) => not_a_guest(session).map(Some),
+            None => Ok(None),
+        }
+    }
+
+    /// As [`Call::maybe_authenticated`], for what the specification allows to guests too.
+    pub(crate) async fn maybe_guest(&self) -> Result<Option<Session>, Error> {
         match self.access_token() {
-            Some(_) => self.authenticated().await.map(Some),
+            Some(_) => self.authenticated_or_guest().await.map(Some),
             None => self.anonymous().map(|()| None),
+        }
+    }
+
+    /// Takes one from the allowance of who asks: the user's, or that of the address.
+    pub(crate) fn take(&self, doing: Doing, session: Option<&Session>) -> Result<(), Error> {
+        match session {
+            Some(session) => self.door.limits.user(doing, &session.user_id),
+            None => self.door.limits.address(doing, self.client_ip()),
         }
     }
 

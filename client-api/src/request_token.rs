@@ -52,7 +52,7 @@ pub(crate) async fn count(call: &Call, email: &str) -> Result<(), Error> {
     if !call.door.settings.rate_limits {
         return Ok(());
     }
-    attempts::count(&call.engine, Kind::LettersFrom, &call.client_ip().to_string()).await?;
+    attempts::count_address(&call.engine, Kind::LettersFrom, call.client_ip()).await?;
     if let Some(address) = threepids::canonical_email(email) {
         attempts::count(&call.engine, Kind::LettersTo, &address).await?;
     }

@@ -43,7 +43,8 @@ pub struct Allowances {
     pub joining: Allowance,
     /// Making rooms and aliases.
     pub creating: Allowance,
-    /// Searching, listing, looking up what other servers must be asked for.
+    /// Searching, listing, looking up what other servers must be asked for; typing, receipts, read
+    /// markers.
     pub asking: Allowance,
     /// Changing one's account, profile, devices.
     pub account: Allowance,

@@ -24,6 +24,35 @@ pub(crate) const REGISTER: &str = "POST /register";
 /// The action of setting a password.
 pub(crate) const SET_PASSWORD: &str = "POST /account/password";
 
+/// The action of closing an account.
+pub(crate) const DEACTIVATE: &str = "POST /account/deactivate";
+
+/// The action of adding an address to an account.
+pub(crate) const ADD_ADDRESS: &str = "POST /account/3pid/add";
+
+/// The action of removing several devices.
+pub(crate) const DELETE_DEVICES: &str = "POST /delete_devices";
+
+/// The action of removing a device, which follows.
+pub(crate) const DELETE_DEVICE: &str = "DELETE /devices/";
+
+/// The action of getting a token by which another client logs in.
+pub(crate) const GET_LOGIN_TOKEN: &str = "POST /login/get_token";
+
+/// What an action does, for people: what follows "to".
+pub(crate) fn for_people(action: &str) -> &'static str {
+    match action {
+        REGISTER => "make an account",
+        SET_PASSWORD => "set a new password",
+        DEACTIVATE => "close your account for good",
+        ADD_ADDRESS => "add an address to your account",
+        DELETE_DEVICES => "log some of your devices out and remove them",
+        GET_LOGIN_TOKEN => "let another device log in",
+        _ if action.starts_with(DELETE_DEVICE) => "log one of your devices out and remove it",
+        _ => "go on",
+    }
+}
+
 /// The way to prove oneself to an account that exists.
 pub(crate) const PASSWORD: &[&[Stage]] = &[&[Stage::Password]];
 
@@ -109,11 +138,11 @@ pub(crate) async fn count_attempt(call: &Call, auth: &Object) -> Result<(), Erro
     }
     let kind = auth.get("type").and_then(Value::as_str);
     if kind == Some(Stage::Password.name()) {
-        let given = uia::user_of(&call.engine, auth).await?.unwrap_or_default();
-        attempts::count_password(&call.engine, call.client_ip(), &given).await?;
+        let named = uia::named(&call.engine, auth).await?.unwrap_or_default();
+        attempts::count_password(&call.engine, call.client_ip(), &named).await?;
     } else if kind == Some(Stage::RegistrationToken.name()) {
         let kind = attempts::Kind::RegistrationTokens;
-        attempts::count(&call.engine, kind, &call.client_ip().to_string()).await?;
+        attempts::count_address(&call.engine, kind, call.client_ip()).await?;
     }
     Ok(())
 }

@@ -1,7 +1,7 @@
 //! How often somebody may do something: a burst, and so many more with each second. Counted in memory
 //! and for each process; both doors count with it.
 
-use std::{fmt, hash::Hash, num::NonZeroU32, sync::Arc, time::Duration};
+use std::{fmt, hash::Hash, net::IpAddr, num::NonZeroU32, sync::Arc, time::Duration};
 
 use governor::{
     Quota, RateLimiter, clock::Clock as GovernorClock, middleware::NoOpMiddleware,
@@ -28,6 +28,15 @@ impl Allowance {
     pub fn new(burst: u32, per_second: u32) -> Self {
         let or_one = |number| NonZeroU32::new(number).unwrap_or(NonZeroU32::MIN);
         Self { burst: or_one(burst), per_second: or_one(per_second) }
+    }
+}
+
+/// As whom an address is counted: one household has one IPv4 address, but a whole /64 of IPv6.
+#[must_use]
+pub fn network(address: IpAddr) -> String {
+    match address.to_canonical() {
+        IpAddr::V4(address) => address.to_string(),
+        IpAddr::V6(address) => format!("{:x}/64", address.to_bits() >> 64),
     }
 }
 
@@ -94,5 +103,14 @@ mod tests {
         clock.advance(1_000);
         left.take(&"alice").unwrap();
         left.take(&"alice").unwrap_err();
+    }
+
+    #[test]
+    fn a_network_is_one_address() {
+        let name = |text: &str| network(text.parse().unwrap());
+        assert_eq!(name("2001:db8::1"), name("2001:db8::ffff:2"));
+        assert_ne!(name("2001:db8::1"), name("2001:db8:0:1::1"));
+        assert_eq!(name("::ffff:192.0.2.1"), name("192.0.2.1"));
+        assert_ne!(name("192.0.2.1"), name("192.0.2.2"));
     }
 }

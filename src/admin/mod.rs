@@ -10,10 +10,12 @@ mod socket;
 
 use std::path::PathBuf;
 
+use ruma::UserId;
 use serde::{Deserialize, Serialize};
 use starling_engine::{
     Engine,
     accounts::{admin, reports},
+    admin::users,
 };
 
 use crate::{config::Config, database, engine};
@@ -95,7 +97,8 @@ async fn carry_out(engine: &Engine, order: Order) -> anyhow::Result<String> {
             Ok(format!("Made the account {user}."))
         }
         Order::ResetPassword { name, password } => {
-            admin::reset_password(engine, &name, password).await?;
+            let user = UserId::parse(users::named(engine, &name).await?.user_id)?;
+            users::set_password(engine, &user, password, true).await?;
             Ok(format!("Gave {name} another password and ended all sessions."))
         }
         Order::ExportUser { name, directory } => export::export(engine, &name, &directory).await,

@@ -26,10 +26,11 @@ pub(crate) struct RateLimits {
     /// Creating rooms and aliases.
     pub(crate) creating: Allowance,
 
-    /// Searching, listing, and looking up what other servers must be asked for.
+    /// Searching, listing, and looking up what other servers must be asked for; also typing
+    /// notifications, receipts and read markers.
     pub(crate) asking: Allowance,
 
-    /// Changing an account, a profile, devices or push rules, and reporting.
+    /// Changing an account, its password, a profile, devices or push rules, and reporting.
     pub(crate) account: Allowance,
 
     /// Invites that one other server sends to users of this one.

@@ -1,6 +1,6 @@
 //! Accounts, their devices, tokens, user-interactive sessions; what limits guessing.
 
-use crate::db::{Conn, Result, Row, sql};
+use crate::db::{Conn, Result, Row, composed, sql};
 
 pub mod attempts;
 pub mod devices;
@@ -59,7 +59,7 @@ pub enum Once {
 /// Rows of this family.
 #[derive(Clone, Debug)]
 pub enum Write {
-    /// Sets the password hash of a user.
+    /// Sets the password hash of a user, whose user-interactive sessions end.
     Password {
         /// The user.
         user_id: String,
@@ -101,10 +101,15 @@ pub enum Write {
         /// When.
         ts: i64,
     },
+    /// The letter of an attempt was not sent.
+    EmailNotSent {
+        /// The session.
+        session_id: String,
+        /// The attempt.
+        send_attempt: i64,
+    },
     /// Rooms that guests are to leave.
     GuestRoom(guest_rooms::Write),
-    /// Adds a registration token.
-    RegistrationToken(registration_tokens::RegistrationTokenRow),
     /// Adds a report.
     Report(reports::ReportRow),
     /// Forgets a key's attempts.
@@ -135,6 +140,8 @@ pub(crate) async fn apply(conn: &mut Conn, rows: Vec<Write>) -> Result<()> {
 async fn apply_one(conn: &mut Conn, row: Write) -> Result<()> {
     let statement = match row {
         Write::Password { user_id, hash } => {
+            // What was proved by the old password is proved no more.
+            uia::forget_of(conn, &user_id).await?;
             sql("UPDATE users SET password_hash = $2 WHERE user_id = $1").bind(user_id).bind(hash)
         }
         Write::Flag { user_id, flag, on: true } => {
@@ -157,8 +164,10 @@ async fn apply_one(conn: &mut Conn, row: Write) -> Result<()> {
         Write::EmailValidated { session_id, ts } => {
             return email_sessions::validated(conn, session_id, ts).await;
         }
+        Write::EmailNotSent { session_id, send_attempt } => {
+            return email_sessions::not_sent(conn, session_id, send_attempt).await;
+        }
         Write::GuestRoom(write) => return guest_rooms::apply(conn, write).await,
-        Write::RegistrationToken(row) => return registration_tokens::put(conn, row).await,
         Write::Report(row) => return reports::put(conn, row).await,
         Write::ResetAttempts { bucket, key } => return attempts::reset(conn, bucket, key).await,
         Write::Expire { before, emails_before } => {
@@ -207,14 +216,23 @@ pub(crate) async fn claim_guest(
     Ok(changed == 1)
 }
 
-/// Whether an account's password is still this one. Until the commit nobody changes it.
-pub(crate) async fn claim_password(conn: &mut Conn, user_id: &str, hash: &str) -> Result<bool> {
-    let changed = sql("UPDATE users SET flags = flags WHERE user_id = $1 AND password_hash = $2")
+/// Whether an account is not closed and its password, if one is given, still this one. Until the commit
+/// nobody changes that.
+pub(crate) async fn claim_password(
+    conn: &mut Conn,
+    user_id: &str,
+    hash: Option<&str>,
+) -> Result<bool> {
+    let statement = match hash {
+        Some(hash) => sql("UPDATE users SET flags = flags WHERE user_id = $1 \
+             AND deactivated_ts IS NULL AND password_hash = $2")
         .bind(user_id)
-        .bind(hash)
-        .execute(conn)
-        .await?;
-    Ok(changed == 1)
+        .bind(hash),
+        None => sql("UPDATE users SET flags = flags WHERE user_id = $1 \
+             AND deactivated_ts IS NULL")
+        .bind(user_id),
+    };
+    Ok(statement.execute(conn).await? == 1)
 }
 
 /// Removes a row that can be used once; `false` when it is gone.
@@ -231,7 +249,11 @@ pub(crate) async fn claim_once(conn: &mut Conn, once: &Once) -> Result<bool> {
     Ok(changed == 1)
 }
 
-/// An account, when its columns come first.
+/// The columns of an account, in a query that calls its table `u`.
+pub(crate) const COLUMNS: &str = "u.user_id, u.password_hash, u.flags, u.appservice_id, \
+                                  u.created_ts, u.deactivated_ts";
+
+/// An account, when [`COLUMNS`] come first.
 pub(crate) fn user_row(row: &Row) -> Result<UserRow> {
     Ok(UserRow {
         user_id: row.get(0)?,
@@ -249,12 +271,9 @@ pub(crate) fn user_row(row: &Row) -> Result<UserRow> {
 ///
 /// When the database fails.
 pub async fn user(conn: &mut Conn, user_id: &str) -> Result<Option<UserRow>> {
-    let row = sql("SELECT user_id, password_hash, flags, appservice_id, created_ts, \
-         deactivated_ts FROM users WHERE user_id = $1")
-    .bind(user_id)
-    .optional(conn)
-    .await?;
-    row.as_ref().map(user_row).transpose()
+    let text = format!("SELECT {COLUMNS} FROM users u WHERE u.user_id = $1");
+    let rows = composed(text, vec![user_id.into()]).map(conn, user_row).await?;
+    Ok(rows.into_iter().next())
 }
 
 /// Whether there is no account at all.

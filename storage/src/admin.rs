@@ -48,13 +48,6 @@ pub enum Write {
     NoticeRoom(notices::NoticeRoom),
     /// What goes for good.
     Purge(purge::Write),
-    /// The aliases of a room name another one.
-    MoveAliases {
-        /// The room.
-        from: String,
-        /// The other one; `None`: they name none.
-        to: Option<String>,
-    },
 }
 
 /// Writes the rows of a batch in their order.
@@ -82,12 +75,6 @@ async fn apply_one(conn: &mut Conn, row: Write) -> Result<()> {
         }
         Write::RemoveReport { report_id } => {
             sql("DELETE FROM reports WHERE report_id = $1").bind(report_id)
-        }
-        Write::MoveAliases { from, to: Some(to) } => {
-            sql("UPDATE aliases SET room_id = $2 WHERE room_id = $1").bind(from).bind(to)
-        }
-        Write::MoveAliases { from, to: None } => {
-            sql("DELETE FROM aliases WHERE room_id = $1").bind(from)
         }
         Write::Block(block) => return blocked::apply(conn, block).await,
         Write::NoticeRoom(row) => return notices::apply(conn, row).await,

@@ -53,6 +53,8 @@ pub enum Claim {
     NewAlias(rooms::AliasRow),
     /// A room id is not in use. Writes the row.
     NewRoom(rooms::NewRoom),
+    /// There is no such registration token. Writes the row.
+    NewRegistrationToken(accounts::registration_tokens::RegistrationTokenRow),
     /// A registration token has a use left. Counts it.
     RegistrationToken {
         /// The token.
@@ -60,8 +62,8 @@ pub enum Claim {
         /// The present, to compare with its expiry.
         now_ts: i64,
     },
-    /// The password of an account is still the one whose hash is `hash`; with `None` whatever it is.
-    /// Whoever sets a password claims it too: of two changes about it, one is applied first.
+    /// An account is not closed, and its password still the one whose hash is `hash`; with `None`
+    /// whatever it is. Whoever sets a password claims it too: of two changes about it, one is applied first.
     Password {
         /// The account.
         user_id: String,
@@ -71,6 +73,8 @@ pub enum Claim {
     /// A row of the accounts that must still be there, and is removed: a one-time log-in token or a
     /// user-interactive session.
     Once(accounts::Once),
+    /// A user-interactive session is where it was seen, and goes on.
+    Uia(accounts::uia::Progress),
     /// A piece of account data is as it was when the change was made.
     AccountData(account_data::Expected),
     /// Another attempt is allowed. Counts it.

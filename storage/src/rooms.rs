@@ -89,8 +89,8 @@ pub enum Write {
     MoveAliases {
         /// The room that has them.
         from: String,
-        /// The room that gets them.
-        to: String,
+        /// The room that gets them; `None`: they go.
+        to: Option<String>,
     },
     /// Lists the room in the directory, or not.
     Published {
@@ -145,7 +145,10 @@ pub(crate) async fn apply(conn: &mut Conn, rows: Vec<Write>) -> Result<Vec<Write
             Write::RemoveAlias { alias } => {
                 sql("DELETE FROM aliases WHERE alias = $1").bind(alias).execute(conn).await?;
             }
-            Write::MoveAliases { from, to } => {
+            Write::MoveAliases { from, to: None } => {
+                sql("DELETE FROM aliases WHERE room_id = $1").bind(from).execute(conn).await?;
+            }
+            Write::MoveAliases { from, to: Some(to) } => {
                 sql("UPDATE aliases SET room_id = $2 WHERE room_id = $1")
                     .bind(from)
                     .bind(to)

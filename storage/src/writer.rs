@@ -10,7 +10,9 @@ use std::{collections::HashSet, sync::Arc};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::{
-    account_data, accounts, admin, bulk,
+    account_data,
+    accounts::{self, Once},
+    admin, bulk,
     change::{At, Change, Claim, Write},
     db::{Conn, Db, DbError, Result, Value, sql},
     events,
@@ -230,9 +232,12 @@ fn claim_key(claim: &Claim) -> String {
         }
         Claim::NewAlias(alias) => format!("a\0{}", alias.alias),
         Claim::NewRoom(room) => format!("r\0{}", room.room_id),
+        Claim::NewRegistrationToken(row) => format!("g\0{}", row.token),
         Claim::RegistrationToken { token, .. } => format!("g\0{token}"),
         Claim::Password { user_id, .. } => format!("p\0{user_id}"),
         Claim::Once(once) => format!("o\0{once:?}"),
+        // Whoever takes the session claims it by the same name.
+        Claim::Uia(p) => format!("o\0{:?}", Once::UiaSession(p.row.session_id.clone())),
         Claim::AccountData(e) => format!("d\0{}\0{}\0{}", e.user_id, e.room_id, e.kind),
         Claim::Attempt(attempt) => format!("c\0{}\0{}", attempt.bucket, attempt.key),
         Claim::Rotate(rotation) => format!("f\0{:?}", rotation.token_hash),
@@ -270,15 +275,21 @@ async fn claim(conn: &mut Conn, change: &Change) -> Result<Option<CommitError>> 
                 (rooms::claim_alias(conn, alias).await?, CommitError::NameTaken)
             }
             Claim::NewRoom(room) => (rooms::claim_new(conn, room).await?, CommitError::NameTaken),
+            Claim::NewRegistrationToken(row) => {
+                (accounts::registration_tokens::claim_new(conn, row).await?, CommitError::NameTaken)
+            }
             Claim::RegistrationToken { token, now_ts } => (
                 accounts::registration_tokens::claim(conn, token, *now_ts).await?,
                 CommitError::UsedUp,
             ),
-            Claim::Password { hash: None, .. } => continue,
-            Claim::Password { user_id, hash: Some(hash) } => {
+            Claim::Password { user_id, hash } => {
+                let hash = hash.as_deref();
                 (accounts::claim_password(conn, user_id, hash).await?, CommitError::UsedUp)
             }
             Claim::Once(once) => (accounts::claim_once(conn, once).await?, CommitError::UsedUp),
+            Claim::Uia(progress) => {
+                (accounts::uia::claim(conn, progress).await?, CommitError::UsedUp)
+            }
             Claim::AccountData(expected) => {
                 (account_data::claim(conn, expected).await?, CommitError::Conflict)
             }

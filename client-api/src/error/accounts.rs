@@ -78,6 +78,7 @@ impl From<SubmitError> for Error {
 impl From<AddError> for Error {
     fn from(error: AddError) -> Self {
         match error {
+            AddError::BadAddress => Self::invalid_param(error.to_string()),
             AddError::NotValidated => Self::threepid_auth_failed(),
             AddError::InUse => Self::threepid_in_use(),
             AddError::TooMany => Self::threepid_denied(error.to_string()),

@@ -13,6 +13,8 @@ impl From<UserError> for Error {
             UserError::NotOurs => Self::invalid_param("The user is not of this server"),
             UserError::NotFound => Self::not_found("There is no such user"),
             UserError::Own => Self::invalid_param("You cannot do this to yourself"),
+            UserError::OtherAdmin => Self::forbidden("This user administers this server too"),
+            UserError::Threepids(error) => error.into(),
             UserError::Contradiction(reason) => Self::invalid_param(reason),
             UserError::Password(error) => error.into(),
             UserError::Register(error) => error.into(),

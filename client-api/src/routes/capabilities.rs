@@ -28,7 +28,7 @@ pub(crate) async fn get(call: Call) -> Answer {
         "m.get_login_token": login_tokens,
         "org.matrix.msc3882.get_login_token": login_tokens,
     });
-    if session.is_admin() {
+    if session.is_admin() && !session.is_suspended() {
         capabilities["m.account_moderation"] = json!({ "suspend": true, "lock": true });
     }
     answer::json(&json!({ "capabilities": capabilities }))
@@ -36,7 +36,38 @@ pub(crate) async fn get(call: Call) -> Answer {
 
 #[cfg(test)]
 mod tests {
+    use http::StatusCode;
+    use serde_json::json;
+    use starling_engine::admin::users::{self, Right};
+
     use crate::testing::TestDoor;
+
+    #[tokio::test]
+    async fn an_administrator_who_is_suspended_moderates_nobody() {
+        let door = TestDoor::new().await;
+        let (root, alice) = (door.user("root").await, door.user("alice").await);
+        let set = async |right, value| {
+            users::set(door.engine(), None, &root.user_id, right, value).await.unwrap();
+        };
+        let may_moderate = async || {
+            let answer = door.get("/_matrix/client/v3/capabilities", &root).await.ok();
+            answer["capabilities"]["m.account_moderation"].is_object()
+        };
+        set(Right::Admin, true).await;
+        assert!(may_moderate().await);
+        set(Right::Suspended, true).await;
+        assert!(!may_moderate().await);
+        for path in ["v1/admin/lock", "v1/admin/suspend", "v3/admin/whois"] {
+            let path = format!("/_matrix/client/{path}/{}", alice.user_id);
+            let answer = door.get(&path, &root).await;
+            answer.refused(StatusCode::FORBIDDEN, "M_USER_SUSPENDED");
+        }
+        let own = format!("/_matrix/client/v3/admin/whois/{}", root.user_id);
+        door.get(&own, &root).await.ok();
+        let path = format!("/_matrix/client/v1/admin/lock/{}", alice.user_id);
+        let answer = door.put(&path, &root, json!({ "locked": true })).await;
+        answer.refused(StatusCode::FORBIDDEN, "M_USER_SUSPENDED");
+    }
 
     #[tokio::test]
     async fn names_the_room_versions() {

@@ -6,13 +6,15 @@ use starling_engine::accounts::devices;
 use crate::{
     answer::{Answer, answer},
     call::Call,
+    limits::Doing,
     uia,
 };
 
 pub(crate) async fn post(mut call: Call) -> Answer {
     let session = call.authenticated().await?;
     let user = &session.user_id;
-    let action = "POST /delete_devices";
+    call.door.limits.user(Doing::Account, user)?;
+    let action = uia::DELETE_DEVICES;
     let proof = uia::authenticate(&mut call, action, Some(user), uia::PASSWORD).await?;
     let request: Request = uia::parse_proved(&call, &proof)?;
     devices::remove(&call.engine, user, &request.devices, &proof).await?;

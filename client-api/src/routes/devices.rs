@@ -13,6 +13,7 @@ use crate::{
     answer::{Answer, answer},
     call::Call,
     error::Error,
+    limits::Doing,
     uia,
 };
 
@@ -32,6 +33,7 @@ pub(crate) async fn get(mut call: Call) -> Answer {
 
 pub(crate) async fn put(mut call: Call) -> Answer {
     let session = call.authenticated_or_guest().await?;
+    call.door.limits.user(Doing::Account, &session.user_id)?;
     let request: update_device::v3::Request = call.parse().await?;
     let user = &session.user_id;
     devices::rename(&call.engine, user, &request.device_id, request.display_name).await?;
@@ -42,7 +44,8 @@ pub(crate) async fn delete(mut call: Call) -> Answer {
     let session = call.authenticated().await?;
     let device = OwnedDeviceId::from(call.path_arg(0));
     let user = &session.user_id;
-    let action = format!("DELETE /devices/{device}");
+    call.door.limits.user(Doing::Account, user)?;
+    let action = format!("{}{device}", uia::DELETE_DEVICE);
     let proof = uia::authenticate(&mut call, &action, Some(user), uia::PASSWORD).await?;
     devices::remove(&call.engine, user, &[device], &proof).await?;
     answer(delete_device::v3::Response::new())
@@ -61,8 +64,12 @@ fn device(row: devices::DeviceRow) -> Device {
 mod tests {
     use http::StatusCode;
     use serde_json::{Value, json};
+    use starling_engine::allowance::Allowance;
 
-    use crate::testing::{TestDoor, TestUser};
+    use crate::{
+        Allowances, Settings,
+        testing::{TestDoor, TestUser},
+    };
 
     const DEVICES: &str = "/_matrix/client/v3/devices";
     const WHOAMI: &str = "/_matrix/client/v3/account/whoami";
@@ -112,6 +119,38 @@ mod tests {
         door.delete(&path, &alice, json!({ "auth": auth })).await.ok();
         door.get(WHOAMI, &other).await.refused(StatusCode::UNAUTHORIZED, "M_UNKNOWN_TOKEN");
         door.get(WHOAMI, &alice).await.ok();
+    }
+
+    #[tokio::test]
+    async fn what_changes_an_account_has_an_allowance() {
+        let allowances = Allowances { account: Allowance::new(4, 1), ..Allowances::default() };
+        let settings = Settings { rate_limits: true, allowances, ..Settings::default() };
+        let door = TestDoor::with(settings).await;
+        let alice = door.user("alice").await;
+        let device = format!("{DEVICES}/DEVICE");
+        let all = async || {
+            [
+                door.put(&device, &alice, json!({ "display_name": "a" })).await,
+                door.delete(&device, &alice, json!({})).await,
+                door.post("/_matrix/client/v3/delete_devices", &alice, json!({})).await,
+                door.post("/_matrix/client/v3/account/password", &alice, json!({})).await,
+                door.post("/_matrix/client/v3/account/deactivate", &alice, json!({})).await,
+            ]
+        };
+        let statuses = all().await.map(|answer| answer.status.as_u16());
+        assert_eq!(statuses, [200, 401, 401, 401, 429]);
+        for answer in all().await {
+            answer.refused(StatusCode::TOO_MANY_REQUESTS, "M_LIMIT_EXCEEDED");
+        }
+        for path in ["password", "deactivate"].iter().cycle().take(4) {
+            let path = format!("/_matrix/client/v3/account/{path}");
+            assert_eq!(door.post_anonymous(&path, json!({})).await.status, 401);
+        }
+        for path in ["password", "deactivate"] {
+            let path = format!("/_matrix/client/v3/account/{path}");
+            let answer = door.post_anonymous(&path, json!({})).await;
+            answer.refused(StatusCode::TOO_MANY_REQUESTS, "M_LIMIT_EXCEEDED");
+        }
     }
 
     #[tokio::test]

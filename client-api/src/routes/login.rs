@@ -70,14 +70,14 @@ pub(crate) async fn post(mut call: Call) -> Answer {
 
 async fn with_password(call: &Call, mut request: Request) -> Result<LoggedIn, Error> {
     let device = request.device();
-    let Some(user) = uia::user_of(&call.engine, &request.rest).await? else {
+    let Some(named) = uia::named(&call.engine, &request.rest).await? else {
         return Err(Error::missing_param("There is no identifier of a type that is known"));
     };
     let password = request.password.ok_or_else(|| Error::missing_param("There is no password"))?;
     if call.door.settings.rate_limits {
-        attempts::count_password(&call.engine, call.client_ip(), &user).await?;
+        attempts::count_password(&call.engine, call.client_ip(), &named).await?;
     }
-    Ok(login::with_password(&call.engine, &user, password, device).await?)
+    Ok(login::with_password(&call.engine, &named, password, device).await?)
 }
 
 async fn with_token(call: &Call, mut request: Request) -> Result<LoggedIn, Error> {
@@ -85,7 +85,7 @@ async fn with_token(call: &Call, mut request: Request) -> Result<LoggedIn, Error
     let token = request.token.ok_or_else(|| Error::missing_param("There is no token"))?;
     if call.door.settings.rate_limits {
         let kind = attempts::Kind::AddressPasswords;
-        attempts::count(&call.engine, kind, &call.client_ip().to_string()).await?;
+        attempts::count_address(&call.engine, kind, call.client_ip()).await?;
     }
     Ok(login::with_token(&call.engine, &token, device).await?)
 }

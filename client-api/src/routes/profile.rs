@@ -54,6 +54,7 @@ pub(crate) async fn delete(call: Call) -> Answer {
 
 /// Anybody may ask, and for users of other servers those are asked: not without limit.
 async fn look_up(call: &Call, user: &UserId) -> Result<std::sync::Arc<profiles::Profile>, Error> {
+    call.maybe_guest().await?;
     if user.server_name() != call.engine.config.server_name {
         call.door.limits.address(Doing::Asking, call.client_ip())?;
     }
@@ -78,8 +79,9 @@ async fn own(call: &Call) -> Result<OwnedUserId, Error> {
 mod tests {
     use http::{Method, StatusCode};
     use serde_json::json;
+    use starling_engine::allowance::Allowance;
 
-    use crate::testing::TestDoor;
+    use crate::{Allowances, Settings, testing::TestDoor};
 
     const ALICE: &str = "/_matrix/client/v3/profile/@alice:test";
 
@@ -103,6 +105,21 @@ mod tests {
         door.delete(&field("org.example.x"), &alice, json!({})).await.ok();
         let answer = door.get_anonymous(&field("org.example.x")).await;
         answer.refused(StatusCode::NOT_FOUND, "M_NOT_FOUND");
+    }
+
+    #[tokio::test]
+    async fn nobody_reads_profiles_without_limit() {
+        let allowances = Allowances { requests: Allowance::new(2, 1), ..Allowances::default() };
+        let settings = Settings { rate_limits: true, allowances, ..Settings::default() };
+        let door = TestDoor::with(settings).await;
+        let alice = door.user("alice").await;
+        for _ in 0..2 {
+            door.get_anonymous(ALICE).await.ok();
+            door.get(ALICE, &alice).await.ok();
+        }
+        for answer in [door.get_anonymous(ALICE).await, door.get(ALICE, &alice).await] {
+            answer.refused(StatusCode::TOO_MANY_REQUESTS, "M_LIMIT_EXCEEDED");
+        }
     }
 
     #[tokio::test]

@@ -100,8 +100,8 @@ fn no_appservice(call: &Call) -> Error {
 
 async fn count(call: &Call) -> Result<(), Error> {
     if call.door.settings.rate_limits {
-        let address = call.client_ip().to_string();
-        attempts::count(&call.engine, attempts::Kind::Registrations, &address).await?;
+        let kind = attempts::Kind::Registrations;
+        attempts::count_address(&call.engine, kind, call.client_ip()).await?;
     }
     Ok(())
 }

@@ -1,7 +1,7 @@
 //! What administrators do to accounts: by the command line, or by scripts that hold a secret.
 
 use hmac::{Hmac, KeyInit as _, Mac as _};
-use ruma::{OwnedUserId, UserId};
+use ruma::OwnedUserId;
 use sha1::Sha1;
 use starling_storage::{
     Change, Claim,
@@ -14,8 +14,6 @@ use starling_storage::{
 
 use super::{
     devices::NewDevice,
-    names,
-    password::{self, LogOut, SetPasswordError},
     register::{self, NewAccount, RegisterError, Registered},
 };
 use crate::{Engine, Internal, config::RegistrationMode, rng};
@@ -42,38 +40,6 @@ pub async fn create_user(
     Ok(register::make(engine, new, Change::new()).await?.user_id)
 }
 
-/// Why a password is not reset.
-#[derive(Debug, thiserror::Error)]
-pub enum ResetError {
-    /// There is no such account, or it is deactivated.
-    #[error("there is no such account")]
-    NotFound,
-    /// The password cannot be set.
-    #[error(transparent)]
-    Password(#[from] SetPasswordError),
-    /// The server failed.
-    #[error(transparent)]
-    Internal(#[from] Internal),
-}
-
-/// Sets the password of an account, by its name or user id, and ends its sessions.
-///
-/// # Errors
-///
-/// [`ResetError`].
-pub async fn reset_password(
-    engine: &Engine,
-    given: &str,
-    password: String,
-) -> Result<(), ResetError> {
-    let account = names::find(engine, given).await?;
-    let account = account.filter(|account| account.deactivated_ts.is_none());
-    let account = account.ok_or(ResetError::NotFound)?;
-    let user = UserId::parse(account.user_id).map_err(Internal::from)?;
-    password::set(engine, &user, password, LogOut::AllBut(None), Change::new()).await?;
-    Ok(())
-}
-
 /// The registration token of the very first start: made when registration wants tokens and there
 /// has neither been one nor an account. It serves once.
 ///
@@ -91,7 +57,7 @@ pub async fn first_registration_token(engine: &Engine) -> Result<Option<String>,
     drop(conn);
     let token = rng::token::<12>();
     let mut change = Change::new();
-    change.write(accounts::Write::RegistrationToken(RegistrationTokenRow {
+    change.claim(Claim::NewRegistrationToken(RegistrationTokenRow {
         token: token.clone(),
         uses_allowed: Some(1),
         expires_ts: None,
@@ -163,7 +129,7 @@ pub async fn nonce(engine: &Engine) -> Result<String, BySecretError> {
     secret(engine)?;
     let nonce = rng::token::<24>();
     let mut change = Change::new();
-    change.write(accounts::Write::Uia(sessions::Write::Put(SessionRow {
+    change.write(accounts::Write::Uia(sessions::Write::Add(SessionRow {
         session_id: nonce.clone(),
         action: NONCE.to_owned(),
         user_id: None,

@@ -12,15 +12,16 @@ use starling_storage::{
     },
 };
 
-use super::names;
-use crate::{Engine, Internal};
+use super::{names, uia::Named};
+use crate::{Engine, Internal, allowance::network};
 
 /// What is counted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     /// Passwords and log-in tokens given from one address.
     AddressPasswords,
-    /// Passwords given for one account since the last that was right.
+    /// Passwords given for one account, or for whoever has one e-mail address, since the last that was
+    /// right.
     AccountPasswords,
     /// Accounts made from one address.
     Registrations,
@@ -94,7 +95,21 @@ pub async fn count(engine: &Engine, kind: Kind, key: &str) -> Result<(), Attempt
     }
 }
 
-/// Counts that a password is given for a name or user id, from an address.
+/// Counts an attempt of whoever has an address, before it is made.
+///
+/// # Errors
+///
+/// [`AttemptError`].
+pub async fn count_address(
+    engine: &Engine,
+    kind: Kind,
+    address: IpAddr,
+) -> Result<(), AttemptError> {
+    count(engine, kind, &network(address)).await
+}
+
+/// Counts that a password is given for somebody, from an address. Who is named by an e-mail address is
+/// counted by that: whose it is would show otherwise.
 ///
 /// # Errors
 ///
@@ -102,11 +117,12 @@ pub async fn count(engine: &Engine, kind: Kind, key: &str) -> Result<(), Attempt
 pub async fn count_password(
     engine: &Engine,
     address: IpAddr,
-    given: &str,
+    named: &Named,
 ) -> Result<(), AttemptError> {
-    count(engine, Kind::AddressPasswords, &address.to_canonical().to_string()).await?;
-    match names::user_id(engine, &given.to_ascii_lowercase()) {
-        Some(user) => count(engine, Kind::AccountPasswords, user.as_str()).await,
+    count_address(engine, Kind::AddressPasswords, address).await?;
+    let user = names::user_id(engine, &named.user.to_ascii_lowercase());
+    match named.email.clone().or_else(|| user.map(String::from)) {
+        Some(key) => count(engine, Kind::AccountPasswords, &key).await,
         None => Ok(()),
     }
 }
@@ -137,6 +153,23 @@ mod tests {
             count(engine, Kind::AddressPasswords, "@a:test").await.unwrap();
             test.clock.advance(4 * 60_000);
             count(engine, Kind::AccountPasswords, "@a:test").await.unwrap();
+            test
+        })
+        .await
+        .unwrap();
+    }
+
+    #[tokio::test]
+    async fn the_addresses_of_one_network_count_together() {
+        on_each_database(async |test| {
+            let count = async |address: String| {
+                count_address(&test.engine, Kind::Registrations, address.parse().unwrap()).await
+            };
+            for host in 0..20 {
+                count(format!("2001:db8::{host:x}")).await.unwrap();
+            }
+            count("2001:db8::ffff:1".to_owned()).await.unwrap_err();
+            count("2001:db8:0:1::1".to_owned()).await.unwrap();
             test
         })
         .await

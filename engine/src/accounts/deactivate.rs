@@ -57,9 +57,7 @@ pub(crate) async fn close(
     let flag = flags::ADMIN;
     change.write(accounts::Write::Flag { user_id: user_id.clone(), flag, on: false });
     if erase {
-        let flag = flags::ERASED;
-        change.write(accounts::Write::Flag { user_id: user_id.clone(), flag, on: true });
-        change.write(account_data::Write::RemoveAll { user_id: user_id.clone() });
+        forget(&mut change, user);
     }
     change.write(accounts::Write::Deactivate { user_id, ts: engine.clock.now_ms() });
     change.write(account_data::Write::RemoveProfile { user_id: user.to_string() });
@@ -77,4 +75,19 @@ pub(crate) async fn close(
         Err(CommitError::UsedUp) => Err(DeactivateError::UsedUp),
         Err(error) => Err(Internal::from(error).into()),
     }
+}
+
+/// Erases what there is of a user whose account was closed without that.
+pub(crate) async fn erase(engine: &Engine, user: &UserId) -> Result<(), Internal> {
+    let mut change = Change::new();
+    forget(&mut change, user);
+    engine.storage.commit(change).await?;
+    Ok(())
+}
+
+fn forget(change: &mut Change, user: &UserId) {
+    let user_id = user.to_string();
+    let flag = flags::ERASED;
+    change.write(accounts::Write::Flag { user_id: user_id.clone(), flag, on: true });
+    change.write(account_data::Write::RemoveAll { user_id });
 }

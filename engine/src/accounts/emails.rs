@@ -138,7 +138,10 @@ pub async fn request(engine: &Engine, request: Request) -> Result<String, Reques
     let (session_id, is_new) = note(engine, row.clone()).await?;
     if is_new {
         let link = token.map(|token| link(engine, &session_id, &request.client_secret, &token));
-        send(engine, settings, request.purpose, row.address, link).await?;
+        if let Err(error) = send(engine, settings, request.purpose, row.address, link).await {
+            not_sent(engine, &session_id, row.send_attempt).await?;
+            return Err(error);
+        }
     }
     Ok(session_id)
 }
@@ -165,6 +168,15 @@ async fn note(engine: &Engine, row: EmailSessionRow) -> Result<(String, bool), I
     let found = rows::of_secret(&mut conn, &row.address, &row.purpose, &row.secret_hash).await?;
     let missing = || Internal::Damaged("an email session is missing".to_owned());
     Ok((found.ok_or_else(missing)?.session_id, is_new))
+}
+
+/// Takes the attempt back, so that the client's next one with the same number sends a letter.
+async fn not_sent(engine: &Engine, session_id: &str, send_attempt: i64) -> Result<(), Internal> {
+    let mut change = Change::new();
+    let session_id = session_id.to_owned();
+    change.write(accounts::Write::EmailNotSent { session_id, send_attempt });
+    engine.storage.commit(change).await?;
+    Ok(())
 }
 
 async fn send(

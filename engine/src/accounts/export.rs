@@ -42,6 +42,7 @@ pub async fn account(engine: &Engine, given: &str) -> Result<Option<Export>, Int
         "is_guest": has(flags::GUEST),
         "is_locked": has(flags::LOCKED),
         "is_suspended": has(flags::SUSPENDED),
+        "is_erased": has(flags::ERASED),
     });
     let mut conn = engine.storage.read().await?;
     let profile = account_data::profile(&mut conn, user).await?;
@@ -108,6 +109,7 @@ fn device(row: &devices::DeviceRow) -> Value {
         "created_ts": row.created_ts,
         "last_seen_ts": row.last_seen_ts,
         "last_seen_ip": row.last_seen_ip,
+        "user_agent": row.user_agent,
     })
 }
 

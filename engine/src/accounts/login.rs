@@ -12,6 +12,7 @@ use super::{
     names,
     passwords::{self, PasswordError},
     tokens::{self, Hash, Issued},
+    uia::Named,
 };
 use crate::{Engine, Internal};
 
@@ -58,21 +59,21 @@ impl From<PasswordError> for LoginError {
     }
 }
 
-/// Logs in by a password; `given` is a name or a user id.
+/// Logs in by a password.
 ///
 /// # Errors
 ///
 /// [`LoginError`].
 pub async fn with_password(
     engine: &Engine,
-    given: &str,
+    named: &Named,
     password: String,
     device: NewDevice,
 ) -> Result<LoggedIn, LoginError> {
     if !device.is_acceptable() {
         return Err(LoginError::BadDevice);
     }
-    let account = names::find(engine, given).await?;
+    let account = names::find(engine, &named.user).await?;
     let hash = account.as_ref().and_then(|account| account.password_hash.clone());
     let is_right = passwords::verify(engine, password, hash.clone()).await?;
     let account = account.ok_or(LoginError::Wrong)?;
@@ -90,6 +91,9 @@ pub async fn with_password(
     // The check took its time. A session that began with a password which was changed meanwhile
     // would outlive the change.
     change.claim(Claim::Password { user_id: user.to_string(), hash });
+    if let Some(email) = &named.email {
+        attempts::forget(&mut change, attempts::Kind::AccountPasswords, email);
+    }
     enter(engine, change, user, device).await
 }
 

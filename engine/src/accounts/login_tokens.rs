@@ -53,3 +53,51 @@ pub async fn issue(engine: &Engine, user_id: &UserId, proof: &Proof) -> Result<S
         Err(error) => Err(Internal::from(error).into()),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::{
+        accounts::{
+            admin,
+            password::{self, LogOut},
+            uia::{self, Outcome, Stage, Wanted},
+        },
+        testing::on_each_database,
+    };
+
+    #[tokio::test]
+    async fn what_the_old_password_proves_ends_with_it() {
+        on_each_database(async |test| {
+            let engine = &test.engine;
+            let old = Some("old".to_owned());
+            let alice = admin::create_user(engine, "alice", old, false).await.unwrap();
+            let wanted =
+                Wanted { action: "POST /x", user: Some(&alice), flows: &[&[Stage::Password]] };
+            let prove = async |auth: Value| {
+                let Value::Object(body) = json!({ "auth": auth }) else { unreachable!() };
+                uia::authenticate(engine, &wanted, body).await.unwrap()
+            };
+            let auth = json!({ "type": "m.login.password", "user": "alice", "password": "old" });
+            let Outcome::Proceed(proof) = prove(auth.clone()).await else { panic!() };
+            issue(engine, &alice, &proof).await.unwrap();
+
+            // On the page for people the stage is passed apart from the operation.
+            let Outcome::Continue { session, .. } = prove(json!({})).await else { panic!() };
+            let Value::Object(auth) = auth else { unreachable!() };
+            uia::pass(engine, &session, wanted.flows, &auth).await.unwrap().unwrap().unwrap();
+
+            let new = "new".to_owned();
+            password::set(engine, &alice, new, LogOut::None, Change::new()).await.unwrap();
+            let late = issue(engine, &alice, &proof).await;
+            assert!(matches!(late, Err(IssueError::UsedUp)));
+            let again = prove(json!({ "session": session })).await;
+            assert!(matches!(again, Outcome::Continue { .. }));
+            test
+        })
+        .await
+        .unwrap();
+    }
+}

@@ -90,10 +90,19 @@ pub async fn restrict(
     if account.flags & flags::ADMIN != 0 {
         return Err(ModerationError::OtherAdmin);
     }
+    Ok(set_flag(engine, user, restriction.flag(), on).await?)
+}
+
+/// Sets or clears a flag of an account, which holds for its next request.
+pub(crate) async fn set_flag(
+    engine: &Engine,
+    user: &UserId,
+    flag: i16,
+    on: bool,
+) -> Result<(), Internal> {
     let mut change = Change::new();
-    let (user_id, flag) = (user.to_string(), restriction.flag());
-    change.write(accounts::Write::Flag { user_id, flag, on });
-    engine.storage.commit(change).await.map_err(Internal::from)?;
+    change.write(accounts::Write::Flag { user_id: user.to_string(), flag, on });
+    engine.storage.commit(change).await?;
     tokens::revoked(engine);
     Ok(())
 }
@@ -129,8 +138,9 @@ mod tests {
         let password = Some("secret".to_owned());
         admin::create_user(engine, "root", password, true).await.unwrap();
         let device = NewDevice::default();
-        let entered =
-            login::with_password(engine, "root", "secret".to_owned(), device).await.unwrap();
+        let entered = login::with_password(engine, &"root".into(), "secret".to_owned(), device)
+            .await
+            .unwrap();
         authenticate(engine, &entered.tokens.access_token).await.unwrap()
     }
 

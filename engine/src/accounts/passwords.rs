@@ -202,7 +202,8 @@ mod tests {
         ] {
             let before = kib();
             let device = NewDevice::default();
-            let refused = login::with_password(engine, name, password, device).await.err().unwrap();
+            let refused =
+                login::with_password(engine, &name.into(), password, device).await.err().unwrap();
             answers.push((refused.to_string(), kib() - before));
         }
         let cost = engine.config.password_hashing;

@@ -197,7 +197,7 @@ fn random_name() -> String {
 mod tests {
     use futures_util::future::join_all;
     use serde_json::{Value, json};
-    use starling_storage::accounts::{self, registration_tokens::RegistrationTokenRow};
+    use starling_storage::accounts::registration_tokens::RegistrationTokenRow;
 
     use super::*;
     use crate::{
@@ -207,7 +207,7 @@ mod tests {
 
     async fn add_token(test: &TestEngine, uses_allowed: Option<i64>, expires_ts: Option<i64>) {
         let mut change = Change::new();
-        change.write(accounts::Write::RegistrationToken(RegistrationTokenRow {
+        change.claim(Claim::NewRegistrationToken(RegistrationTokenRow {
             token: "token".to_owned(),
             uses_allowed,
             expires_ts,

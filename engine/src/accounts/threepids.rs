@@ -4,6 +4,8 @@
 //!
 //! <https://spec.matrix.org/v1.19/client-server-api/#adding-account-administrative-contact-information>
 
+use std::collections::BTreeSet;
+
 use ruma::{OwnedUserId, UserId};
 use starling_storage::{
     Change, Claim, CommitError,
@@ -17,7 +19,7 @@ pub use starling_storage::accounts::threepids::ThreepidRow as Threepid;
 
 use super::{
     emails::{self, Credentials, Purpose, Validated},
-    uia::Proof,
+    uia::{Named, Proof},
 };
 use crate::{Engine, Internal};
 
@@ -30,6 +32,9 @@ const LONGEST_ADDRESS: usize = 254;
 /// How long its first part may be.
 const LONGEST_LOCALPART: usize = 64;
 
+/// How long each part of a domain may be (RFC 1035, section 2.3.4).
+const LONGEST_LABEL: usize = 63;
+
 /// How many addresses an account may have.
 const MOST: usize = 50;
 
@@ -41,12 +46,16 @@ pub fn canonical_email(given: &str) -> Option<String> {
     let address = given.trim().to_lowercase();
     let (local, domain) = address.rsplit_once('@')?;
     let is_strange = |c: char| c.is_whitespace() || c.is_control() || "\"(),:;<>@[\\]".contains(c);
-    let is_local = !local.is_empty() && local.len() <= LONGEST_LOCALPART;
+    let is_atom = |atom: &str| !atom.is_empty() && !atom.contains(is_strange);
+    let is_local = local.len() <= LONGEST_LOCALPART && local.split('.').all(is_atom);
     let in_domain = |c: char| c.is_alphanumeric() || c == '-';
-    let is_domain = domain
-        .split('.')
-        .all(|label| !label.is_empty() && !label.starts_with('-') && label.chars().all(in_domain));
-    let is_address = is_local && is_domain && !local.contains(is_strange);
+    let is_label = |label: &str| {
+        (1..=LONGEST_LABEL).contains(&label.len())
+            && !label.starts_with('-')
+            && !label.ends_with('-')
+            && label.chars().all(in_domain)
+    };
+    let is_address = is_local && domain.split('.').all(is_label);
     (is_address && address.len() <= LONGEST_ADDRESS).then_some(address)
 }
 
@@ -67,23 +76,21 @@ pub(crate) async fn owner(engine: &Engine, address: &str) -> Result<Option<Owned
     Ok(owner.map(UserId::parse).transpose()?)
 }
 
-/// Whom somebody means who logs in by a third-party identifier: a user id, or something that is
-/// nobody's name.
-///
-/// # Errors
-///
-/// When the database fails.
-pub async fn meant(engine: &Engine, medium: &str, address: &str) -> Result<String, Internal> {
+/// Whom somebody means who logs in by a third-party identifier.
+pub(super) async fn meant(engine: &Engine, medium: &str, address: &str) -> Result<Named, Internal> {
     let Some(address) = canonical_email(address).filter(|_| medium == EMAIL) else {
-        return Ok(String::new());
+        return Ok(Named::default());
     };
     let owner = owner(engine, &address).await?;
-    Ok(owner.map_or(address, |user| user.to_string()))
+    Ok(Named { user: owner.map(String::from).unwrap_or_default(), email: Some(address) })
 }
 
 /// Why an address is not added.
 #[derive(Debug, thiserror::Error)]
 pub enum AddError {
+    /// It is no address.
+    #[error("this is not an e-mail address")]
+    BadAddress,
     /// The address is not validated, or that is long ago.
     #[error("the address is not validated")]
     NotValidated,
@@ -123,6 +130,8 @@ pub async fn add(
     let mut change = Change::new();
     proof.claim(engine, &mut change);
     validated.claim(&mut change);
+    // An account that is closed meanwhile keeps no address.
+    change.claim(Claim::Password { user_id: user.to_string(), hash: None });
     claim(engine, &mut change, user, &validated);
     match engine.storage.commit(change).await {
         Ok(_) => Ok(()),
@@ -133,13 +142,55 @@ pub async fn add(
 
 /// Adds to `change` that a validated address is that user's.
 pub(crate) fn claim(engine: &Engine, change: &mut Change, user: &UserId, validated: &Validated) {
-    change.claim(Claim::Threepid(ThreepidRow {
+    let (address, now_ts) = (&validated.address, engine.clock.now_ms());
+    change.claim(Claim::Threepid(row(user, address, validated.validated_ts, now_ts)));
+}
+
+/// Gives an account these addresses in place of those that it has, on the word of an administrator.
+///
+/// # Errors
+///
+/// [`AddError`]; nothing was changed.
+pub(crate) async fn replace(
+    engine: &Engine,
+    user: &UserId,
+    given: &[String],
+) -> Result<(), AddError> {
+    let wanted: Option<BTreeSet<String>> = given.iter().map(|it| canonical_email(it)).collect();
+    let wanted = wanted.ok_or(AddError::BadAddress)?;
+    if wanted.len() > MOST {
+        return Err(AddError::TooMany);
+    }
+    let mut change = Change::new();
+    change.claim(Claim::Password { user_id: user.to_string(), hash: None });
+    let has = list(engine, user).await?;
+    for address in wanted.iter().filter(|it| has.iter().all(|has| has.address != **it)) {
+        if owner(engine, address).await?.is_some() {
+            return Err(AddError::InUse);
+        }
+        let now_ts = engine.clock.now_ms();
+        change.claim(Claim::Threepid(row(user, address, now_ts, now_ts)));
+    }
+    for Threepid { medium, address, user_id, .. } in has {
+        if !wanted.contains(&address) {
+            change.write(accounts::Write::Threepid(Write::Remove { medium, address, user_id }));
+        }
+    }
+    match engine.storage.commit(change).await {
+        Ok(_) => Ok(()),
+        Err(CommitError::UsedUp) => Err(AddError::InUse),
+        Err(error) => Err(Internal::from(error).into()),
+    }
+}
+
+fn row(user: &UserId, address: &str, validated_ts: i64, added_ts: i64) -> ThreepidRow {
+    ThreepidRow {
         medium: EMAIL.to_owned(),
-        address: validated.address.clone(),
+        address: address.to_owned(),
         user_id: user.to_string(),
-        validated_ts: validated.validated_ts,
-        added_ts: engine.clock.now_ms(),
-    }));
+        validated_ts,
+        added_ts,
+    }
 }
 
 /// Removes an address of an account; one that it does not have is removed already.
@@ -177,6 +228,10 @@ mod tests {
             "alice@",
             "alice@example..org",
             "alice@-example.org",
+            "alice@example-.org",
+            "a..b@example.org",
+            ".a@example.org",
+            "a.@example.org",
             "a b@example.org",
             "a@b@example.org",
             "<alice@example.org>",
@@ -186,6 +241,7 @@ mod tests {
             assert_eq!(canonical_email(wrong), None, "{wrong:?}");
         }
         assert_eq!(canonical_email(&format!("{}@x", "a".repeat(65))), None);
-        assert_eq!(canonical_email(&format!("a@{}", "b".repeat(253))), None);
+        assert_eq!(canonical_email(&format!("a@{}", "b".repeat(64))), None);
+        assert_eq!(canonical_email(&format!("a@{}b", "b.".repeat(126))), None);
     }
 }

@@ -13,7 +13,7 @@ use ruma::{OwnedUserId, UserId};
 use serde_json::{Map, Value};
 use starling_storage::{Change, Claim, accounts::Once};
 
-pub use self::stages::{is_usable, user_of};
+pub use self::stages::{Named, is_usable, named};
 
 use self::session::Session;
 use super::{
@@ -83,6 +83,8 @@ pub struct Proof {
     /// The e-mail address that was shown to be one's own.
     pub email: Option<Validated>,
     session: Option<String>,
+    /// The hash of the password by which `user` has proved themselves.
+    password_hash: Option<String>,
 }
 
 impl Proof {
@@ -95,14 +97,20 @@ impl Proof {
             registration_token: None,
             email: None,
             session: None,
+            password_hash: None,
         }
     }
 
-    /// Takes what can be used once: the session, that of the e-mail address, and one use of the registration token. The change
-    /// fails with [`starling_storage::CommitError::UsedUp`] when another was faster.
+    /// Takes what can be used once: the session, that of the e-mail address, and one use of the
+    /// registration token; and what was proved by a password holds as long as it is the password. The
+    /// change fails with [`starling_storage::CommitError::UsedUp`] when another was faster.
     pub(crate) fn claim(&self, engine: &Engine, change: &mut Change) {
         if let Some(session) = &self.session {
             change.claim(Claim::Once(Once::UiaSession(session.clone())));
+        }
+        if let (Some(user), Some(hash)) = (&self.user, &self.password_hash) {
+            let (user_id, hash) = (user.to_string(), Some(hash.clone()));
+            change.claim(Claim::Password { user_id, hash });
         }
         if let Some(email) = &self.email {
             email.claim(change);
@@ -149,7 +157,7 @@ pub enum Failure {
 /// Why a request cannot go on.
 #[derive(Debug, thiserror::Error)]
 pub enum UiaError {
-    /// The session is for another operation, another user or another body.
+    /// The session is for another operation, another user or another body; or it was used meanwhile.
     #[error("the operation changed during its authentication")]
     Changed,
     /// The body is larger than what is kept for somebody who has not proved anything yet.
@@ -206,7 +214,10 @@ pub async fn authenticate(
             return Ok(Outcome::Proceed(session.into_proof(is_new, email)));
         }
     }
-    session.store(engine).await?;
+    let session = match is_new {
+        true => session.add(engine).await?,
+        false => session.go_on(engine).await?.ok_or(UiaError::Changed)?,
+    };
     Ok(Outcome::Continue { session: session.id, completed: session.completed, failure })
 }
 
@@ -253,6 +264,6 @@ pub async fn pass(
     if let Some(failure) = failure {
         return Ok(Some(Err(failure)));
     }
-    session.store(engine).await?;
-    Ok(Some(Ok(())))
+    // Somebody else may have ended it meanwhile.
+    Ok(session.go_on(engine).await?.map(|_| Ok(())))
 }

@@ -199,7 +199,7 @@ async fn empty(
     progress.local_aliases.extend(names.iter().map(ToString::to_string));
     let mut change = Change::new();
     let to = progress.new_room_id.as_ref().map(ToString::to_string);
-    change.write(Write::MoveAliases { from: room_id.to_string(), to });
+    change.write(rooms::Write::MoveAliases { from: room_id.to_string(), to });
     tasks::note(engine, &mut change, task, Status::Active, progress)?;
     engine.storage.commit(change).await?;
     if wanted.purge && !wanted.force && !progress.failed_to_kick_users.is_empty() {

@@ -1,8 +1,8 @@
 //! The tokens by which people may register.
 
 use starling_storage::{
-    Change,
-    accounts::{self, registration_tokens::RegistrationTokenRow},
+    Change, Claim, CommitError,
+    accounts::registration_tokens::RegistrationTokenRow,
     admin::{Write, tokens as rows},
 };
 
@@ -92,20 +92,18 @@ pub async fn make(engine: &Engine, new: NewToken) -> Result<TokenUse, TokenError
         }
         None => random(new.length.unwrap_or(USUAL))?,
     };
-    let mut conn = engine.storage.read().await?;
-    if rows::get(&mut conn, &token).await?.is_some() {
-        return Err(TokenError::Taken);
-    }
-    drop(conn);
     let mut change = Change::new();
-    change.write(accounts::Write::RegistrationToken(RegistrationTokenRow {
+    change.claim(Claim::NewRegistrationToken(RegistrationTokenRow {
         token: token.clone(),
         uses_allowed: new.uses_allowed,
         expires_ts: new.expires_ts,
         created_ts: engine.clock.now_ms(),
     }));
-    engine.storage.commit(change).await.map_err(Internal::from)?;
-    get(engine, &token).await
+    match engine.storage.commit(change).await {
+        Ok(_) => get(engine, &token).await,
+        Err(CommitError::NameTaken) => Err(TokenError::Taken),
+        Err(error) => Err(Internal::from(error).into()),
+    }
 }
 
 /// What is to be different about a token: `Some(None)` takes a bound away.

@@ -1,26 +1,25 @@
 //! The accounts of this deployment.
 
+mod put;
+
 use std::collections::BTreeMap;
 
 use ruma::{DeviceId, OwnedDeviceId, UserId};
 use serde_json::value::RawValue;
-use starling_storage::{
-    Change, account_data,
-    accounts::{self, flags},
-    admin::{Write, users as rows},
-    memberships,
-};
+use starling_storage::{Change, account_data, accounts::flags, admin::users as rows, memberships};
 
+pub use self::put::{Put, put};
 pub use starling_storage::admin::users::{Order, Wanted};
 
 use crate::{
     Engine, Internal,
     accounts::{
         deactivate::{self, DeactivateError},
-        devices, names,
+        devices, moderation, names,
         password::{self, LogOut, SetPasswordError},
-        profiles::{self, SetFieldError},
-        register::{self, NewAccount, RegisterError},
+        profiles::SetFieldError,
+        register::RegisterError,
+        threepids::{self, AddError, Threepid},
         tokens,
     },
 };
@@ -87,6 +86,9 @@ pub enum UserError {
     /// Administrators do this to others only.
     #[error("you cannot do this to yourself")]
     Own,
+    /// The user administers this server too.
+    #[error("the user administers this server too")]
+    OtherAdmin,
     /// What is wanted does not go together.
     #[error("{0}")]
     Contradiction(&'static str),
@@ -96,6 +98,9 @@ pub enum UserError {
     /// The account cannot be made.
     #[error(transparent)]
     Register(#[from] RegisterError),
+    /// The addresses cannot be the account's.
+    #[error(transparent)]
+    Threepids(#[from] AddError),
     /// The name or avatar cannot be set.
     #[error(transparent)]
     Profile(#[from] SetFieldError),
@@ -135,6 +140,15 @@ pub async fn get(engine: &Engine, user: &UserId) -> Result<Account, UserError> {
     row.map(Account::from).ok_or(UserError::NotFound)
 }
 
+/// The e-mail addresses of an account.
+///
+/// # Errors
+///
+/// When the database fails.
+pub async fn emails(engine: &Engine, user: &UserId) -> Result<Vec<Threepid>, Internal> {
+    threepids::list(engine, user).await
+}
+
 /// The account that somebody means who gives a name or a user id.
 ///
 /// # Errors
@@ -144,95 +158,6 @@ pub async fn named(engine: &Engine, given: &str) -> Result<Account, UserError> {
     let row = names::find(engine, given).await?.ok_or(UserError::NotFound)?;
     let user = UserId::parse(row.user_id).map_err(Internal::from)?;
     get(engine, &user).await
-}
-
-/// How an account is to be. `None` leaves something as it is.
-#[derive(Clone, Debug, Default)]
-pub struct Put {
-    /// The password.
-    pub password: Option<String>,
-    /// Whether a new password ends all sessions.
-    pub log_out: bool,
-    /// The display name; an empty one takes it away.
-    pub display_name: Option<String>,
-    /// The avatar; an empty one takes it away.
-    pub avatar_url: Option<String>,
-    /// Whether it administers this server.
-    pub admin: Option<bool>,
-    /// Whether it is closed.
-    pub deactivated: Option<bool>,
-    /// Whether it is locked.
-    pub locked: Option<bool>,
-}
-
-/// Makes an account as it is to be, or changes one. Says whether it was made.
-///
-/// # Errors
-///
-/// [`UserError`]. What comes before the failure in the order of [`Put`] was done.
-pub async fn put(
-    engine: &Engine,
-    by: &UserId,
-    user: &UserId,
-    wanted: Put,
-) -> Result<bool, UserError> {
-    if wanted.deactivated == Some(true) && wanted.password.is_some() {
-        return Err(UserError::Contradiction("a closed account has no password"));
-    }
-    let account = match get(engine, user).await {
-        Ok(account) => account,
-        Err(UserError::NotFound) => {
-            make(engine, user, &wanted).await?;
-            change(engine, by, user, Put { password: None, admin: None, ..wanted }).await?;
-            return Ok(true);
-        }
-        Err(error) => return Err(error),
-    };
-    if account.is_deactivated && wanted.deactivated == Some(false) {
-        reactivate(engine, user).await?;
-    } else if account.is_deactivated && wanted.password.is_some() {
-        return Err(UserError::Contradiction("the account is closed"));
-    }
-    let deactivated = wanted.deactivated.filter(|wanted| *wanted && !account.is_deactivated);
-    change(engine, by, user, Put { deactivated, ..wanted }).await?;
-    Ok(false)
-}
-
-async fn make(engine: &Engine, user: &UserId, wanted: &Put) -> Result<(), UserError> {
-    let id = names::new_user_id(engine, user.localpart()).map_err(RegisterError::from)?;
-    if id != *user {
-        return Err(RegisterError::Name(names::NameError::Invalid).into());
-    }
-    let new = NewAccount {
-        name: Some(user.localpart().to_owned()),
-        password: wanted.password.clone(),
-        admin: wanted.admin.unwrap_or_default(),
-        ..NewAccount::default()
-    };
-    register::make(engine, new, Change::new()).await?;
-    Ok(())
-}
-
-async fn change(engine: &Engine, by: &UserId, user: &UserId, wanted: Put) -> Result<(), UserError> {
-    if let Some(password) = wanted.password {
-        set_password(engine, user, password, wanted.log_out).await?;
-    }
-    for (field, value) in [("displayname", wanted.display_name), ("avatar_url", wanted.avatar_url)]
-    {
-        if let Some(value) = value {
-            profiles::set_field(engine, user, field, value.into()).await?;
-        }
-    }
-    if let Some(admin) = wanted.admin {
-        set(engine, Some(by), user, Right::Admin, admin).await?;
-    }
-    if let Some(locked) = wanted.locked {
-        set(engine, Some(by), user, Right::Locked, locked).await?;
-    }
-    if wanted.deactivated == Some(true) {
-        deactivate(engine, user, false).await?;
-    }
-    Ok(())
 }
 
 /// What an account may be or not.
@@ -264,7 +189,8 @@ impl Right {
     }
 }
 
-/// Gives an account a right, or takes it away. Nobody shuts themselves out.
+/// Gives an account a right, or takes it away. Nobody shuts themselves out, and administrators restrict
+/// each other only after the right to administer is taken away.
 ///
 /// # Errors
 ///
@@ -283,38 +209,32 @@ pub async fn set(
     if account.is_deactivated && right == Right::Admin && value {
         return Err(UserError::Contradiction("the account is closed"));
     }
-    let mut change = Change::new();
-    let (user_id, flag) = (user.to_string(), right.flag());
-    change.write(accounts::Write::Flag { user_id, flag, on: value });
-    engine.storage.commit(change).await.map_err(Internal::from)?;
-    tokens::revoked(engine);
-    Ok(())
+    // As by the specification's way to do it. Who runs the server may.
+    if by.is_some() && account.is_admin && right != Right::Admin {
+        return Err(UserError::OtherAdmin);
+    }
+    Ok(moderation::set_flag(engine, user, right.flag(), value).await?)
 }
 
-async fn reactivate(engine: &Engine, user: &UserId) -> Result<(), UserError> {
-    let mut change = Change::new();
-    let user_id = user.to_string();
-    let flag = flags::ERASED;
-    change.write(accounts::Write::Flag { user_id: user_id.clone(), flag, on: false });
-    change.write(Write::Reactivate { user_id });
-    engine.storage.commit(change).await.map_err(Internal::from)?;
-    Ok(())
-}
-
-/// Closes an account.
+/// Closes an account. One that is closed already stays so, and can still be erased.
 ///
 /// # Errors
 ///
-/// [`UserError`]; one that is closed already stays so.
+/// [`UserError`].
 pub async fn deactivate(engine: &Engine, user: &UserId, erase: bool) -> Result<(), UserError> {
-    if get(engine, user).await?.is_deactivated {
-        return Ok(());
+    let account = get(engine, user).await?;
+    if !account.is_deactivated {
+        match deactivate::close(engine, user, erase, Change::new()).await {
+            Ok(()) => return Ok(()),
+            Err(DeactivateError::Internal(error)) => return Err(error.into()),
+            // It was closed meanwhile.
+            Err(DeactivateError::NotFound | DeactivateError::UsedUp) => {}
+        }
     }
-    match deactivate::close(engine, user, erase, Change::new()).await {
-        Ok(()) | Err(DeactivateError::NotFound) => Ok(()),
-        Err(DeactivateError::Internal(error)) => Err(error.into()),
-        Err(error @ DeactivateError::UsedUp) => Err(Internal::Damaged(error.to_string()).into()),
+    if erase && !account.is_erased {
+        deactivate::erase(engine, user).await?;
     }
+    Ok(())
 }
 
 /// Sets the password of an account.

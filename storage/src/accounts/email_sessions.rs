@@ -59,6 +59,17 @@ pub(crate) async fn claim(conn: &mut Conn, row: &EmailSessionRow, expired: i64) 
     Ok(changed == 1)
 }
 
+/// Takes an attempt back whose letter was not sent, unless another followed: it may be made again.
+pub(crate) async fn not_sent(conn: &mut Conn, session_id: String, send_attempt: i64) -> Result<()> {
+    sql("UPDATE email_sessions SET send_attempt = send_attempt - 1 \
+         WHERE session_id = $1 AND send_attempt = $2")
+    .bind(session_id)
+    .bind(send_attempt)
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
 /// Notes that an address is validated.
 pub(crate) async fn validated(conn: &mut Conn, session_id: String, ts: i64) -> Result<()> {
     sql("UPDATE email_sessions SET validated_ts = $2 \

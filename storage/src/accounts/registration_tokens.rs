@@ -15,18 +15,19 @@ pub struct RegistrationTokenRow {
     pub created_ts: i64,
 }
 
-pub(crate) async fn put(conn: &mut Conn, row: RegistrationTokenRow) -> Result<()> {
-    sql(
+/// Writes a new registration token; `false` when there is one of that name.
+pub(crate) async fn claim_new(conn: &mut Conn, row: &RegistrationTokenRow) -> Result<bool> {
+    let changed = sql(
         "INSERT INTO registration_tokens (token, uses_allowed, completed, expires_ts, created_ts) \
          VALUES ($1, $2, 0, $3, $4) ON CONFLICT DO NOTHING",
     )
-    .bind(row.token)
+    .bind(&row.token)
     .bind(row.uses_allowed)
     .bind(row.expires_ts)
     .bind(row.created_ts)
     .execute(conn)
     .await?;
-    Ok(())
+    Ok(changed == 1)
 }
 
 /// Counts a use of a registration token; `false` when it has none left.

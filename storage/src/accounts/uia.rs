@@ -26,17 +26,26 @@ pub struct SessionRow {
 /// Rows of this table.
 #[derive(Clone, Debug)]
 pub enum Write {
-    /// Adds a session, or replaces its progress and its body.
-    Put(SessionRow),
+    /// Adds a session.
+    Add(SessionRow),
+}
+
+/// A session goes on from where it was seen.
+#[derive(Clone, Debug)]
+pub struct Progress {
+    /// How it is to be.
+    pub row: SessionRow,
+    /// The stages that were done when it was looked at.
+    pub completed_before: String,
+    /// The body that it kept then.
+    pub body_before: String,
 }
 
 pub(crate) async fn apply(conn: &mut Conn, write: Write) -> Result<()> {
-    let Write::Put(s) = write;
+    let Write::Add(s) = write;
     sql("INSERT INTO uia_sessions (session_id, action, user_id, body, completed, \
          registration_token, created_ts, email_session) \
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8) \
-         ON CONFLICT (session_id) DO UPDATE SET body = excluded.body, completed = excluded.completed, \
-         registration_token = excluded.registration_token, email_session = excluded.email_session")
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8)")
     .bind(s.session_id)
     .bind(s.action)
     .bind(s.user_id)
@@ -47,6 +56,30 @@ pub(crate) async fn apply(conn: &mut Conn, write: Write) -> Result<()> {
     .bind(s.email_session)
     .execute(conn)
     .await?;
+    Ok(())
+}
+
+/// Notes the progress of a session; `false` when it is gone, or is not where it was seen.
+pub(crate) async fn claim(conn: &mut Conn, progress: &Progress) -> Result<bool> {
+    let row = &progress.row;
+    let changed = sql("UPDATE uia_sessions SET body = $2, completed = $3, \
+         registration_token = $4, email_session = $5 \
+         WHERE session_id = $1 AND completed = $6 AND body = $7")
+    .bind(&row.session_id)
+    .bind(&row.body)
+    .bind(&row.completed)
+    .bind(row.registration_token.clone())
+    .bind(row.email_session.clone())
+    .bind(&progress.completed_before)
+    .bind(&progress.body_before)
+    .execute(conn)
+    .await?;
+    Ok(changed == 1)
+}
+
+/// Forgets the sessions of a user.
+pub(crate) async fn forget_of(conn: &mut Conn, user_id: &str) -> Result<()> {
+    sql("DELETE FROM uia_sessions WHERE user_id = $1").bind(user_id).execute(conn).await?;
     Ok(())
 }
 

@@ -1,7 +1,7 @@
 //! Accounts, as administrators page through them.
 
 use crate::{
-    accounts::{UserRow, flags, user_row},
+    accounts::{self, UserRow, flags, user_row},
     db::{Conn, Result, Row, Value, composed},
 };
 
@@ -71,9 +71,12 @@ const SOURCE: &str = "users u \
      LEFT JOIN profiles d ON d.user_id = u.user_id AND d.field = 'displayname' \
      LEFT JOIN profiles a ON a.user_id = u.user_id AND a.field = 'avatar_url'";
 
-const COLUMNS: &str = "u.user_id, u.password_hash, u.flags, u.appservice_id, u.created_ts, \
-     u.deactivated_ts, d.value, a.value, \
-     (SELECT MAX(v.last_seen_ts) FROM devices v WHERE v.user_id = u.user_id)";
+/// When one of a user's devices was last seen.
+const LAST_SEEN: &str = "(SELECT MAX(v.last_seen_ts) FROM devices v WHERE v.user_id = u.user_id)";
+
+fn columns() -> String {
+    format!("{}, d.value, a.value, {LAST_SEEN}", accounts::COLUMNS)
+}
 
 fn listed(row: &Row) -> Result<ListedUser> {
     Ok(ListedUser {
@@ -97,8 +100,9 @@ pub async fn page(conn: &mut Conn, wanted: &Wanted) -> Result<(Vec<ListedUser>, 
     let direction = if wanted.backwards { "DESC" } else { "ASC" };
     let column = column(wanted.order);
     let text = format!(
-        "SELECT {COLUMNS} FROM {SOURCE} WHERE {conditions} \
-         ORDER BY {column} {direction}, u.user_id LIMIT $3 OFFSET $4"
+        "SELECT {} FROM {SOURCE} WHERE {conditions} \
+         ORDER BY {column} {direction}, u.user_id LIMIT $3 OFFSET $4",
+        columns()
     );
     values.extend([wanted.limit.into(), wanted.offset.into()]);
     Ok((composed(text, values).map(conn, listed).await?, total))
@@ -110,7 +114,7 @@ pub async fn page(conn: &mut Conn, wanted: &Wanted) -> Result<(Vec<ListedUser>, 
 ///
 /// When the database fails.
 pub async fn get(conn: &mut Conn, user_id: &str) -> Result<Option<ListedUser>> {
-    let text = format!("SELECT {COLUMNS} FROM {SOURCE} WHERE u.user_id = $1");
+    let text = format!("SELECT {} FROM {SOURCE} WHERE u.user_id = $1", columns());
     let rows = composed(text, vec![user_id.into()]).map(conn, listed).await?;
     Ok(rows.into_iter().next())
 }
@@ -156,18 +160,17 @@ fn pattern(part: Option<&str>) -> Value {
     pattern.into()
 }
 
-fn column(order: Order) -> &'static str {
+fn column(order: Order) -> String {
+    let flag = |flag: i16| format!("(u.flags & {flag})");
     match order {
-        Order::Name => "u.user_id",
-        Order::Guest => "(u.flags & 2)",
-        Order::Admin => "(u.flags & 1)",
-        Order::Locked => "(u.flags & 4)",
-        Order::Deactivated => "(CASE WHEN u.deactivated_ts IS NULL THEN 0 ELSE 1 END)",
-        Order::DisplayName => "COALESCE(d.value, '')",
-        Order::AvatarUrl => "COALESCE(a.value, '')",
-        Order::Created => "u.created_ts",
-        Order::LastSeen => {
-            "COALESCE((SELECT MAX(v.last_seen_ts) FROM devices v WHERE v.user_id = u.user_id), 0)"
-        }
+        Order::Name => "u.user_id".to_owned(),
+        Order::Guest => flag(flags::GUEST),
+        Order::Admin => flag(flags::ADMIN),
+        Order::Locked => flag(flags::LOCKED),
+        Order::Deactivated => "(CASE WHEN u.deactivated_ts IS NULL THEN 0 ELSE 1 END)".to_owned(),
+        Order::DisplayName => "COALESCE(d.value, '')".to_owned(),
+        Order::AvatarUrl => "COALESCE(a.value, '')".to_owned(),
+        Order::Created => "u.created_ts".to_owned(),
+        Order::LastSeen => format!("COALESCE({LAST_SEEN}, 0)"),
     }
 }

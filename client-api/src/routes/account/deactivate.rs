@@ -10,13 +10,15 @@ use crate::{
     answer::{Answer, answer},
     call::Call,
     error::Error,
+    limits::Doing,
     uia,
 };
 
 pub(crate) async fn post(mut call: Call) -> Answer {
     let session = call.maybe_authenticated().await?;
+    call.take(Doing::Account, session.as_ref())?;
     let user = session.map(|session| session.user_id);
-    let action = "POST /account/deactivate";
+    let action = uia::DEACTIVATE;
     let proof = uia::authenticate(&mut call, action, user.as_deref(), uia::PASSWORD).await?;
     let request: Request = uia::parse_proved(&call, &proof)?;
     let user = user.or_else(|| proof.user.clone()).ok_or_else(Error::missing_token)?;

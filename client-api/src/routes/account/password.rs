@@ -13,11 +13,13 @@ use crate::{
     answer::{Answer, answer},
     call::Call,
     error::Error,
+    limits::Doing,
     request_token, uia,
 };
 
 pub(crate) async fn post(mut call: Call) -> Answer {
     let session = call.maybe_authenticated().await?;
+    call.take(Doing::Account, session.as_ref())?;
     let user = session.as_ref().map(|session| session.user_id.clone());
     let flows = uia::flows_of(&call.door, uia::SET_PASSWORD);
     let flows: Vec<&[Stage]> = flows.iter().map(Vec::as_slice).collect();

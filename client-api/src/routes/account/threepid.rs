@@ -50,7 +50,7 @@ pub(crate) async fn add(mut call: Call) -> Answer {
     let session = call.authenticated_to_act().await?;
     let user = &session.user_id;
     call.door.limits.user(Doing::Account, user)?;
-    let action = "POST /account/3pid/add";
+    let action = uia::ADD_ADDRESS;
     let proof = uia::authenticate(&mut call, action, Some(user), uia::PASSWORD).await?;
     let Add { client_secret, sid } = serde_json::from_value(proof.body.clone().into())?;
     let credentials = Credentials { session_id: sid, client_secret };

@@ -15,13 +15,17 @@ pub(crate) mod timestamp_to_event;
 
 use std::time::Duration;
 
+use http::StatusCode;
 use ruma::{OwnedRoomId, OwnedUserId};
 use serde::Deserialize;
 use serde_json::{Value, json};
-use starling_engine::admin::{
-    delete::{self, Progress, Wanted as Removal},
-    rooms::{self, Order, Summary, Wanted},
-    tasks::{self, Kind, Status, Task},
+use starling_engine::{
+    Engine,
+    admin::{
+        delete::{self, Progress, Wanted as Removal},
+        rooms::{self, Order, Summary, Wanted},
+        tasks::{self, Kind, Status, Task},
+    },
 };
 
 use super::reset_password::yes;
@@ -31,6 +35,9 @@ use crate::{
     call::Call,
     error::Error,
 };
+
+/// How long a request waits for a room to be gone.
+const PATIENCE: Duration = Duration::from_secs(5 * 60);
 
 /// How often it is looked whether a room is gone for which a request waits.
 const LOOK: Duration = Duration::from_millis(50);
@@ -122,27 +129,44 @@ pub(crate) async fn delete_v2(mut call: Call) -> Answer {
     answer_json(&json!({ "delete_id": id }))
 }
 
-/// Answers when the room is gone.
+/// Answers when the room is gone, or that it takes longer.
 pub(crate) async fn delete(mut call: Call) -> Answer {
     let Some(id) = schedule(&mut call).await? else {
         return answer_json(&outcome(&Progress::default()));
     };
-    loop {
-        let task: Option<Task<Progress>> = tasks::get(&call.engine, Kind::DeleteRoom, &id).await?;
-        let task = task.ok_or_else(|| Error::internal("a removal is not known"))?;
-        match task.status {
-            Status::Complete => return answer_json(&outcome(&task.progress)),
-            Status::Failed => {
-                return Err(Error::unknown(task.progress.error.unwrap_or_default()));
+    let Some(task) = finished(&call.engine, &id, PATIENCE).await? else {
+        let mut answer = answer_json(&json!({ "delete_id": id }))?;
+        *answer.status_mut() = StatusCode::ACCEPTED;
+        return Ok(answer);
+    };
+    match task.status {
+        Status::Failed => Err(Error::unknown(task.progress.error.unwrap_or_default())),
+        _ => answer_json(&outcome(&task.progress)),
+    }
+}
+
+/// A removal that has come to its end; `None` when it does not in that time.
+async fn finished(
+    engine: &Engine,
+    id: &str,
+    patience: Duration,
+) -> Result<Option<Task<Progress>>, Error> {
+    let end = async {
+        loop {
+            let task: Option<Task<Progress>> = tasks::get(engine, Kind::DeleteRoom, id).await?;
+            let task = task.ok_or_else(|| Error::internal("a removal is not known"))?;
+            if matches!(task.status, Status::Complete | Status::Failed) {
+                return Ok(task);
             }
-            Status::Scheduled | Status::Active => {}
+            tokio::time::sleep(LOOK).await;
         }
-        tokio::select! {
-            () = call.engine.shutdown.cancelled() => {
-                return Err(Error::unknown("The server stops; the removal goes on after its start"));
-            }
-            () = tokio::time::sleep(LOOK) => {}
+    };
+    tokio::select! {
+        task = end => task.map(Some),
+        () = engine.shutdown.cancelled() => {
+            Err(Error::unknown("The server stops; the removal goes on after its start"))
         }
+        () = tokio::time::sleep(patience) => Ok(None),
     }
 }
 
@@ -154,4 +178,28 @@ pub(super) fn outcome(progress: &Progress) -> Value {
         "local_aliases": progress.local_aliases,
         "new_room_id": progress.new_room_id,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use starling_engine::admin::users::{self, Right};
+
+    use super::*;
+    use crate::testing::TestDoor;
+
+    #[tokio::test]
+    async fn nobody_waits_for_ever() {
+        let door = TestDoor::new().await;
+        let root = door.user("root").await;
+        users::set(door.engine(), None, &root.user_id, Right::Admin, true).await.unwrap();
+        let room = door.room(&root, json!({})).await;
+        let path = format!("/_synapse/admin/v2/rooms/{room}");
+        // Nothing works in the background of a test.
+        let id = door.delete(&path, &root, json!({})).await.ok()["delete_id"].clone();
+        let id = id.as_str().unwrap();
+        let waited = finished(door.engine(), id, Duration::ZERO).await;
+        assert!(matches!(waited, Ok(None)));
+        door.engine().shutdown.cancel();
+        finished(door.engine(), id, PATIENCE).await.err().unwrap();
+    }
 }

@@ -22,7 +22,7 @@ struct Status {
 }
 
 pub(crate) async fn get(call: Call) -> Answer {
-    let session = call.authenticated_admin().await?;
+    let session = call.administrator().await?;
     let user: OwnedUserId = call.path_id(0)?;
     let suspended =
         moderation::is_restricted(&call.engine, &session, &user, Restriction::Suspended).await?;
@@ -30,7 +30,7 @@ pub(crate) async fn get(call: Call) -> Answer {
 }
 
 pub(crate) async fn put(mut call: Call) -> Answer {
-    let session = call.authenticated_admin().await?;
+    let session = call.administrator().await?;
     call.door.limits.user(Doing::Account, &session.user_id)?;
     let user: OwnedUserId = call.path_id(0)?;
     let status: Status = call.body_as().await?;

@@ -12,16 +12,20 @@ pub(crate) mod login;
 pub(crate) mod memberships;
 
 use http::StatusCode;
-use ruma::OwnedUserId;
+use ruma::{OwnedUserId, UserId};
 use serde::Deserialize;
 use serde_json::{Value, json};
-use starling_engine::admin::users::{self, Account, Order, Put, Wanted};
+use starling_engine::{
+    accounts::threepids::{EMAIL, Threepid},
+    admin::users::{self, Account, Order, Put, Wanted},
+};
 
 use super::reset_password::yes;
 use crate::{
     admin::{Paging, next},
     answer::{Answer, json as answer_json},
     call::Call,
+    error::Error,
 };
 
 #[derive(Deserialize)]
@@ -112,7 +116,7 @@ async fn list(call: &Call, query: Query, deactivated: Option<bool>) -> Answer {
 pub(crate) async fn get(call: Call) -> Answer {
     call.administrator().await?;
     let user: OwnedUserId = call.path_id(0)?;
-    answer_json(&details(&users::get(&call.engine, &user).await?))
+    answer_json(&details(&call, &user).await?)
 }
 
 #[derive(Deserialize)]
@@ -122,16 +126,35 @@ struct Body {
     logout_devices: bool,
     displayname: Option<String>,
     avatar_url: Option<String>,
+    threepids: Option<Vec<Identifier>>,
     admin: Option<bool>,
     deactivated: Option<bool>,
     locked: Option<bool>,
 }
 
+#[derive(Deserialize)]
+struct Identifier {
+    medium: String,
+    address: String,
+}
+
+impl Body {
+    /// The addresses that are wanted. This server knows nobody by anything else.
+    fn emails(&mut self) -> Result<Option<Vec<String>>, Error> {
+        let Some(wanted) = self.threepids.take() else { return Ok(None) };
+        if wanted.iter().any(|it| it.medium != EMAIL) {
+            return Err(Error::invalid_param("A threepid's `medium` can only be `email`"));
+        }
+        Ok(Some(wanted.into_iter().map(|it| it.address).collect()))
+    }
+}
+
 pub(crate) async fn put(mut call: Call) -> Answer {
     let session = call.administrator().await?;
     let user: OwnedUserId = call.path_id(0)?;
-    let body: Body = call.body_as().await?;
+    let mut body: Body = call.body_as().await?;
     let wanted = Put {
+        emails: body.emails()?,
         password: body.password,
         log_out: body.logout_devices,
         display_name: body.displayname,
@@ -141,7 +164,7 @@ pub(crate) async fn put(mut call: Call) -> Answer {
         locked: body.locked,
     };
     let made = users::put(&call.engine, &session.user_id, &user, wanted).await?;
-    let mut answer = answer_json(&details(&users::get(&call.engine, &user).await?))?;
+    let mut answer = answer_json(&details(&call, &user).await?)?;
     if made {
         *answer.status_mut() = StatusCode::CREATED;
     }
@@ -168,13 +191,19 @@ fn shown(account: &Account) -> Value {
 }
 
 /// Here tools expect seconds.
-fn details(account: &Account) -> Value {
-    let mut body = shown(account);
+async fn details(call: &Call, user: &UserId) -> Result<Value, Error> {
+    let account = users::get(&call.engine, user).await?;
+    let emails = users::emails(&call.engine, user).await?;
+    let email = |it: &Threepid| {
+        json!({ "medium": it.medium, "address": it.address, "validated_at": it.validated_ts,
+                "added_at": it.added_ts })
+    };
+    let mut body = shown(&account);
     body["creation_ts"] = (account.created_ts / 1_000).into();
-    body["threepids"] = json!([]);
+    body["threepids"] = emails.iter().map(email).collect();
     body["external_ids"] = json!([]);
     body["consent_version"] = Value::Null;
     body["consent_server_notice_sent"] = Value::Null;
     body["consent_ts"] = Value::Null;
-    body
+    Ok(body)
 }

@@ -11,7 +11,6 @@ use starling_engine::{
 use crate::{
     answer::{Answer, json as answer_json},
     call::Call,
-    error::Error,
 };
 
 /// Users may look themselves up, and administrators everybody.
@@ -19,9 +18,7 @@ pub(crate) async fn get(call: Call) -> Answer {
     let session = call.authenticated().await?;
     let user: OwnedUserId = call.path_id(0)?;
     if user != session.user_id {
-        if !session.is_admin() {
-            return Err(Error::forbidden("Only administrators may look others up"));
-        }
+        call.as_administrator(session)?;
         users::get(&call.engine, &user).await?;
     }
     let devices = devices::list(&call.engine, &user).await?;

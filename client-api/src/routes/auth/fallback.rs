@@ -145,9 +145,7 @@ fn form(call: &Call, found: &Found, wrong: Option<&str>) -> Answer {
         Stage::Email(_) => {
             ("Your e-mail address", input("E-mail address", "email", "email"), Policy::Nothing)
         }
-        Stage::Password => {
-            ("Your password", input("Password", "password", "password"), Policy::Nothing)
-        }
+        Stage::Password => ("Your password", password(found), Policy::Nothing),
     };
     let wrong = wrong.map_or_else(String::new, |wrong| {
         format!("<p class=\"wrong\">{}</p>", html::escape(wrong))
@@ -159,6 +157,17 @@ fn form(call: &Call, found: &Found, wrong: Option<&str>) -> Answer {
 
 fn input(label: &str, kind: &str, name: &str) -> String {
     format!("<label>{label}<input type=\"{kind}\" name=\"{name}\" required autofocus></label>")
+}
+
+/// Whoever gives a password must see whose it is to be, and what it allows.
+fn password(found: &Found) -> String {
+    let user = found.seen.user.as_ref().map(|user| user.as_str()).unwrap_or_default();
+    format!(
+        "<p>Give the password of <strong>{}</strong> to {}.</p>{}",
+        html::escape(user),
+        uia::for_people(&found.seen.action),
+        input("Password", "password", "password")
+    )
 }
 
 fn terms(call: &Call) -> String {
@@ -220,5 +229,33 @@ fn words(failure: Failure) -> &'static str {
         Failure::NotOffered | Failure::Malformed => "Something is missing.",
         Failure::NotValidated => "The address is not confirmed.",
         Failure::CaptchaNotSolved => "That did not work. Try again.",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use crate::{testing::TestDoor, uia};
+
+    #[tokio::test]
+    async fn whoever_gives_a_password_is_told_whose_and_what_for() {
+        let door = TestDoor::new().await;
+        let alice = door.register("alice").await;
+        let client = "/_matrix/client/v3";
+        let device = format!("{client}/devices/{}", alice.device_id);
+        let deactivate = format!("{client}/account/deactivate");
+        let asked = [
+            (door.delete(&device, &alice, json!({})).await, "log one of your devices out"),
+            (door.post(&deactivate, &alice, json!({})).await, "close your account for good"),
+        ];
+        for (wanted, text) in asked {
+            let session = wanted.body["session"].as_str().unwrap();
+            let page = format!("{client}/auth/m.login.password/fallback/web?session={session}");
+            let page = door.get_anonymous(&page).await.ok();
+            let page = page.as_str().unwrap();
+            assert!(page.contains("@alice:test") && page.contains(text), "{page}");
+        }
+        assert_eq!(uia::for_people("POST /unknown"), "go on");
     }
 }

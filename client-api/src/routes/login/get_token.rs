@@ -18,7 +18,7 @@ pub(crate) async fn post(mut call: Call) -> Answer {
     }
     call.door.limits.user(Doing::Account, &session.user_id)?;
     let user = &session.user_id;
-    let action = "POST /login/get_token";
+    let action = uia::GET_LOGIN_TOKEN;
     let proof = uia::authenticate(&mut call, action, Some(user), uia::PASSWORD).await?;
     let token = login_tokens::issue(&call.engine, user, &proof).await?;
     answer::json(&json!({ "login_token": token, "expires_in_ms": LIFETIME.as_millis() as u64 }))

@@ -20,7 +20,7 @@ pub(crate) async fn get(mut call: Call) -> Answer {
     }
     if call.door.settings.rate_limits {
         let kind = attempts::Kind::RegistrationTokens;
-        attempts::count(&call.engine, kind, &call.client_ip().to_string()).await?;
+        attempts::count_address(&call.engine, kind, call.client_ip()).await?;
     }
     answer(Response::new(uia::is_usable(&call.engine, &request.token).await?))
 }

@@ -152,6 +152,56 @@ async fn accounts_are_refused_that_cannot_be() {
 }
 
 #[tokio::test]
+async fn the_addresses_of_an_account_are_shown_and_replaced() {
+    let admin = support::admin().await;
+    let (alice, bob) = (support::user("alice").await, support::user("bob").await);
+    let (target, of_bob) = (at("/v2/users/{}", &[&alice.id]), at("/v2/users/{}", &[&bob.id]));
+    let list = |addresses: &[&str]| {
+        let list = addresses.iter().map(|it| json!({ "medium": "email", "address": it }));
+        json!({ "threepids": list.collect::<Vec<_>>() })
+    };
+    let localpart = alice.id.split([':', '@']).nth(1).unwrap();
+    let (first, second) = (format!("{localpart}@one.org"), format!("{localpart}@two.org"));
+    assert_eq!(get(&admin, &target).await["threepids"], json!([]));
+    for address in [&first, &second] {
+        let body = list(&[address]);
+        let shown = admin.api.put(&target, body).await.unwrap().ok().unwrap();
+        assert_eq!(shown["threepids"].as_array().unwrap().len(), 1);
+        assert_eq!(shown["threepids"][0]["medium"], "email");
+        assert_eq!(shown["threepids"][0]["address"], address.as_str());
+        assert!(shown["threepids"][0]["added_at"].is_i64(), "{shown}");
+    }
+    let other = json!({ "medium": "msisdn", "address": "441" });
+    for (body, errcode) in [
+        (list(&[&second]), "M_THREEPID_IN_USE"),
+        (list(&["nothing"]), "M_INVALID_PARAM"),
+        (json!({ "threepids": [other] }), "M_INVALID_PARAM"),
+    ] {
+        let answer = admin.api.put(&of_bob, body).await.unwrap();
+        answer.expect_error(400, errcode).unwrap();
+    }
+    admin.api.put(&of_bob, list(&[&first])).await.unwrap().ok().unwrap();
+    let shown = admin.api.put(&target, list(&[])).await.unwrap().ok().unwrap();
+    assert_eq!(shown["threepids"], json!([]));
+}
+
+#[tokio::test]
+async fn administrators_do_not_restrict_each_other() {
+    let admin = support::admin().await;
+    let other = support::user("other").await;
+    let target = at("/v2/users/{}", &[&other.id]);
+    admin.api.put(&target, json!({ "admin": true })).await.unwrap().ok().unwrap();
+    let suspend = at("/v1/suspend/{}", &[&other.id]);
+    let answer = admin.api.put(&suspend, json!({ "suspend": true })).await.unwrap();
+    answer.expect_error(403, "M_FORBIDDEN").unwrap();
+    let answer = admin.api.put(&target, json!({ "locked": true })).await.unwrap();
+    answer.expect_error(403, "M_FORBIDDEN").unwrap();
+    let less = json!({ "admin": false, "locked": true });
+    let shown = admin.api.put(&target, less).await.unwrap().ok().unwrap();
+    assert_eq!(shown["locked"], true);
+}
+
+#[tokio::test]
 async fn passwords_are_reset_and_accounts_closed_and_suspended() {
     let admin = support::admin().await;
     let alice = support::user("alice").await;

@@ -7,7 +7,10 @@ use serde_json::{Value, json};
 use super::*;
 use crate::{
     accounts::{
-        admin,
+        attempts, deactivate,
+        devices::NewDevice,
+        login,
+        password::{self, LogOut},
         register::{self, NewAccount, RegisterError},
         uia::{self, Failure, Outcome, Proof, Stage, Wanted},
     },
@@ -135,6 +138,64 @@ async fn a_letter_is_sent_for_higher_attempts_only() {
         test.clock.advance(1);
         assert_ne!(attempt(1).await, first, "a session that has expired is made anew");
         assert_eq!(test.world.letters().len(), 1);
+        test
+    })
+    .await
+    .unwrap();
+}
+
+#[tokio::test]
+async fn a_letter_that_was_not_sent_is_sent_by_the_same_attempt() {
+    on_each_database_with(settings(false), async |test| {
+        let ask = async |number| {
+            request(&test.engine, wanted(Purpose::Add, "a@refused.example", number)).await
+        };
+        for number in [1, 1, 7, 7] {
+            assert!(matches!(ask(number).await, Err(RequestError::NotSent)), "{number}");
+        }
+        ask(6).await.unwrap();
+        test
+    })
+    .await
+    .unwrap();
+}
+
+#[tokio::test]
+async fn guesses_by_an_address_do_not_tell_whose_it_is() {
+    on_each_database_with(settings(false), async |test| {
+        let engine = &test.engine;
+        account(&test, "alice", "alice@x.org").await;
+        let named = async |identifier: Value| {
+            let Value::Object(auth) = json!({ "identifier": identifier }) else { unreachable!() };
+            uia::named(engine, &auth).await.unwrap().unwrap()
+        };
+        let by = async |address: &str| {
+            let kind = "m.id.thirdparty";
+            named(json!({ "type": kind, "medium": "email", "address": address })).await
+        };
+        let count = async |named: &uia::Named| {
+            attempts::count_password(engine, [192, 0, 2, 1].into(), named).await
+        };
+        let by_name = named(json!({ "type": "m.id.user", "user": "alice" })).await;
+        while count(&by_name).await.is_ok() {}
+        let mut allowed = vec![];
+        for address in ["alice@x.org", "nobody@x.org"] {
+            let by_address = by(address).await;
+            let mut number = 0;
+            while count(&by_address).await.is_ok() {
+                number += 1;
+            }
+            allowed.push(number);
+        }
+        assert_eq!(allowed, [10, 10]);
+        test.clock.advance(5 * 60 * 1_000);
+        for _ in 0..20 {
+            let by_address = by("Alice@x.org").await;
+            count(&by_address).await.unwrap();
+            let password = "secret".to_owned();
+            let device = NewDevice::default();
+            login::with_password(engine, &by_address, password, device).await.unwrap();
+        }
         test
     })
     .await
@@ -288,13 +349,36 @@ async fn addresses_are_added_listed_and_removed() {
 }
 
 #[tokio::test]
+async fn an_account_that_was_closed_meanwhile_gets_no_address_and_no_password() {
+    on_each_database_with(settings(false), async |test| {
+        let engine = &test.engine;
+        let (bob, _) = test.user("bob").await.unwrap();
+        let session_id = confirmed(&test, Purpose::Add, "bob@x.org").await;
+        let credentials = Credentials { session_id, client_secret: SECRET.to_owned() };
+        deactivate::deactivate(engine, &bob, false, &Proof::none()).await.unwrap();
+        let added = threepids::add(engine, &bob, &credentials, &Proof::none()).await;
+        assert!(matches!(added, Err(threepids::AddError::UsedUp)));
+        let new = "new".to_owned();
+        let set = password::change(engine, &bob, new, LogOut::None, &Proof::none()).await;
+        assert!(matches!(set, Err(password::SetPasswordError::UsedUp)));
+        assert!(threepids::list(engine, &bob).await.unwrap().is_empty());
+        test
+    })
+    .await
+    .unwrap();
+}
+
+#[tokio::test]
 async fn a_password_is_set_by_who_reads_the_letters_of_the_account() {
     on_each_database_with(settings(false), async |test| {
         account(&test, "alice", "alice@x.org").await;
         let session = confirmed(&test, Purpose::Password, "alice@x.org").await;
         let proof = prove(&test, Purpose::Password, &session).await.unwrap();
         assert_eq!(proof.user.as_ref().map(|user| user.as_str()), Some("@alice:test"));
-        admin::reset_password(&test.engine, "alice", "x".to_owned()).await.unwrap();
+        let (alice, new) = (proof.user.clone().unwrap(), "new".to_owned());
+        let engine = &test.engine;
+        password::change(engine, &alice, new.clone(), LogOut::None, &proof).await.unwrap();
+        login::with_password(engine, &"alice".into(), new, NewDevice::default()).await.unwrap();
         test
     })
     .await

@@ -122,12 +122,10 @@ async fn password(
     session: &mut Session,
     auth: &Object,
 ) -> Result<Option<Failure>, UiaError> {
-    let (Some(given), Some(password)) =
-        (user_of(engine, auth).await?, auth.get("password").and_then(Value::as_str))
-    else {
+    let (Some(named), Some(password)) = (named(engine, auth).await?, text(auth, "password")) else {
         return Ok(Some(Failure::Malformed));
     };
-    let account = names::find(engine, &given).await?;
+    let account = names::find(engine, &named.user).await?;
     let meant = |id: &str| wanted.user.is_none_or(|user| user == id);
     if account.as_ref().is_some_and(|account| !meant(&account.user_id)) {
         return Err(UiaError::OtherUser);
@@ -139,49 +137,61 @@ async fn password(
     if is_gone {
         return Ok(Some(Failure::Deactivated));
     }
-    if !passwords::verify(engine, password.to_owned(), hash).await? {
+    if !passwords::verify(engine, password.to_owned(), hash.clone()).await? {
         return Ok(Some(Failure::Wrong));
     }
     if is_locked {
         return Err(UiaError::Locked);
     }
     session.proved = user.transpose().map_err(Internal::from)?;
+    session.password_hash = hash;
     Ok(None)
 }
 
-/// Whom a password stage or a log-in names, as a name or a user id: by `identifier`, or by `user` as
-/// old clients do. `None` when it is of no form that the specification knows; what is nobody's is `""`.
+/// Whom a password stage or a log-in names.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Named {
+    /// A name or a user id; empty when it is nobody.
+    pub user: String,
+    /// The e-mail address by which, in its canonical form.
+    pub email: Option<String>,
+}
+
+impl From<&str> for Named {
+    fn from(user: &str) -> Self {
+        Self { user: user.to_owned(), email: None }
+    }
+}
+
+/// Whom a password stage or a log-in names: by `identifier`, or by `user` or an address as old clients
+/// do. `None` when it is of no form that the specification knows.
 ///
 /// <https://spec.matrix.org/v1.19/client-server-api/#identifier-types>
 ///
 /// # Errors
 ///
 /// When the database fails.
-pub async fn user_of(engine: &Engine, auth: &Object) -> Result<Option<String>, Internal> {
-    let text = |of: &Object, key: &str| of.get(key).and_then(Value::as_str).map(str::to_owned);
-    let identifier = match auth.get("identifier") {
-        Some(Value::Object(identifier)) => identifier,
-        _ => {
-            return match (text(auth, "medium"), text(auth, "address")) {
-                (Some(medium), Some(address)) => {
-                    Ok(Some(threepids::meant(engine, &medium, &address).await?))
-                }
-                _ => Ok(text(auth, "user")),
-            };
-        }
+pub async fn named(engine: &Engine, auth: &Object) -> Result<Option<Named>, Internal> {
+    let user = |of: &Object| text(of, "user").map(Named::from);
+    let Some(Value::Object(identifier)) = auth.get("identifier") else {
+        return Ok(by_address(engine, auth).await?.or_else(|| user(auth)));
     };
-    match text(identifier, "type").as_deref() {
-        Some("m.id.user") => Ok(text(identifier, "user")),
-        Some("m.id.thirdparty") => {
-            match (text(identifier, "medium"), text(identifier, "address")) {
-                (Some(medium), Some(address)) => {
-                    Ok(Some(threepids::meant(engine, &medium, &address).await?))
-                }
-                _ => Ok(None),
-            }
-        }
+    match text(identifier, "type") {
+        Some("m.id.user") => Ok(user(identifier)),
+        Some("m.id.thirdparty") => by_address(engine, identifier).await,
         // No account has a telephone number.
-        Some("m.id.phone") => Ok(text(identifier, "phone").map(|_| String::new())),
+        Some("m.id.phone") => Ok(text(identifier, "phone").map(|_| Named::default())),
         _ => Ok(None),
     }
+}
+
+async fn by_address(engine: &Engine, of: &Object) -> Result<Option<Named>, Internal> {
+    match (text(of, "medium"), text(of, "address")) {
+        (Some(medium), Some(address)) => Ok(Some(threepids::meant(engine, medium, address).await?)),
+        _ => Ok(None),
+    }
+}
+
+fn text<'a>(of: &'a Object, key: &str) -> Option<&'a str> {
+    of.get(key).and_then(Value::as_str)
 }

@@ -269,7 +269,7 @@ async fn furnish(
 /// Gives the aliases and the place in the directory to the new room.
 fn move_names(batch: &mut Batch, old: &RoomId, published: bool) {
     let (from, to) = (old.to_string(), batch.room.id.to_string());
-    batch.change.write(rows::Write::MoveAliases { from: from.clone(), to: to.clone() });
+    batch.change.write(rows::Write::MoveAliases { from: from.clone(), to: Some(to.clone()) });
     if published {
         batch.change.write(rows::Write::Published { room_id: from, published: false });
         batch.change.write(rows::Write::Published { room_id: to, published: true });
