@@ -75,9 +75,11 @@ async fn what_is_known_about_a_user_is_exported() {
         serde_json::from_slice(&std::fs::read(out.join(name)).unwrap()).unwrap()
     };
     assert_eq!(read("account.json")["user_id"], user);
+    assert_eq!(read("account.json")["is_erased"], false);
     assert_eq!(read("profile.json"), json!({ "displayname": "Alice" }));
     assert_eq!(read("account_data.json")[0]["content"], json!({ "a": 1 }));
     assert_eq!(read("devices.json").as_array().unwrap().len(), 1);
+    assert!(read("devices.json")[0].get("user_agent").is_some());
     assert_eq!(read("rooms.json")[0]["membership"], "join");
     assert_eq!(read("threepids.json"), json!([]));
     let events = std::fs::read_to_string(out.join("events.jsonl")).unwrap();

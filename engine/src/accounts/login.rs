@@ -127,6 +127,8 @@ pub async fn with_token(
     let user = UserId::parse(pass.user_id).map_err(Internal::from)?;
     let mut change = Change::new();
     change.claim(Claim::Once(Once::LoginToken(hash)));
+    // A change about the password, or the end of the account, comes wholly before this or after it.
+    change.claim(Claim::Password { user_id: user.to_string(), hash: None });
     enter(engine, change, user, device).await
 }
 
