@@ -47,14 +47,6 @@ resolve_overrides() {
     echo "{ $list }"
 }
 
-appservice_files() {
-    list=
-    for file in "$root"/complement/appservice/*.yaml; do
-        [ ! -e "$file" ] || list="$list${list:+, }\"$file\""
-    done
-    [ -z "$list" ] || echo "[$list]"
-}
-
 # --- PostgreSQL: a database for each container and each image --------------------------------------
 
 is_postgres() {
@@ -100,8 +92,6 @@ start() {
     export STARLING__FEDERATION__TLS__KEY="$data/tls.key"
     overrides=$(resolve_overrides)
     export STARLING__FEDERATION__RESOLVE_OVERRIDES="$overrides"
-    files=$(appservice_files)
-    [ -z "$files" ] || export STARLING__APPSERVICES__FILES="$files"
     if is_postgres; then
         take_database
         url=$(database_url)

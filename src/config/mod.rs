@@ -270,7 +270,8 @@ pub(crate) struct Database {
     /// works on a database; it holds a lock in a session, which a pooler in between must leave to it.
     pub(crate) url: Secret,
 
-    /// Connections that this process opens: for reading (SQLite), or in all (PostgreSQL).
+    /// Connections that this process opens: for reading (SQLite), or in all (PostgreSQL), where one more holds
+    /// the lock of the process.
     pub(crate) connections: u32,
 }
 
@@ -353,7 +354,8 @@ pub(crate) struct Retention {
     /// No room can have messages removed that are younger than so many days. 0: no bound.
     pub(crate) shortest_days: u32,
 
-    /// No room that has a policy keeps messages for longer than so many days. 0: no bound.
+    /// No room whose policy, or `default_days`, says for how long keeps messages for longer than so many days.
+    /// 0: no bound.
     pub(crate) longest_days: u32,
 }
 
@@ -374,7 +376,7 @@ pub(crate) struct Limits {
     pub(crate) connections: usize,
 
     /// Seconds in which a TLS handshake, and then the head of the next request, must be complete. A
-    /// connection that is idle for longer is closed.
+    /// connection that is idle for longer is closed; one of HTTP/2 when it answers pings no more.
     pub(crate) header_seconds: u64,
 }
 

@@ -2,7 +2,7 @@
 
 use ruma::UserId;
 use serde::Deserialize;
-use starling_engine::rooms::mutual;
+use starling_engine::rooms::mutual::{self, Page};
 
 use crate::{
     answer::{Answer, json},
@@ -20,11 +20,15 @@ struct Query {
 }
 
 pub(crate) async fn get(call: Call) -> Answer {
+    json(&page(&call).await?)
+}
+
+pub(crate) async fn page(call: &Call) -> Result<Page, Error> {
     let session = call.authenticated().await?;
     call.door.limits.user(Doing::Asking, &session.user_id)?;
     let query: Query = call.query_as()?;
     let other = UserId::parse(query.user_id.as_str())
         .map_err(|_| Error::invalid_param("`user_id` is not a user ID"))?;
     let from = query.from.or(query.batch_token);
-    json(&mutual::page(&call.engine, &session.user_id, &other, from.as_deref()).await?)
+    Ok(mutual::page(&call.engine, &session.user_id, &other, from.as_deref()).await?)
 }

@@ -8,7 +8,7 @@ use starling_engine::{
     accounts::Session,
     presence::{self, Status},
     reading::{access::Asking, filter::Filter, token::SyncToken},
-    sync::{self, Request, filters},
+    sync::{self, Request, StateWanted, filters},
 };
 
 use crate::{
@@ -25,6 +25,9 @@ struct Query {
     full_state: bool,
     #[serde(default)]
     use_state_after: bool,
+    /// The name of `use_state_after` before it was in the specification.
+    #[serde(default, rename = "org.matrix.msc4222.use_state_after")]
+    unstable_use_state_after: bool,
     #[serde(default)]
     timeout: u64,
     set_presence: Option<String>,
@@ -33,11 +36,12 @@ struct Query {
 pub(crate) async fn get(call: Call) -> Answer {
     let session = call.authenticated_or_guest().await?;
     let query: Query = call.query_as()?;
+    let state = state_wanted(&query);
     let request = Request {
         since: query.since.as_deref().map(SyncToken::parse).transpose()?,
         filter: filter(&call.engine, &session, query.filter).await?,
         full_state: query.full_state,
-        use_state_after: query.use_state_after,
+        state,
         timeout: Duration::from_millis(query.timeout),
     };
     let status = match query.set_presence {
@@ -49,6 +53,14 @@ pub(crate) async fn get(call: Call) -> Answer {
     let _connected = presence::connect(&call.engine, user, device, status).await?;
     let asking = Asking { user_id: &session.user_id, device_id: Some(&session.device_id) };
     json(&sync::sync(&call.engine, asking, request).await?)
+}
+
+fn state_wanted(query: &Query) -> StateWanted {
+    match (query.use_state_after, query.unstable_use_state_after) {
+        (true, _) => StateWanted::After,
+        (false, true) => StateWanted::UnstableAfter,
+        (false, false) => StateWanted::Before,
+    }
 }
 
 /// The filter itself, or the ID of one that is stored.

@@ -114,10 +114,16 @@ impl Pdu {
     /// A string at the top of the content.
     #[must_use]
     pub fn content_str(&self, field: &str) -> Option<String> {
-        let content: std::collections::BTreeMap<String, &RawValue> =
-            serde_json::from_str(self.content.get()).ok()?;
-        serde_json::from_str(content.get(field)?.get()).ok()
+        content_str(&self.content, field)
     }
+}
+
+/// A string at the top of a content.
+#[must_use]
+pub fn content_str(content: &RawValue, field: &str) -> Option<String> {
+    let content: std::collections::BTreeMap<String, &RawValue> =
+        serde_json::from_str(content.get()).ok()?;
+    serde_json::from_str(content.get(field)?.get()).ok()
 }
 
 /// Reads `prev_events` or `auth_events`: pairs of ID and hash in room versions 1 and 2.

@@ -6,7 +6,8 @@ use std::{
     sync::Arc,
 };
 
-use ruma::{EventId, OwnedEventId};
+use ruma::{EventId, OwnedEventId, events::StateEventType};
+use serde_json::value::RawValue;
 use starling_storage::{
     Change, Claim, CommitError, Committed, DbError,
     events::ClientTransaction,
@@ -26,6 +27,12 @@ pub const MAX_ATTEMPTS: usize = 8;
 
 /// The events of a state by their keys.
 pub type State = HashMap<StateKey, Arc<Pdu>>;
+
+/// The content of the event of a type with an empty state key.
+#[must_use]
+pub fn content(state: &State, kind: StateEventType) -> Option<&RawValue> {
+    state.get(&(kind, String::new())).map(|event| &*event.content)
+}
 
 /// Why a batch was not written. Nothing of it was.
 #[derive(Debug, thiserror::Error)]

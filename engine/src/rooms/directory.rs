@@ -7,23 +7,22 @@ use std::{sync::Arc, time::Duration};
 use http::Method;
 use ruma::{OwnedRoomAliasId, OwnedRoomId, RoomId, ServerName, events::StateEventType};
 use serde::{Deserialize, Deserializer, Serialize};
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value, json, value::RawValue};
 use starling_storage::{
     Change,
     rooms::{self as rows, RoomRow},
 };
 
 use super::{
-    batch::{Batch, State},
+    batch::{Batch, content},
     naming,
     per_version::PerVersion,
-    room,
-    visibility::visibility_of,
+    room, topic,
 };
 use crate::{
     Engine,
     ask::{self, AskError},
-    events::Pdu,
+    events::pdu::content_str,
     internal::Internal,
     remote::Limits,
     state::StateKey,
@@ -228,7 +227,7 @@ async fn read(engine: &Engine, row: &RoomRow) -> Result<Option<Listed>, Internal
     let Some(room) = room::load(engine, &room_id).await? else { return Ok(None) };
     let batch = Batch::new(engine, &room);
     let state = batch.state(room.row.current_state, &state_keys()).await?;
-    Ok(Some(shown(room_id, row.joined_members, &state)))
+    Ok(Some(shown(room_id, row.joined_members, |kind| content(&state, kind))))
 }
 
 /// The keys of the state that [`shown`] looks at.
@@ -246,55 +245,34 @@ pub(crate) fn state_keys() -> [StateKey; 8] {
     .map(|kind| (kind, String::new()))
 }
 
-/// A room of that state, as others are shown it.
-pub(crate) fn shown(room_id: OwnedRoomId, num_joined_members: i64, state: &State) -> Listed {
-    let event = |kind: StateEventType| -> Option<&Pdu> {
-        state.get(&(kind, String::new())).map(|event| &**event)
-    };
-    let text = |kind, field: &str| event(kind)?.content_str(field).filter(|it| !it.is_empty());
+/// A room as others are shown it, by the contents of the events that [`state_keys`] names.
+pub(crate) fn shown<'a>(
+    room_id: OwnedRoomId,
+    num_joined_members: i64,
+    content: impl Fn(StateEventType) -> Option<&'a RawValue>,
+) -> Listed {
+    let text =
+        |kind, field: &str| content_str(content(kind)?, field).filter(|text| !text.is_empty());
+    let is = |kind, field: &str, value: &str| text(kind, field).as_deref() == Some(value);
     let alias = text(StateEventType::RoomCanonicalAlias, "alias");
-    let visibility = visibility_of(event(StateEventType::RoomHistoryVisibility));
     Listed {
         room_id,
         canonical_alias: alias.and_then(|alias| alias.try_into().ok()),
         name: text(StateEventType::RoomName, "name"),
-        topic: event(StateEventType::RoomTopic).and_then(plain_topic),
+        topic: content(StateEventType::RoomTopic).and_then(topic::plain),
         avatar_url: text(StateEventType::RoomAvatar, "url"),
         num_joined_members,
-        guest_can_join: text(StateEventType::RoomGuestAccess, "guest_access").as_deref()
-            == Some("can_join"),
-        world_readable: visibility.as_str() == "world_readable",
+        guest_can_join: is(StateEventType::RoomGuestAccess, "guest_access", "can_join"),
+        world_readable: is(
+            StateEventType::RoomHistoryVisibility,
+            "history_visibility",
+            "world_readable",
+        ),
         // Who reads no join rule here takes the room for a public one.
         join_rule: text(StateEventType::RoomJoinRules, "join_rule")
             .or_else(|| Some("invite".to_owned())),
         room_type: text(StateEventType::RoomCreate, "type"),
     }
-}
-
-/// The topic without markup: that of `m.topic` when there is one, as its events mean it.
-///
-/// <https://spec.matrix.org/v1.19/client-server-api/#mroomtopic>
-fn plain_topic(event: &Pdu) -> Option<String> {
-    #[derive(Deserialize)]
-    struct Content {
-        #[serde(rename = "m.topic")]
-        block: Block,
-    }
-    #[derive(Deserialize)]
-    struct Block {
-        #[serde(rename = "m.text")]
-        texts: Vec<Text>,
-    }
-    #[derive(Deserialize)]
-    struct Text {
-        body: String,
-        mimetype: Option<String>,
-    }
-    let content = serde_json::from_str::<Content>(event.content.get()).ok();
-    let mut texts = content.into_iter().flat_map(|content| content.block.texts);
-    let is_plain = |text: &Text| text.mimetype.as_deref().is_none_or(|it| it == "text/plain");
-    let plain = texts.find(is_plain).map(|text| text.body);
-    plain.or_else(|| event.content_str("topic")).filter(|topic| !topic.is_empty())
 }
 
 /// Whether the directory lists a room; `None` when the room is not known.

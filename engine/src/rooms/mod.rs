@@ -34,6 +34,8 @@ pub mod aliases;
 
 pub mod canonical_alias;
 
+pub mod topic;
+
 pub mod send;
 
 pub mod naming;

@@ -111,13 +111,7 @@ impl Powers {
     fn integer(&self, levels: &Arc<Pdu>, field: &str) -> Option<i64> {
         let content: BTreeMap<String, &RawValue> =
             serde_json::from_str(levels.content.get()).ok()?;
-        match serde_json::from_str(content.get(field)?.get()).ok()? {
-            Value::Number(number) => {
-                number.as_i64().or_else(|| number.as_f64().map(|it| it as i64))
-            }
-            Value::String(text) if !self.rules.integer_power_levels => text.trim().parse().ok(),
-            _ => None,
-        }
+        level_of(&serde_json::from_str(content.get(field)?.get()).ok()?, &self.rules)
     }
 
     /// Whether a user may do what a level is needed for.
@@ -141,5 +135,14 @@ impl Powers {
             UserPowerLevel::Int(has) => i64::from(has) >= level,
             _ => true,
         }
+    }
+}
+
+/// A level as the rules of a room read it: old versions took numbers in strings too.
+pub(crate) fn level_of(level: &Value, rules: &AuthorizationRules) -> Option<i64> {
+    match level {
+        Value::Number(number) => number.as_i64().or_else(|| number.as_f64().map(|it| it as i64)),
+        Value::String(text) if !rules.integer_power_levels => text.trim().parse().ok(),
+        _ => None,
     }
 }

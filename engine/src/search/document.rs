@@ -9,7 +9,11 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::number;
-use crate::{events::Pdu, rooms::append::relations, words};
+use crate::{
+    events::Pdu,
+    rooms::{append::relations, topic},
+    words,
+};
 
 /// How many words of one event are in the index at most.
 const MOST_TERMS: usize = 500;
@@ -58,7 +62,7 @@ impl Document {
         let (key, text) = match pdu.kind {
             TimelineEventType::RoomMessage if pdu.state_key.is_none() => (Key::Body, body(pdu)),
             TimelineEventType::RoomName if is_state => (Key::Name, pdu.content_str("name")),
-            TimelineEventType::RoomTopic if is_state => (Key::Topic, topic(pdu)),
+            TimelineEventType::RoomTopic if is_state => (Key::Topic, topics(pdu)),
             _ => return None,
         };
         let text = text.filter(|text| !text.is_empty())?;
@@ -101,30 +105,11 @@ fn body(pdu: &Pdu) -> Option<String> {
     pdu.content_str("body")
 }
 
-fn topic(pdu: &Pdu) -> Option<String> {
-    #[derive(Deserialize)]
-    struct Content {
-        #[serde(rename = "m.topic")]
-        topic: Topic,
-    }
-    #[derive(Deserialize)]
-    struct Topic {
-        #[serde(rename = "m.text")]
-        text: Vec<Text>,
-    }
-    #[derive(Deserialize)]
-    struct Text {
-        body: String,
-        mimetype: Option<String>,
-    }
-    let short = pdu.content_str("topic");
-    let long = serde_json::from_str::<Content>(pdu.content.get()).ok();
-    let long = long.into_iter().flat_map(|content| content.topic.text);
-    let plain = |text: &Text| text.mimetype.as_deref().is_none_or(|it| it == "text/plain");
-    let long = long.filter(plain).map(|text| text.body).find(|body| Some(body) != short.as_ref());
-    match (short, long) {
-        (Some(short), Some(long)) => Some(format!("{short}\n{long}")),
-        (short, long) => short.or(long),
+/// The short topic and the plain one.
+fn topics(pdu: &Pdu) -> Option<String> {
+    match (pdu.content_str("topic"), topic::plain(&pdu.content)) {
+        (Some(short), Some(plain)) if short != plain => Some(format!("{short}\n{plain}")),
+        (short, plain) => plain.or(short),
     }
 }
 
@@ -158,7 +143,7 @@ mod tests {
         let name = text("m.room.name", Some(""), json!({ "name": "n" }));
         assert_eq!(name, Some((Key::Name, "n".to_owned())));
         let topic = json!({ "topic": "t", "m.topic": { "m.text": [
-            { "mimetype": "text/html", "body": "<b>" }, { "body": "t" }, { "body": "long" },
+            { "mimetype": "text/html", "body": "<b>" }, { "body": "long" },
         ] } });
         let topic = text("m.room.topic", Some(""), topic);
         assert_eq!(topic, Some((Key::Topic, "t\nlong".to_owned())));

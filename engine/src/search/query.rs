@@ -1,10 +1,16 @@
 //! What is searched for, and how well a text answers to it. Pure.
 
+use std::collections::HashSet;
+
 use super::number;
 use crate::words::{self, Run};
 
 /// How many words of a search count, beside which no others are looked at.
 const MOST_WORDS: usize = 64;
+
+/// How many terms of a search the index is asked for. It only proposes: whether a text has the rest too
+/// is seen when the text is read.
+const MOST_TERMS: usize = 64;
 
 /// How much the second and further places of a word count, and the length of the text: the numbers
 /// that are usual for the ranking function BM25.
@@ -64,14 +70,13 @@ impl Query {
         &self.written
     }
 
-    /// What stands for the words in the index, each once.
+    /// What stands for the words in the index, each once; of very many the first ones.
     #[must_use]
     pub fn terms(&self) -> Vec<i64> {
+        let mut seen = HashSet::new();
         let needed = self.wanted.iter().flat_map(Run::needed_terms);
-        let mut terms: Vec<i64> = needed.map(|term| number(&term)).collect();
-        terms.sort_unstable();
-        terms.dedup();
-        terms
+        let terms = needed.map(|term| number(&term)).filter(|term| seen.insert(*term));
+        terms.take(MOST_TERMS).collect()
     }
 
     /// How a text answers; `None` when it lacks a word.
@@ -163,5 +168,13 @@ mod tests {
         let query = Query::parse(&many.join(" "));
         assert_eq!((query.wanted.len(), query.written.len()), (MOST_WORDS, MOST_WORDS));
         assert_eq!(Query::parse("b a b a").terms().len(), 2);
+        // One word of a script without spaces has a term for each of its letters.
+        let letters: String = ('\u{4e00}'..'\u{5400}').collect();
+        let query = Query::parse(&letters);
+        assert_eq!((query.wanted.len(), query.terms().len()), (1, MOST_TERMS));
+        assert!(
+            query.matches(&letters).is_some()
+                && query.matches(letters.trim_start_matches('\u{4e00}')).is_none()
+        );
     }
 }

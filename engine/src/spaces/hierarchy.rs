@@ -16,8 +16,7 @@ use serde::Serialize;
 use super::{
     child::Child,
     look::{self, Found},
-    remote,
-    summary::{self, Outside, Shown, Summary},
+    summary::{Outside, Shown, Summary},
 };
 use crate::{Engine, internal::Internal, rng};
 
@@ -33,7 +32,8 @@ const MAX_ROOMS: usize = 10_000;
 /// How many rooms are visited for one page, shown or not.
 const MAX_VISITS: usize = 500;
 
-/// After how many milliseconds a page ends that has something to show.
+/// After how many milliseconds other servers are asked no more for a page, even if it has nothing to
+/// show: the next one goes on from there.
 const PATIENCE_MS: i64 = 15_000;
 
 /// Of how many of the next rooms other servers are asked at the same time.
@@ -187,8 +187,9 @@ struct Step {
 
 impl Walk {
     async fn begin(engine: &Engine, course: Course) -> Result<Self, Internal> {
-        let (user_id, room_id) = (&course.user_id, course.room_id.clone());
-        let via = look::servers(engine, user_id, &room_id, Vec::new()).await?;
+        let room_id = course.room_id.clone();
+        let row = look::membership(engine, &course.user_id, &room_id).await?;
+        let via = look::servers(row.as_ref(), &room_id, Vec::new());
         let first = Step { room_id, via, depth: 0, told: None, in_vain: false, found: None };
         Ok(Self { course, seen: HashSet::new(), ahead: vec![first] })
     }
@@ -198,7 +199,8 @@ impl Walk {
         let begun = engine.clock.now_ms();
         for _ in 0..MAX_VISITS {
             let is_late = engine.clock.now_ms() - begun > PATIENCE_MS;
-            if rooms.len() >= limit || (is_late && !rooms.is_empty()) {
+            // The first room is found within the time that servers have, or the walk ends with it.
+            if rooms.len() >= limit || (is_late && self.must_look()) {
                 break;
             }
             self.look_ahead(engine).await?;
@@ -217,13 +219,18 @@ impl Walk {
 
     async fn may_know(&self, engine: &Engine, room: &Summary) -> Result<bool, Internal> {
         let user_id = &self.course.user_id;
-        let membership = look::membership(engine, user_id, &room.listed.room_id).await?;
-        look::may_know(engine, user_id, membership.as_deref(), room).await
+        let row = look::membership(engine, user_id, &room.listed.room_id).await?;
+        look::may_know(engine, user_id, row.as_ref(), room).await
+    }
+
+    /// Whether nobody has looked at the next room yet.
+    fn must_look(&self) -> bool {
+        self.ahead.last().is_some_and(|step| step.found.is_none())
     }
 
     /// Looks at the next rooms at once, so that a server that is slow does not hold up each of them.
     async fn look_ahead(&mut self, engine: &Engine) -> Result<(), Internal> {
-        if self.ahead.last().is_none_or(|step| step.found.is_some()) {
+        if !self.must_look() {
             return Ok(());
         }
         let next = self.ahead.len().saturating_sub(AHEAD)..self.ahead.len();
@@ -241,8 +248,8 @@ impl Walk {
     }
 
     async fn find(&self, engine: &Engine, step: &Step) -> Result<Option<Found>, Internal> {
-        if let Some(room) = summary::own(engine, &step.room_id).await? {
-            return Ok(Some(Found { room, answer: None }));
+        if let Some(found) = look::own(engine, &step.room_id).await? {
+            return Ok(Some(found));
         }
         let told = step.told.as_deref().map(|told| (told, without_children(told)));
         // The children of a space are not told with it.
@@ -252,9 +259,8 @@ impl Walk {
             None if step.in_vain => return Ok(None),
             _ => {}
         }
-        let (room_id, only) = (&step.room_id, self.course.suggested_only);
-        let answer = remote::ask(engine, room_id, &step.via, only).await;
-        let found = answer.map(|it| Found { room: it.room.clone(), answer: Some(it) });
+        let only = self.course.suggested_only;
+        let found = look::elsewhere(engine, &step.room_id, &step.via, only).await;
         Ok(found.or(told.map(|(_, found)| found)))
     }
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use ruma::{OwnedServerName, RoomId, UserId};
-use starling_storage::memberships;
+use starling_storage::memberships::{self, MembershipRow};
 
 use super::{
     access::{self, Standing},
@@ -21,48 +21,44 @@ pub struct Found {
     pub answer: Option<Arc<Answer>>,
 }
 
-/// Finds a room: this server's own knowledge goes before that of others.
-///
-/// # Errors
-///
-/// When the database fails; servers that do not answer know nothing.
-pub async fn find(
-    engine: &Engine,
-    room_id: &RoomId,
-    via: &[OwnedServerName],
-    suggested_only: bool,
-) -> Result<Option<Found>, Internal> {
-    if let Some(room) = summary::own(engine, room_id).await? {
-        return Ok(Some(Found { room, answer: None }));
-    }
-    let answer = remote::ask(engine, room_id, via, suggested_only).await;
-    Ok(answer.map(|answer| Found { room: answer.room.clone(), answer: Some(answer) }))
-}
-
-/// The servers that may tell a user of a room: those that the client names, the one that invited
-/// them, and the one that the room's ID names.
+/// A room as this server knows it.
 ///
 /// # Errors
 ///
 /// When the database fails.
-pub async fn servers(
+pub async fn own(engine: &Engine, room_id: &RoomId) -> Result<Option<Found>, Internal> {
+    let room = summary::own(engine, room_id).await?;
+    Ok(room.map(|room| Found { room, answer: None }))
+}
+
+/// A room as others say; servers that do not answer know nothing.
+pub async fn elsewhere(
     engine: &Engine,
-    user_id: &UserId,
+    room_id: &RoomId,
+    via: &[OwnedServerName],
+    suggested_only: bool,
+) -> Option<Found> {
+    let answer = remote::ask(engine, room_id, via, suggested_only).await?;
+    Some(Found { room: answer.room.clone(), answer: Some(answer) })
+}
+
+/// The servers that may tell a user of a room: those that the client names, the one that invited
+/// them, and the one that the room's ID names.
+#[must_use]
+pub fn servers(
+    row: Option<&MembershipRow>,
     room_id: &RoomId,
     mut via: Vec<OwnedServerName>,
-) -> Result<Vec<OwnedServerName>, Internal> {
-    let mut conn = engine.storage.read().await?;
-    let row = memberships::get(&mut conn, user_id.as_str(), room_id.as_str()).await?;
-    drop(conn);
-    let inviter = row.filter(|row| row.membership == "invite").map(|row| row.sender);
-    let inviter = inviter.and_then(|sender| UserId::parse(sender).ok());
+) -> Vec<OwnedServerName> {
+    let inviter = row.filter(|row| row.membership == "invite");
+    let inviter = inviter.and_then(|row| UserId::parse(row.sender.as_str()).ok());
     let named = room_id.server_name().map(ToOwned::to_owned);
     for server in inviter.map(|it| it.server_name().to_owned()).into_iter().chain(named) {
         if !via.contains(&server) {
             via.push(server);
         }
     }
-    Ok(via)
+    via
 }
 
 /// What a user is in a room, as this server knows it.
@@ -74,10 +70,9 @@ pub async fn membership(
     engine: &Engine,
     user_id: &UserId,
     room_id: &RoomId,
-) -> Result<Option<String>, Internal> {
+) -> Result<Option<MembershipRow>, Internal> {
     let mut conn = engine.storage.read().await?;
-    let row = memberships::get(&mut conn, user_id.as_str(), room_id.as_str()).await?;
-    Ok(row.map(|row| row.membership))
+    Ok(memberships::get(&mut conn, user_id.as_str(), room_id.as_str()).await?)
 }
 
 /// Whether a user with this membership may know of a room.
@@ -88,9 +83,10 @@ pub async fn membership(
 pub async fn may_know(
     engine: &Engine,
     user_id: &UserId,
-    membership: Option<&str>,
+    row: Option<&MembershipRow>,
     room: &Summary,
 ) -> Result<bool, Internal> {
+    let membership = row.map(|row| row.membership.as_str());
     if let Some(decided) = access::may_know(room, Standing::of(membership)) {
         return Ok(decided);
     }

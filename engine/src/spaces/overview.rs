@@ -4,7 +4,7 @@
 
 use ruma::{OwnedServerName, RoomId, UserId};
 use serde::Serialize;
-use starling_storage::memberships::{self, MembershipRow};
+use starling_storage::memberships::MembershipRow;
 
 use super::{
     access::{self, Standing},
@@ -36,21 +36,23 @@ pub async fn for_user(
     room_id: &RoomId,
     via: Vec<OwnedServerName>,
 ) -> Result<Option<Overview>, Internal> {
-    let via = look::servers(engine, user_id, room_id, via).await?;
-    let found = look::find(engine, room_id, &via, false).await?;
-    let mut conn = engine.storage.read().await?;
-    let row = memberships::get(&mut conn, user_id.as_str(), room_id.as_str()).await?;
-    drop(conn);
+    let row = look::membership(engine, user_id, room_id).await?;
+    let found = match look::own(engine, room_id).await? {
+        None => {
+            let via = look::servers(row.as_ref(), room_id, via);
+            look::elsewhere(engine, room_id, &via, false).await
+        }
+        own => own,
+    };
     let summary = match found {
         Some(found) => Some(found.room.summary.clone()),
         None => row.as_ref().and_then(|row| as_invited(room_id, row)),
     };
     let Some(summary) = summary else { return Ok(None) };
-    let membership = row.map(|row| row.membership);
-    if !look::may_know(engine, user_id, membership.as_deref(), &summary).await? {
+    if !look::may_know(engine, user_id, row.as_ref(), &summary).await? {
         return Ok(None);
     }
-    let membership = membership.unwrap_or_else(|| "leave".to_owned());
+    let membership = row.map_or_else(|| "leave".to_owned(), |row| row.membership);
     Ok(Some(Overview { summary, membership: Some(membership) }))
 }
 

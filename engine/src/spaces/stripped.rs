@@ -4,17 +4,17 @@
 
 use std::collections::BTreeMap;
 
-use ruma::RoomId;
+use ruma::{RoomId, events::StateEventType};
 use serde::Deserialize;
-use serde_json::{Map, Value, value::RawValue};
+use serde_json::value::RawValue;
 
-use super::summary::Summary;
-use crate::rooms::{directory::Listed, restricted};
+use super::summary::{self, Summary};
+use crate::events::pdu::content_str;
 
 #[derive(Deserialize)]
 struct Event<'a> {
     #[serde(rename = "type")]
-    kind: String,
+    kind: StateEventType,
     state_key: String,
     #[serde(borrow)]
     content: &'a RawValue,
@@ -28,47 +28,23 @@ pub fn summary(room_id: &RoomId, stripped: &str) -> Option<Summary> {
     let mut state = BTreeMap::new();
     let mut joined = 0;
     for event in &events {
-        let content: Map<String, Value> = serde_json::from_str(event.content.get()).ok()?;
-        if event.kind == "m.room.member" {
-            joined += i64::from(content.get("membership").is_some_and(|it| it == "join"));
+        if event.kind == StateEventType::RoomMember {
+            let membership = content_str(event.content, "membership");
+            joined += i64::from(membership.as_deref() == Some("join"));
         } else if event.state_key.is_empty() {
-            state.insert(event.kind.as_str(), content);
+            state.insert(event.kind.clone(), event.content);
         }
     }
-    let text = |kind: &str, field: &str| {
-        let text = state.get(kind)?.get(field)?.as_str().filter(|text| !text.is_empty());
-        text.map(ToOwned::to_owned)
-    };
-    let rules = events.iter().find(|event| event.kind == "m.room.join_rules");
-    let allowed = rules.and_then(|rules| restricted::restricted(rules.content));
-    let visibility = text("m.room.history_visibility", "history_visibility");
-    Some(Summary {
-        listed: Listed {
-            room_id: room_id.to_owned(),
-            canonical_alias: text("m.room.canonical_alias", "alias")
-                .and_then(|alias| alias.try_into().ok()),
-            name: text("m.room.name", "name"),
-            topic: text("m.room.topic", "topic"),
-            avatar_url: text("m.room.avatar", "url"),
-            num_joined_members: joined,
-            guest_can_join: text("m.room.guest_access", "guest_access").as_deref()
-                == Some("can_join"),
-            world_readable: visibility.as_deref() == Some("world_readable"),
-            join_rule: text("m.room.join_rules", "join_rule").or_else(|| Some("invite".to_owned())),
-            room_type: text("m.room.create", "type"),
-        },
-        allowed_room_ids: allowed.unwrap_or_default(),
-        encryption: text("m.room.encryption", "algorithm"),
-        room_version: state
-            .contains_key("m.room.create")
-            .then(|| text("m.room.create", "room_version").unwrap_or_else(|| "1".to_owned())),
-    })
+    let create = state.get(&StateEventType::RoomCreate);
+    let version = |create| content_str(create, "room_version").unwrap_or_else(|| "1".to_owned());
+    let version = create.copied().map(version);
+    Some(summary::summary(room_id, joined, version, |kind| state.get(&kind).copied()))
 }
 
 #[cfg(test)]
 mod tests {
     use ruma::room_id;
-    use serde_json::json;
+    use serde_json::{Value, json};
 
     use super::*;
 
@@ -83,6 +59,7 @@ mod tests {
             event("m.room.create", "", json!({ "room_version": "11", "type": "m.space" })),
             event("m.room.name", "", json!({ "name": "Name" })),
             event("m.room.name", "other", json!({ "name": "Other" })),
+            event("m.room.topic", "", json!({ "m.topic": { "m.text": [{ "body": "Topic" }] } })),
             event("m.room.join_rules", "", json!({ "join_rule": "knock" })),
             event("m.room.encryption", "", json!({ "algorithm": "m.megolm.v1.aes-sha2" })),
             event("m.room.member", "@a:b.org", json!({ "membership": "join" })),
@@ -90,7 +67,7 @@ mod tests {
         ]);
         let summary = summary(room, &stripped.to_string()).unwrap();
         let expected = json!({
-            "room_id": room, "name": "Name", "num_joined_members": 1, "guest_can_join": false,
+            "room_id": room, "name": "Name", "topic": "Topic", "num_joined_members": 1, "guest_can_join": false,
             "world_readable": false, "join_rule": "knock", "room_type": "m.space",
             "room_version": "11", "encryption": "m.megolm.v1.aes-sha2",
         });

@@ -12,10 +12,10 @@ use starling_storage::{rooms as rows, state as state_rows};
 use super::child::{self, Child};
 use crate::{
     Engine,
-    events::store,
+    events::{pdu::content_str, store},
     internal::Internal,
     rooms::{
-        batch::{Batch, State},
+        batch::{Batch, content},
         directory::{self, Listed},
         per_version::PerVersion,
         restricted, room,
@@ -134,8 +134,8 @@ async fn read(engine: &Engine, room_id: &RoomId) -> Result<Option<Outside>, Inte
     keys.push((StateEventType::RoomEncryption, String::new()));
     let batch = Batch::new(engine, &room);
     let state = batch.state(room.row.current_state, &keys).await?;
-    let listed = directory::shown(room_id.to_owned(), room.row.joined_members, &state);
-    let summary = summary(listed, &room.row.room_version, &state);
+    let (joined, version) = (room.row.joined_members, room.row.room_version.clone());
+    let summary = summary(room_id, joined, Some(version), |kind| content(&state, kind));
     let children = match summary.is_space() {
         true => children(engine, room_id).await?,
         false => Vec::new(),
@@ -143,16 +143,20 @@ async fn read(engine: &Engine, room_id: &RoomId) -> Result<Option<Outside>, Inte
     Ok(Some(Outside { summary, children }))
 }
 
-fn summary(listed: Listed, room_version: &str, state: &State) -> Summary {
-    let event = |kind: StateEventType| state.get(&(kind, String::new()));
-    let allowed = event(StateEventType::RoomJoinRules)
-        .and_then(|rules| restricted::restricted(&rules.content));
+/// What the contents of a room's events say of it.
+pub(super) fn summary<'a>(
+    room_id: &RoomId,
+    joined_members: i64,
+    room_version: Option<String>,
+    content: impl Fn(StateEventType) -> Option<&'a RawValue>,
+) -> Summary {
+    let allowed = content(StateEventType::RoomJoinRules).and_then(restricted::restricted);
+    let encryption = content(StateEventType::RoomEncryption);
     Summary {
-        listed,
+        listed: directory::shown(room_id.to_owned(), joined_members, &content),
         allowed_room_ids: allowed.unwrap_or_default(),
-        encryption: event(StateEventType::RoomEncryption)
-            .and_then(|encryption| encryption.content_str("algorithm")),
-        room_version: Some(room_version.to_owned()),
+        encryption: encryption.and_then(|content| content_str(content, "algorithm")),
+        room_version,
     }
 }
 

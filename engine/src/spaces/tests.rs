@@ -1,6 +1,11 @@
 //! Walks through the spaces of one server.
 
-use ruma::{OwnedRoomId, OwnedUserId, RoomId, UserId, room_id};
+use std::sync::{Arc, OnceLock};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use http::{Request, Response};
+use ruma::{OwnedRoomId, OwnedUserId, RoomId, ServerName, UserId, room_id};
 use serde_json::{Value, json};
 
 use super::{
@@ -9,6 +14,8 @@ use super::{
 };
 use crate::{
     Engine,
+    clock::Clock,
+    remote::{Limits, Transport, TransportError},
     rooms::{
         create::{self, InitialState, Preset},
         membership::{
@@ -20,7 +27,7 @@ use crate::{
         room,
         send::{self, SetState},
     },
-    test_support::{on_each_database, raw, user, wanted_room},
+    test_support::{engine_on, on_each_database, raw, user, wanted_room},
 };
 
 struct Place<'a> {
@@ -279,4 +286,50 @@ async fn a_room_that_is_gone_is_forgotten() {
         assert!(!remembered(&gone).await && remembered(&other).await);
     })
     .await;
+}
+
+/// Servers that take longer than a page before it turns out that they are not there.
+#[derive(Debug, Default)]
+struct SlowServers(OnceLock<Arc<dyn Clock>>);
+
+#[async_trait]
+impl Transport for SlowServers {
+    async fn send(
+        &self,
+        destination: &ServerName,
+        _: Request<Bytes>,
+        _: Limits,
+    ) -> Result<Response<Bytes>, TransportError> {
+        let clock = self.0.get().unwrap();
+        let until = clock.now_ms() + 16_000;
+        while clock.now_ms() < until {}
+        let (server, reason) = (destination.to_string(), "it is not there".to_owned());
+        Err(TransportError::Discovery { server, reason })
+    }
+}
+
+#[tokio::test]
+async fn servers_that_are_slow_hold_up_no_page() {
+    let test = async |storage| {
+        let servers = Arc::new(SlowServers::default());
+        let engine = engine_on(storage, "x.org", servers.clone()).await;
+        servers.0.set(engine.clock.clone()).unwrap();
+        let place = Place::new(&engine);
+        let (root, last) = (place.space().await, place.plain().await);
+        for number in 10..30 {
+            let (server, order) = (format!("s{number}.org"), number.to_string());
+            let child = OwnedRoomId::try_from(format!("!a:{server}")).unwrap();
+            place.link(&root, &child, json!({ "via": [server], "order": order })).await;
+        }
+        place.add(&root, &last).await;
+        let mut wanted = Wanted::default();
+        for (expected, is_last) in
+            [(vec![root.clone()], false), (vec![], false), (vec![last], true)]
+        {
+            let page = place.page(&place.bob, &root, &wanted).await;
+            assert_eq!((rooms(&page), page.next_batch.is_none()), (expected, is_last));
+            wanted.from = page.next_batch;
+        }
+    };
+    starling_storage::test_support::on_each_database(test).await.unwrap();
 }

@@ -7,6 +7,8 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 use serde_json::value::RawValue;
 
+use super::StateWanted;
+
 /// The answer.
 #[derive(Debug, Default, Serialize)]
 pub struct Answer {
@@ -91,6 +93,19 @@ pub enum State {
     /// As of the end.
     #[serde(rename = "state_after")]
     After(Events),
+    /// The same, under the name that it had before it was in the specification.
+    #[serde(rename = "org.matrix.msc4222.state_after")]
+    UnstableAfter(Events),
+}
+
+impl State {
+    pub(super) fn new(wanted: StateWanted, events: Events) -> Self {
+        match wanted {
+            StateWanted::Before => Self::Before(events),
+            StateWanted::After => Self::After(events),
+            StateWanted::UnstableAfter => Self::UnstableAfter(events),
+        }
+    }
 }
 
 impl Default for State {

@@ -38,10 +38,22 @@ pub struct Request {
     pub filter: Filter,
     /// Whether the whole state of all rooms is wanted.
     pub full_state: bool,
-    /// Whether state is wanted as of the end of the timeline instead of its start.
-    pub use_state_after: bool,
+    /// As of when state is wanted.
+    pub state: StateWanted,
     /// How long to wait for news.
     pub timeout: Duration,
+}
+
+/// As of when state is wanted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum StateWanted {
+    /// As of the start of the timeline.
+    #[default]
+    Before,
+    /// As of its end.
+    After,
+    /// The same, under the name that it had before it was in the specification (MSC4222).
+    UnstableAfter,
 }
 
 /// A /sync answer that is being put together.

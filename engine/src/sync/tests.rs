@@ -5,7 +5,7 @@ use std::time::Duration;
 use futures_util::FutureExt as _;
 use serde_json::{Value, json};
 
-use super::Request;
+use super::{Request, StateWanted};
 use crate::{
     reading::{
         filter::Filter,
@@ -69,7 +69,7 @@ async fn state_after_is_that_at_the_end() {
         let topic = stage.set("m.room.topic", json!({ "topic": "2" })).await;
         let limited = json!({ "room": { "timeline": { "limit": 1 } } });
         let request = Request {
-            use_state_after: true,
+            state: StateWanted::After,
             filter: Filter::parse(&limited.to_string()).unwrap(),
             ..after(&answer)
         };
@@ -81,11 +81,19 @@ async fn state_after_is_that_at_the_end() {
         let mut wanted = [name.event_id.to_string(), topic.event_id.to_string()];
         wanted.sort();
         assert_eq!(found, wanted);
-        let before = stage.sync(ALICE, Request { use_state_after: false, ..request }).await;
+        let before =
+            stage.sync(ALICE, Request { state: StateWanted::Before, ..request.clone() }).await;
         let state = &joined(&stage, &before)["state"]["events"];
         assert_eq!(state.as_array().unwrap().len(), 2, "the name, and the topic before the last");
         assert!(state.as_array().unwrap().iter().any(|event| event["content"]["topic"] == "1"));
-        let quiet = stage.sync(ALICE, Request { use_state_after: true, ..after(&news) }).await;
+        let unstable = Request { state: StateWanted::UnstableAfter, ..request };
+        let renamed = stage.sync(ALICE, unstable).await;
+        let renamed = joined(&stage, &renamed);
+        let mut found = ids(&renamed["org.matrix.msc4222.state_after"]["events"]);
+        found.sort();
+        assert_eq!(found, wanted);
+        assert!(renamed.get("state").is_none() && renamed.get("state_after").is_none());
+        let quiet = stage.sync(ALICE, Request { state: StateWanted::After, ..after(&news) }).await;
         assert!(is_empty(&quiet));
     })
     .await;

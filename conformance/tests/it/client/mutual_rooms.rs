@@ -1,5 +1,6 @@
 //! GET /_matrix/client/v1/mutual_rooms
 
+use futures_util::{StreamExt as _, stream};
 use serde_json::{Value, json};
 use starling_conformance::client::{Answer, User, path};
 
@@ -33,6 +34,32 @@ async fn the_rooms_of_both_are_named() {
     for other in ["@nobody:example.org", &support::user("carol").await.id] {
         assert_eq!(mutual(&alice, other).await.ok().unwrap(), nothing);
     }
+}
+
+/// By the names that matrix-js-sdk knows, which were in the proposal.
+#[tokio::test]
+async fn a_long_list_comes_in_pages_by_the_old_names_too() {
+    let (alice, bob) = (support::user("alice").await, support::user("bob").await);
+    let share = async |_| {
+        let room = alice.create_public_room().await.unwrap();
+        bob.join(&room, &[]).await.unwrap();
+        room
+    };
+    let mut rooms: Vec<String> =
+        stream::iter(0..101).map(share).buffer_unordered(8).collect().await;
+    rooms.sort();
+    let old = path(&format!("{OLD}?user_id={{}}"), &[&bob.id]);
+    let first = alice.api.get(&old).await.unwrap().ok().unwrap();
+    assert_eq!((&first["joined"], &first["count"]), (&json!(rooms[..100]), &json!(101)));
+    assert_eq!(first["next_batch"], first["next_batch_token"]);
+    let next = first["next_batch_token"].as_str().unwrap();
+    let second = alice.api.get(&format!("{old}&batch_token={next}")).await.unwrap();
+    assert_eq!(second.ok().unwrap(), json!({ "joined": rooms[100..], "count": 101 }));
+    let stable = path(&format!("{STABLE}?user_id={{}}&from={{}}"), &[&bob.id, next]);
+    let second = alice.api.get(&stable).await.unwrap();
+    assert_eq!(second.ok().unwrap(), json!({ "joined": rooms[100..], "count": 101 }));
+    let first = mutual(&alice, &bob.id).await.ok().unwrap();
+    assert!(first["next_batch"].is_string() && first.get("next_batch_token").is_none());
 }
 
 #[tokio::test]

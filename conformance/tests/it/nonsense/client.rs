@@ -1,5 +1,7 @@
 //! Random requests of a client who is logged in and has a room.
 
+use std::time::Duration;
+
 use futures_util::{StreamExt as _, stream};
 use http::Method;
 use rand::{RngExt as _, rngs::StdRng};
@@ -8,6 +10,7 @@ use starling_conformance::{
     client::{PASSWORD, User, path},
     servers::Server,
 };
+use tokio::time::timeout;
 
 use super::{
     cases, complaint,
@@ -21,6 +24,11 @@ use crate::{scene::assert_others_are_served, support};
 const AT_A_TIME: usize = 8;
 /// More bytes than these are on their way for a while.
 const LARGE: usize = 50_000;
+
+/// Endpoints that wait for news: as long as they are told to, or some seconds.
+const WAITING: [&str; 2] = ["/_matrix/client/v3/events", "/_matrix/client/v3/sync"];
+/// How long somebody listens to them who has told them to wait.
+const PATIENCE: Duration = Duration::from_secs(1);
 
 /// A user in a room, and what random requests may name.
 struct Stage {
@@ -137,6 +145,10 @@ async fn attempts(server: &Server, seed: u64, number: usize, endpoint: Endpoint)
         let Stage { user, known } = &stage;
         let mut target = endpoint.target(&mut rng, known);
         target.push_str(&known.query(&mut rng));
+        let waits = WAITING.contains(&endpoint.path.as_str());
+        if waits && !target.contains("timeout=") {
+            target.push_str(if target.contains('?') { "&timeout=0" } else { "?timeout=0" });
+        }
         let body = match endpoint.method {
             Method::GET => Vec::new(),
             _ => body(&mut rng, &endpoint, known),
@@ -146,7 +158,14 @@ async fn attempts(server: &Server, seed: u64, number: usize, endpoint: Endpoint)
             false => user.api.clone(),
         };
         let (method, text) = (endpoint.method.clone(), String::from_utf8_lossy(&body).into_owned());
-        let answer = api.raw(method, &target, "application/json", body).await;
+        let asking = api.raw(method, &target, "application/json", body);
+        let answer = match waits {
+            true => match timeout(PATIENCE, asking).await {
+                Ok(answer) => answer,
+                Err(_) => continue,
+            },
+            false => asking.await,
+        };
         match answer {
             Ok(answer) => complaints.extend(complaint(&answer, &text, seed)),
             // Who is refused before the body was read may find the connection closed.

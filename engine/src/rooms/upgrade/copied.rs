@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashSet};
 
 use ruma::{
-    OwnedEventId, OwnedRoomAliasId, OwnedUserId, events::StateEventType,
+    EventId, OwnedEventId, OwnedRoomAliasId, OwnedUserId, events::StateEventType,
     room_version_rules::RoomVersionRules,
 };
 use serde_json::{
@@ -17,13 +17,15 @@ use super::{
     power_levels::{self, Handover},
 };
 use crate::{
+    events::pdu::content_str,
     internal::Internal,
     rooms::{
         aliases,
-        batch::{Batch, State},
+        batch::{Batch, State, content},
         canonical_alias,
         power::{self, Powers},
     },
+    spaces::{child, summary::SPACE},
     state::StateKey,
 };
 
@@ -75,12 +77,13 @@ impl Old {
         if is_space(&state) {
             copied.extend(children(batch).await?);
         }
-        copied.extend(bans(batch).await?);
+        let creators = new_creators(upgrade, rules);
+        copied.extend(bans(batch, &creators, rules).await?);
         let levels = content(&state, StateEventType::RoomPowerLevels);
         let mut conn = batch.engine.storage.read().await.map_err(Internal::from)?;
         let row = rows::get(&mut conn, batch.room.id.as_str()).await.map_err(Internal::from)?;
         Ok(Self {
-            new_levels: new_levels(batch, &state, upgrade, rules),
+            new_levels: new_levels(batch, &state, &creators, rules),
             aliases_left: aliases_left(&state, &moved),
             levels: levels.map(ToOwned::to_owned),
             published: row.is_some_and(|row| row.published),
@@ -89,23 +92,28 @@ impl Old {
     }
 }
 
-fn content(state: &State, kind: StateEventType) -> Option<&RawValue> {
-    state.get(&(kind, String::new())).map(|pdu| &*pdu.content)
-}
-
 fn object(content: &RawValue) -> Map<String, Value> {
     serde_json::from_str(content.get()).unwrap_or_default()
 }
 
 fn is_space(state: &State) -> bool {
-    let create = content(state, StateEventType::RoomCreate).map(object);
-    create.is_some_and(|create| create.get("type").and_then(Value::as_str) == Some("m.space"))
+    let create = content(state, StateEventType::RoomCreate);
+    create.and_then(|create| content_str(create, "type")).as_deref() == Some(SPACE)
+}
+
+/// Who counts as a creator of the new room.
+fn new_creators(upgrade: &Upgrade, rules: &RoomVersionRules) -> Vec<OwnedUserId> {
+    let mut creators = vec![upgrade.user_id.clone()];
+    if rules.authorization.additional_room_creators {
+        creators.extend(upgrade.additional_creators.iter().cloned());
+    }
+    creators
 }
 
 fn new_levels(
     batch: &Batch,
     state: &State,
-    upgrade: &Upgrade,
+    new_creators: &[OwnedUserId],
     rules: &RoomVersionRules,
 ) -> Map<String, Value> {
     let old_rules = &batch.room.rules().authorization;
@@ -114,14 +122,11 @@ fn new_levels(
     // Where levels name everybody with power, who made the room counts no more than others.
     let unnamed = old_rules.explicitly_privilege_room_creators || content.is_none();
     let nobody = HashSet::new();
-    let mut creators: Vec<OwnedUserId> = vec![upgrade.user_id.clone()];
-    if rules.authorization.additional_room_creators {
-        creators.extend(upgrade.additional_creators.iter().cloned());
-    }
     let handover = Handover {
         content,
         unnamed_creators: if unnamed { powers.creators() } else { &nobody },
-        new_creators: &creators,
+        old_rules,
+        new_creators,
         rules: &rules.authorization,
     };
     power_levels::handed_over(&handover)
@@ -201,15 +206,13 @@ async fn children(
     batch: &Batch,
 ) -> Result<Vec<(StateEventType, String, Box<RawValue>)>, UpgradeError> {
     let mut conn = batch.engine.storage.read().await.map_err(Internal::from)?;
-    let room_id = batch.room.id.as_str();
-    let all = state_rows::all_current(&mut conn, room_id).await.map_err(Internal::from)?;
+    let (room_id, limit) = (batch.room.id.as_str(), MAX_MANY as i64 + 1);
+    let rows = state_rows::current_of_type(&mut conn, room_id, child::KIND, limit).await;
+    let rows = rows.map_err(Internal::from)?;
     drop(conn);
-    let keys: Vec<StateKey> = all
-        .into_iter()
-        .filter(|(kind, _, _)| kind == "m.space.child")
-        .map(|(_, state_key, _)| (StateEventType::SpaceChild, state_key))
-        .collect();
-    check_amount(keys.len())?;
+    check_amount(rows.len())?;
+    let keys = rows.into_iter().map(|(state_key, _)| (StateEventType::SpaceChild, state_key));
+    let keys: Vec<StateKey> = keys.collect();
     let state = batch.state(batch.room.row.current_state, &keys).await?;
     let events: BTreeMap<_, _> = state.iter().map(|((_, key), pdu)| (key, pdu)).collect();
     let is_child = |content: &RawValue| object(content).get("via").is_some_and(Value::is_array);
@@ -219,21 +222,28 @@ async fn children(
     Ok(events.into_iter().filter(|(_, pdu)| is_child(&pdu.content)).map(child).collect())
 }
 
-/// Who is banned, and why.
-async fn bans(batch: &Batch) -> Result<Vec<(StateEventType, String, Box<RawValue>)>, UpgradeError> {
+/// Who is banned, and why. Creators above all levels cannot be: who is named one is let in again.
+async fn bans(
+    batch: &Batch,
+    creators: &[OwnedUserId],
+    rules: &RoomVersionRules,
+) -> Result<Vec<(StateEventType, String, Box<RawValue>)>, UpgradeError> {
+    let are_above = rules.authorization.explicitly_privilege_room_creators;
+    let is_above = |user_id: &str| are_above && creators.iter().any(|it| it == user_id);
     let mut conn = batch.engine.storage.read().await.map_err(Internal::from)?;
     let banned = ["ban".to_owned()];
     let banned = memberships::of_room(&mut conn, batch.room.id.as_str(), &banned).await;
-    let banned = banned.map_err(Internal::from)?;
+    let mut banned = banned.map_err(Internal::from)?;
     drop(conn);
     check_amount(banned.len())?;
+    banned.retain(|row| !is_above(&row.user_id));
     let ids: Vec<OwnedEventId> =
         banned.iter().filter_map(|row| row.event_id.as_str().try_into().ok()).collect();
     let events = batch.events(&ids).await?;
     let mut bans = Vec::with_capacity(banned.len());
     for row in banned {
         let mut content = json!({ "membership": "ban" });
-        let event = ids.iter().find(|id| id.as_str() == row.event_id).and_then(|id| events.get(id));
+        let event = <&EventId>::try_from(row.event_id.as_str()).ok().and_then(|id| events.get(id));
         if let Some(reason) = event.and_then(|event| event.pdu.content_str("reason")) {
             content["reason"] = reason.into();
         }

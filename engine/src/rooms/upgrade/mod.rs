@@ -212,7 +212,9 @@ async fn bury(
 /// Keeps people from going on in the old room, and takes from it the names that it loses. The user
 /// may not be allowed to do either, which does not keep the room from being upgraded.
 async fn lock_up(batch: &mut Batch, upgrade: &Upgrade, state: &Old) -> Result<(), UpgradeError> {
-    if let Some(levels) = state.levels.as_deref().and_then(power_levels::locked) {
+    let rules = batch.room.rules().authorization.clone();
+    let levels = state.levels.as_deref();
+    if let Some(levels) = levels.and_then(|levels| power_levels::locked(levels, &rules)) {
         let levels = Value::Object(levels);
         try_author(batch, &draft(upgrade, StateEventType::RoomPowerLevels, "", &levels)?).await?;
     }
@@ -236,8 +238,22 @@ async fn try_author(batch: &mut Batch, draft: &Draft) -> Result<(), UpgradeError
     }
 }
 
-/// Puts into the new room what the old one had. The power levels come last: before them the creator
-/// may do everything, whatever they may do afterwards.
+/// Whether a room is as safe as before without a state event of this kind: it only says what the room
+/// is called or lists.
+fn may_be_left_out(kind: &StateEventType) -> bool {
+    matches!(
+        kind,
+        StateEventType::RoomName
+            | StateEventType::RoomTopic
+            | StateEventType::RoomAvatar
+            | StateEventType::RoomCanonicalAlias
+            | StateEventType::SpaceChild
+    )
+}
+
+/// Puts into the new room what the old one had; where that would let in or lay open what the old one
+/// did not, the room is not upgraded. The power levels come last: before them the creator may do
+/// everything, whatever they may do afterwards.
 async fn furnish(
     batch: &mut Batch,
     create: Arc<Pdu>,
@@ -257,9 +273,12 @@ async fn furnish(
     let kind = TimelineEventType::RoomMember;
     build::author(batch, &Draft::state(user_id.clone(), kind, user_id.as_str(), join)).await?;
     for (kind, state_key, content) in &state.copied {
-        let kind = TimelineEventType::from(kind.clone());
-        let draft = Draft::state(user_id.clone(), kind, state_key, content.clone());
-        try_author(batch, &draft).await?;
+        let event_kind = TimelineEventType::from(kind.clone());
+        let draft = Draft::state(user_id.clone(), event_kind, state_key, content.clone());
+        match may_be_left_out(kind) {
+            true => try_author(batch, &draft).await?,
+            false => drop(build::author(batch, &draft).await?),
+        }
     }
     let levels = draft(upgrade, StateEventType::RoomPowerLevels, "", &state.new_levels)?;
     build::author(batch, &levels).await?;

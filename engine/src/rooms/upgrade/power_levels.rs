@@ -5,6 +5,8 @@ use std::collections::HashSet;
 use ruma::{OwnedUserId, UserId, room_version_rules::AuthorizationRules};
 use serde_json::{Map, Value, json, value::RawValue};
 
+use crate::rooms::power::level_of;
+
 /// The level of who has every power, where no level is higher.
 const HIGHEST: i64 = 100;
 
@@ -21,15 +23,20 @@ pub(super) struct Handover<'a> {
     pub(super) content: Option<&'a RawValue>,
     /// Who has power in the old room without being named by its levels.
     pub(super) unnamed_creators: &'a HashSet<OwnedUserId>,
+    /// The rules of the old room.
+    pub(super) old_rules: &'a AuthorizationRules,
     /// Who makes the new room.
     pub(super) new_creators: &'a [OwnedUserId],
     /// The rules of the new room.
     pub(super) rules: &'a AuthorizationRules,
 }
 
-/// The content of the power levels of the new room: everybody keeps what they may do.
+/// The content of the power levels of the new room: everybody keeps what the levels of the old one
+/// gave them. What creators had without being named goes on to creators, whom who upgrades names where
+/// the new version has such: "the server will not transfer those additional creators automatically".
 pub(super) fn handed_over(handover: &Handover<'_>) -> Map<String, Value> {
-    let mut levels = clean(handover.content.map(object).unwrap_or_default());
+    let levels = handover.content.map(object).unwrap_or_default();
+    let mut levels = clean(levels, handover.old_rules);
     let highest = highest(&levels);
     let users = levels.entry("users").or_insert_with(|| json!({}));
     let Value::Object(users) = users else { return levels };
@@ -47,9 +54,9 @@ pub(super) fn handed_over(handover: &Handover<'_>) -> Map<String, Value> {
 
 /// The content that keeps people from going on in the old room: "setting `events_default` and
 /// `invite` to the greater of `50` and `users_default + 1`". `None` when it does already.
-pub(super) fn locked(content: &RawValue) -> Option<Map<String, Value>> {
+pub(super) fn locked(content: &RawValue, rules: &AuthorizationRules) -> Option<Map<String, Value>> {
     let mut levels = object(content);
-    let of = |levels: &Map<String, Value>, field: &str| levels.get(field).and_then(number);
+    let of = |levels: &Map<String, Value>, field: &str| level_of(levels.get(field)?, rules);
     let wanted = of(&levels, "users_default").unwrap_or(0).saturating_add(1).max(50);
     let mut changed = false;
     for field in ["events_default", "invite"] {
@@ -65,37 +72,28 @@ fn object(content: &RawValue) -> Map<String, Value> {
     serde_json::from_str(content.get()).unwrap_or_default()
 }
 
-/// Levels as every version takes them: numbers, for users whose IDs are such. Old versions took
-/// numbers in strings too.
-fn clean(mut levels: Map<String, Value>) -> Map<String, Value> {
+/// Levels as every version takes them: numbers, for users whose IDs are such.
+fn clean(mut levels: Map<String, Value>, rules: &AuthorizationRules) -> Map<String, Value> {
     let is_user = |id: &str| UserId::parse(id).is_ok();
     levels.retain(|field, value| match value {
         Value::Object(table) if TABLES.contains(&field.as_str()) => {
             table.retain(|key, level| {
                 let is_right = field != "users" || is_user(key);
-                is_right && make_number(level)
+                is_right && make_number(level, rules)
             });
             true
         }
         _ if TABLES.contains(&field.as_str()) => false,
-        value if LEVELS.contains(&field.as_str()) => make_number(value),
+        value if LEVELS.contains(&field.as_str()) => make_number(value, rules),
         _ => true,
     });
     levels
 }
 
-fn make_number(level: &mut Value) -> bool {
-    let number = number(level);
+fn make_number(level: &mut Value, rules: &AuthorizationRules) -> bool {
+    let number = level_of(level, rules);
     *level = number.into();
     number.is_some()
-}
-
-fn number(level: &Value) -> Option<i64> {
-    match level {
-        Value::Number(number) => number.as_i64().or_else(|| number.as_f64().map(|it| it as i64)),
-        Value::String(text) => text.trim().parse().ok(),
-        _ => None,
-    }
 }
 
 /// The highest level that anything needs or anybody has.
@@ -111,14 +109,20 @@ mod tests {
 
     use super::*;
 
+    fn rules(version: &RoomVersionId) -> AuthorizationRules {
+        version.rules().unwrap().authorization
+    }
+
+    /// From version 9.
     fn hand_over(content: Value, unnamed: &[&UserId], version: &RoomVersionId) -> Value {
         let content = to_raw_value(&content).unwrap();
         let unnamed = unnamed.iter().map(|id| (*id).to_owned()).collect();
         let creators = [user_id!("@a:x.org").to_owned()];
-        let rules = version.rules().unwrap().authorization;
+        let (old_rules, rules) = (rules(&RoomVersionId::V9), rules(version));
         let handover = Handover {
             content: Some(&content),
             unnamed_creators: &unnamed,
+            old_rules: &old_rules,
             new_creators: &creators,
             rules: &rules,
         };
@@ -132,8 +136,10 @@ mod tests {
         assert_eq!(new, json!({ "users": { "@b:x.org": 50 }, "ban": 40 }));
         assert_eq!(hand_over(levels, &[], &RoomVersionId::V11)["users"]["@a:x.org"], 100);
         let levels = json!({ "events": { "m.room.tombstone": 150 } });
-        let new = hand_over(levels, &[user_id!("@c:x.org")], &RoomVersionId::V11);
+        let new = hand_over(levels.clone(), &[user_id!("@c:x.org")], &RoomVersionId::V11);
         assert_eq!(new["users"], json!({ "@c:x.org": 150 }));
+        let new = hand_over(levels, &[user_id!("@c:x.org")], &RoomVersionId::V12);
+        assert_eq!(new["users"], json!({}));
     }
 
     #[test]
@@ -143,12 +149,18 @@ mod tests {
             "events": [], "kick": " 7 ", "ban": null, "org.example": "kept",
         });
         let wanted = json!({ "users": { "@b:x.org": 50 }, "kick": 7, "org.example": "kept" });
-        assert_eq!(hand_over(levels, &[], &RoomVersionId::V10), wanted);
+        assert_eq!(hand_over(levels.clone(), &[], &RoomVersionId::V10), wanted);
+        // In a room where strings are void they give nobody power.
+        let Value::Object(levels) = levels else { unreachable!() };
+        let clean = Value::Object(clean(levels, &rules(&RoomVersionId::V10)));
+        assert_eq!(clean, json!({ "users": {}, "org.example": "kept" }));
     }
 
     #[test]
     fn the_old_room_is_locked() {
-        let lock = |content: Value| locked(&to_raw_value(&content).unwrap()).map(Value::Object);
+        let rules = rules(&RoomVersionId::V12);
+        let lock =
+            |content: Value| locked(&to_raw_value(&content).unwrap(), &rules).map(Value::Object);
         let wanted = json!({ "events_default": 50, "invite": 50 });
         assert_eq!(lock(json!({})), Some(wanted.clone()));
         assert_eq!(lock(wanted), None);

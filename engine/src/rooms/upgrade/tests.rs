@@ -15,6 +15,7 @@ use crate::{
             leave,
             remove::{self, Removal},
         },
+        send::{self, SetState},
     },
     test_support::{current_state, on_each_database, raw, timeline, user, wanted_room},
 };
@@ -247,6 +248,75 @@ async fn what_was_removed_in_the_new_room_does_not_come_back() {
             }
             enter(&engine, &bob, &new).await;
             assert_eq!(direct_rooms(&engine, &bob).await, direct, "invited: {is_invited}");
+        }
+    })
+    .await;
+}
+
+/// Sends a state event that is as long as one may be, up to a few bytes.
+async fn set_longest(
+    engine: &Engine,
+    sender: &UserId,
+    room_id: &RoomId,
+    kind: &str,
+    content: Value,
+) {
+    for length in (60_000..65_536).rev().step_by(16) {
+        let mut content = content.clone();
+        content["x"] = "x".repeat(length).into();
+        let event = SetState {
+            room_id: room_id.to_owned(),
+            sender: sender.to_owned(),
+            kind: kind.into(),
+            state_key: String::new(),
+            content: raw(content),
+            ts: None,
+        };
+        if send::state(engine, event).await.is_ok() {
+            return;
+        }
+    }
+    panic!("no event was short enough");
+}
+
+#[tokio::test]
+async fn what_protects_a_room_is_not_left_out() {
+    on_each_database(async |engine| {
+        let alice = user(&engine, "alice");
+        // In the first versions the same content makes a longer event.
+        let old = room(&engine, &alice, RoomVersionId::V12).await;
+        set_longest(&engine, &alice, &old, "m.room.topic", json!({ "topic": "long" })).await;
+        let wanted = wanted_upgrade(&old, &alice, RoomVersionId::V1);
+        let new = upgrade(&engine, &wanted).await.unwrap();
+        assert!(get(&current_state(&engine, &new).await, "m.room.topic", "").is_null());
+
+        let old = room(&engine, &alice, RoomVersionId::V12).await;
+        let acl = json!({ "allow": ["*"], "deny": ["evil.org"] });
+        set_longest(&engine, &alice, &old, "m.room.server_acl", acl).await;
+        let before = timeline(&engine, &old).await;
+        let refused = upgrade(&engine, &wanted_upgrade(&old, &alice, RoomVersionId::V1)).await;
+        let is_told =
+            matches!(refused, Err(UpgradeError::InvalidState(_) | UpgradeError::TooMuch(_)));
+        assert!(is_told, "{refused:?}");
+        assert_eq!(timeline(&engine, &old).await.len(), before.len());
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn who_becomes_a_creator_is_banned_no_more() {
+    on_each_database(async |engine| {
+        let alice = user(&engine, "alice");
+        let banned = user_id!("@mallory:y.org");
+        for (version, stays) in [(RoomVersionId::V12, false), (RoomVersionId::V11, true)] {
+            let old = room(&engine, &alice, RoomVersionId::V11).await;
+            let ban = Removal { room_id: &old, sender: &alice, target: banned, reason: None };
+            remove::ban(&engine, ban).await.unwrap();
+            let mut wanted = wanted_upgrade(&old, &alice, version);
+            wanted.additional_creators = vec![banned.to_owned()];
+            let new = upgrade(&engine, &wanted).await.unwrap();
+            let state = current_state(&engine, &new).await;
+            assert_eq!(get(&state, "m.room.member", banned.as_str()).is_object(), stays);
         }
     })
     .await;

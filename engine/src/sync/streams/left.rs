@@ -47,11 +47,9 @@ async fn one(sync: &Sync<'_>, row: &MembershipRow) -> Result<LeftRoom, Internal>
     let room_id = OwnedRoomId::try_from(&*row.room_id)?;
     let mut left = LeftRoom {
         account_data: account_data::of_room(sync, &row.room_id)?,
+        state: State::new(sync.request.state, Events::default()),
         ..LeftRoom::default()
     };
-    if sync.request.use_state_after {
-        left.state = State::After(Events::default());
-    }
     let Some(mut reader) = reader(sync, &room_id, row).await? else { return Ok(left) };
     let known = was_joined(sync, &reader, row).await?;
     if known || reader.joined_until() == Some(row.pos) {

@@ -14,7 +14,7 @@ use crate::{
     events::{StoredEvent, store},
     reading::reader::Reader,
     state::{Changed, EMPTY_ROOT, StateKey},
-    sync::{Sync, answer},
+    sync::{StateWanted, Sync, answer},
 };
 
 /// From where to where the state is told.
@@ -66,10 +66,9 @@ impl StateNews {
         stretch: &Stretch,
         extra: &BTreeSet<OwnedUserId>,
     ) -> Result<Self, Internal> {
-        let chosen = if sync.request.use_state_after {
-            new_events(reader.snapshots.diff(span.base, span.end).await?)
-        } else {
-            before_timeline(reader, span, stretch).await?
+        let chosen = match sync.request.state {
+            StateWanted::Before => before_timeline(reader, span, stretch).await?,
+            _ => new_events(reader.snapshots.diff(span.base, span.end).await?),
         };
         let mut ids: BTreeSet<OwnedEventId> = chosen.into_values().collect();
         let filter = &sync.request.filter.room.state;
@@ -96,12 +95,7 @@ impl StateNews {
         reader: &Reader,
     ) -> Result<answer::State, Internal> {
         let events = reader.show_state(&self.0, &sync.form).await?;
-        let events = answer::Events { events };
-        Ok(if sync.request.use_state_after {
-            answer::State::After(events)
-        } else {
-            answer::State::Before(events)
-        })
+        Ok(answer::State::new(sync.request.state, answer::Events { events }))
     }
 }
 
@@ -135,7 +129,10 @@ async fn lazily(
     extra: &BTreeSet<OwnedUserId>,
     ids: &mut BTreeSet<OwnedEventId>,
 ) -> Result<(), Internal> {
-    let at = if sync.request.use_state_after { span.end } else { span.start };
+    let at = match sync.request.state {
+        StateWanted::Before => span.start,
+        _ => span.end,
+    };
     if span.is_whole() {
         let all = reader.snapshots.entries(at).await?;
         for (key, event_id) in all {

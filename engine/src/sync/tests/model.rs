@@ -6,7 +6,7 @@ use proptest::prelude::*;
 use ruma::api::Direction;
 use serde_json::{Value, json};
 
-use super::{Request, joined};
+use super::{Request, StateWanted, joined};
 use crate::{
     reading::{
         filter::{EventFilter, Filter},
@@ -58,7 +58,7 @@ impl Client {
         let filter = Filter::parse(&filter.to_string()).unwrap();
         let first = self.last.is_null();
         let request = if first { Request::default() } else { after(&self.last) };
-        let request = Request { filter, use_state_after: true, ..request };
+        let request = Request { filter, state: StateWanted::After, ..request };
         let answer = stage.sync(ALICE, request).await;
         let room = joined(stage, &answer);
         if !room.is_null() {
