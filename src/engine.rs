@@ -62,6 +62,7 @@ fn engine_config(config: &Config) -> EngineConfig {
             },
             tell_whether_known: config.email.tell_whether_known,
             next_link_hosts: config.email.next_link_hosts.clone(),
+            allowed_domains: lower_case(&config.email.allowed_domains),
         }),
         password_hashing: PasswordHashing {
             memory_kib: hashing.memory_kib,
@@ -73,10 +74,15 @@ fn engine_config(config: &Config) -> EngineConfig {
             enabled: config.user_directory.enabled,
             search_all_users: config.user_directory.search_all_users,
         },
+        profiles: config.profiles.settings(),
         server_notices: server_notices(config),
         retention: retention(config),
         cache_bytes: config.memory_budget.bytes(),
     }
+}
+
+fn lower_case(domains: &[String]) -> Vec<String> {
+    domains.iter().map(|domain| domain.to_lowercase()).collect()
 }
 
 fn server_notices(config: &Config) -> Option<ServerNotices> {

@@ -170,6 +170,12 @@ impl Error {
         Self::new(StatusCode::BAD_REQUEST, "M_UNSUPPORTED_ROOM_VERSION", message)
     }
 
+    /// 400: the server of a user who is to be invited does not know the room's version.
+    pub(crate) fn unsupported_there() -> Self {
+        let message = "The user's server does not support the room's version";
+        Self::new(StatusCode::BAD_REQUEST, "M_UNSUPPORTED_ROOM_VERSION", message)
+    }
+
     /// 400: a room cannot begin with the state that was asked for.
     pub(crate) fn invalid_room_state(message: impl Into<Cow<'static, str>>) -> Self {
         Self::new(StatusCode::BAD_REQUEST, "M_INVALID_ROOM_STATE", message)

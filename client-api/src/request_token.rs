@@ -23,12 +23,14 @@ struct Body {
     email: String,
     send_attempt: i64,
     next_link: Option<String>,
+    id_server: Option<String>,
 }
 
-/// Sends a letter by which an address is validated. Identity servers that are named are ignored: this
-/// server validates by itself.
+/// Sends a letter by which an address is validated. An identity server that is named is ignored where
+/// this server validates by itself ("This parameter is ignored when the homeserver handles 3PID
+/// verification"), and not trusted where it cannot.
 pub(crate) async fn email(call: &mut Call, purpose: Purpose) -> Answer {
-    let Body { client_secret, email, send_attempt, next_link } = call.body_as().await?;
+    let Body { client_secret, email, send_attempt, next_link, id_server } = call.body_as().await?;
     if !(0..=MOST_ATTEMPTS).contains(&send_attempt) {
         return Err(Error::invalid_param("`send_attempt` is out of range"));
     }
@@ -37,6 +39,7 @@ pub(crate) async fn email(call: &mut Call, purpose: Purpose) -> Answer {
         emails::Request { purpose, address: email, client_secret, send_attempt, next_link };
     let session_id = emails::request(&call.engine, request).await.map_err(|error| {
         match (error, purpose) {
+            (emails::RequestError::Disabled, _) if id_server.is_some() => not_trusted(),
             // Only for what is added to an account the specification names this errcode.
             (emails::RequestError::Disabled, Purpose::Add) => {
                 Error::threepid_medium_not_supported("This server sends no e-mail")
@@ -45,6 +48,20 @@ pub(crate) async fn email(call: &mut Call, purpose: Purpose) -> Answer {
         }
     })?;
     answer::json(&json!({ "sid": session_id }))
+}
+
+/// Refuses to validate a telephone number, which this server cannot, nor has another one do it.
+pub(crate) async fn msisdn(mut call: Call, refusal: Error) -> Answer {
+    #[derive(Deserialize)]
+    struct Body {
+        id_server: Option<String>,
+    }
+    let Body { id_server } = call.body_as().await?;
+    Err(if id_server.is_some() { not_trusted() } else { refusal })
+}
+
+fn not_trusted() -> Error {
+    Error::server_not_trusted("This server works with no identity server")
 }
 
 /// Letters are counted for whoever asks for them and for whoever gets them.

@@ -127,7 +127,8 @@ pub(crate) fn parse_proved<R: IncomingRequest>(call: &Call, proof: &Proof) -> Re
 async fn count_attempt_of(call: &Call, body: &Object) -> Result<(), Error> {
     match body.get("auth") {
         Some(Value::Object(auth)) => count_attempt(call, auth).await,
-        _ => Ok(()),
+        None | Some(Value::Null) => Ok(()),
+        Some(_) => Err(Error::bad_json("`auth` is not an object")),
     }
 }
 

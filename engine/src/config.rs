@@ -25,6 +25,8 @@ pub struct Config {
     pub presence: Presence,
     /// Finding users.
     pub user_directory: UserDirectory,
+    /// Looking at profiles.
+    pub profiles: Profiles,
     /// How the server speaks to its users; `None`: it does not.
     pub server_notices: Option<ServerNotices>,
     /// For how long messages are kept.
@@ -64,6 +66,43 @@ pub struct Email {
     pub tell_whether_known: bool,
     /// The hosts that the link in a letter may lead on to.
     pub next_link_hosts: Vec<String>,
+    /// The domains that addresses may be of, in lower case; none: any.
+    pub allowed_domains: Vec<String>,
+}
+
+impl Email {
+    /// Whether accounts may have an address, which is given in its canonical form.
+    #[must_use]
+    pub fn allows(&self, address: &str) -> bool {
+        let domain = address.rsplit_once('@').map_or("", |(_, domain)| domain);
+        self.allowed_domains.is_empty() || self.allowed_domains.iter().any(|it| it == domain)
+    }
+}
+
+/// Who is shown the profiles of users.
+#[derive(Clone, Copy, Debug)]
+pub struct Profiles {
+    /// Who asks by way of this server.
+    pub visible_to: Audience,
+    /// Whether other servers are told of users of this one.
+    pub to_servers: bool,
+}
+
+impl Default for Profiles {
+    fn default() -> Self {
+        Self { visible_to: Audience::Everyone, to_servers: true }
+    }
+}
+
+/// Who may look at something.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Audience {
+    /// Anybody.
+    Everyone,
+    /// Who has an account here.
+    Users,
+    /// Who has an account here and shares a room with whom it is about.
+    Sharing,
 }
 
 /// Whether users are shown who is there.

@@ -59,6 +59,7 @@ pub(crate) fn config(server_name: &str) -> Config {
         trusted_notaries: Vec::new(),
         presence: crate::config::Presence::default(),
         user_directory: crate::config::UserDirectory::default(),
+        profiles: crate::config::Profiles::default(),
         server_notices: None,
         retention: crate::config::Retention::default(),
         cache_bytes: 16 << 20,

@@ -135,6 +135,7 @@ pub fn config(server_name: &ServerName) -> Config {
         trusted_notaries: Vec::new(),
         presence: crate::config::Presence::default(),
         user_directory: crate::config::UserDirectory::default(),
+        profiles: crate::config::Profiles::default(),
         server_notices: None,
         retention: crate::config::Retention::default(),
         cache_bytes: 1 << 20,

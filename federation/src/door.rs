@@ -14,7 +14,10 @@ use ruma::{
     EventId, OwnedEventId, OwnedServerName, RoomId, ServerName,
     api::{IncomingRequest, IncomingRequestExt as _, OutgoingResponse, OutgoingResponseExt as _},
 };
-use serde::{Serialize, de::DeserializeOwned};
+use serde::{
+    Deserialize, Serialize,
+    de::{DeserializeOwned, IgnoredAny},
+};
 use serde_json::value::RawValue;
 use starling_engine::{Engine, allowance::Allowance, events::Pdu};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -130,10 +133,7 @@ impl<T: DeserializeOwned> FromRequest<Door> for SignedBody<T> {
 
     async fn from_request(request: Request, door: &Door) -> Result<Self, Error> {
         let Admitted { origin, body, path, place, .. } = admit(request, door).await?;
-        let body = serde_json::from_slice(&body).map_err(|error| {
-            let kind = if error.is_data() { Kind::BadJson } else { Kind::NotJson };
-            Error::new(kind, error.to_string())
-        })?;
+        let body = serde_json::from_slice(&body)?;
         Ok(Self { origin, path, body, _place: place })
     }
 }
@@ -195,6 +195,34 @@ impl From<AuthError> for Error {
             error => Self::new(Kind::Unauthorized, error.to_string()),
         }
     }
+}
+
+/// Refuses what lacks a part of the membership event that `/send_join` and its like are handed.
+///
+/// # Errors
+///
+/// When it is not such an event.
+pub fn require_membership(pdu: &RawValue) -> Result<(), Error> {
+    #[derive(Deserialize)]
+    struct Event {
+        #[serde(rename = "sender")]
+        _sender: IgnoredAny,
+        #[serde(rename = "origin_server_ts")]
+        _ts: IgnoredAny,
+        #[serde(rename = "type")]
+        _kind: IgnoredAny,
+        #[serde(rename = "state_key")]
+        _state_key: IgnoredAny,
+        #[serde(rename = "content")]
+        _content: Content,
+    }
+    #[derive(Deserialize)]
+    struct Content {
+        #[serde(rename = "membership")]
+        _membership: IgnoredAny,
+    }
+    serde_json::from_str::<Event>(pdu.get())?;
+    Ok(())
 }
 
 /// The room and the event that a path of two parameters names.

@@ -126,8 +126,7 @@ impl From<FromHttpRequestError> for Error {
         };
         let kind = match &error {
             DeserializationError::Utf8(_) => Kind::NotJson,
-            DeserializationError::Json(error) if error.is_data() => Kind::BadJson,
-            DeserializationError::Json(_) => Kind::NotJson,
+            DeserializationError::Json(error) => of_json(error),
             DeserializationError::Query(error) if is_missing(&error.to_string()) => {
                 Kind::MissingParam
             }
@@ -173,6 +172,20 @@ impl From<SubmitError> for Error {
             SubmitError::NobodyMay => Self::new(Kind::UnableToGrantJoin, error.to_string()),
             SubmitError::Internal(error) => Self::internal(error),
         }
+    }
+}
+
+impl From<serde_json::Error> for Error {
+    fn from(error: serde_json::Error) -> Self {
+        Self::new(of_json(&error), error.to_string())
+    }
+}
+
+fn of_json(error: &serde_json::Error) -> Kind {
+    match error.is_data() {
+        true if is_missing(&error.to_string()) => Kind::MissingParam,
+        true => Kind::BadJson,
+        false => Kind::NotJson,
     }
 }
 

@@ -54,6 +54,12 @@ pub(crate) struct Email {
     ///
     /// Who would be led elsewhere sees a page of this server instead.
     pub(crate) next_link_hosts: Vec<String>,
+
+    /// Domains that the e-mail addresses of users may be of, such as `example.org`: who registers or adds
+    /// an address needs one of these. Empty: any.
+    ///
+    /// Addresses that accounts have already stay, and may be used for new passwords.
+    pub(crate) allowed_domains: Vec<String>,
 }
 
 /// How the connection to the mail server is secured.
@@ -81,6 +87,7 @@ impl Default for Email {
             app_name: None,
             tell_whether_known: false,
             next_link_hosts: Vec::new(),
+            allowed_domains: Vec::new(),
         }
     }
 }

@@ -7,6 +7,7 @@ mod document;
 mod email;
 mod example;
 mod load;
+mod profiles;
 mod rate_limits;
 mod reference;
 mod registration;
@@ -91,6 +92,9 @@ pub(crate) struct Config {
 
     /// Finding users by their names.
     pub(crate) user_directory: UserDirectory,
+
+    /// What users say about themselves.
+    pub(crate) profiles: profiles::Profiles,
 
     /// Servers that carry calls.
     pub(crate) turn: turn::Turn,
@@ -411,6 +415,7 @@ impl Default for Config {
             retention: Retention::default(),
             presence: Presence::default(),
             user_directory: UserDirectory::default(),
+            profiles: profiles::Profiles::default(),
             turn: turn::Turn::default(),
             rate_limits: RateLimits::default(),
             limits: Limits::default(),

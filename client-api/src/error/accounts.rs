@@ -54,6 +54,7 @@ impl From<RequestError> for Error {
     fn from(error: RequestError) -> Self {
         match error {
             RequestError::Disabled => Self::threepid_denied("This server sends no e-mail"),
+            RequestError::NotAllowed => Self::threepid_denied(error.to_string()),
             RequestError::BadAddress | RequestError::BadSecret | RequestError::BadLink => {
                 Self::invalid_param(error.to_string())
             }
@@ -221,6 +222,8 @@ impl From<ProfileError> for Error {
     fn from(error: ProfileError) -> Self {
         match error {
             ProfileError::NotFound => Self::not_found("There is no such user"),
+            ProfileError::LogInFirst => Self::missing_token(),
+            ProfileError::NotShown => Self::forbidden("You may not look at this profile"),
             ProfileError::RemoteFailed => {
                 Self::remote_failed("The user's server did not answer with a profile")
             }

@@ -48,6 +48,7 @@ impl From<MembershipError> for Error {
                 Self::incompatible_room_version(version)
             }
             MembershipError::GuestsForbidden => guests_forbidden(),
+            MembershipError::UnsupportedThere => Self::unsupported_there(),
             MembershipError::InviteBlocked => Self::invite_blocked(),
             MembershipError::ServerNotices => Self::server_notices(),
             MembershipError::StillInRoom => Self::unknown("You are still in this room"),

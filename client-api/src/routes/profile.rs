@@ -46,19 +46,22 @@ pub(crate) async fn put(mut call: Call) -> Answer {
     answer::json(&json!({}))
 }
 
-pub(crate) async fn delete(call: Call) -> Answer {
+pub(crate) async fn delete(mut call: Call) -> Answer {
     let user = own(&call).await?;
+    // There is nothing to say in a body, but one that is no request is refused as any other.
+    call.json_body().await?;
     profiles::remove_field(&call.engine, &user, call.path_arg(1)).await?;
     answer::json(&json!({}))
 }
 
 /// Anybody may ask, and for users of other servers those are asked: not without limit.
 async fn look_up(call: &Call, user: &UserId) -> Result<std::sync::Arc<profiles::Profile>, Error> {
-    call.maybe_guest().await?;
+    let session = call.maybe_guest().await?;
     if user.server_name() != call.engine.config.server_name {
         call.door.limits.address(Doing::Asking, call.client_ip())?;
     }
-    Ok(profiles::get(&call.engine, user).await?)
+    let asker = session.as_ref().map(|session| &*session.user_id);
+    Ok(profiles::get(&call.engine, asker, user).await?)
 }
 
 /// The user of the path, who must be the one who asks.

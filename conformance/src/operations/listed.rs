@@ -15,6 +15,17 @@ pub(super) struct Operation {
     pub(super) path: String,
     /// What it may answer.
     pub(super) outcomes: Vec<Outcome>,
+    /// Which of these cannot come up in this server, and why.
+    pub(super) exceptions: Vec<Exception>,
+}
+
+/// Outcomes that cannot come up.
+#[derive(Clone, Debug)]
+pub(super) struct Exception {
+    /// Which.
+    pub(super) outcomes: Vec<Outcome>,
+    /// Why.
+    pub(super) reason: String,
 }
 
 /// One way to answer: a status, an errcode, or both.
@@ -38,6 +49,11 @@ impl Operation {
             None => false,
         });
         same && parts.next().is_none()
+    }
+
+    /// Whether an outcome is one of those that cannot come up.
+    pub(super) fn excepts(&self, outcome: &Outcome) -> bool {
+        self.exceptions.iter().any(|exception| exception.outcomes.contains(outcome))
     }
 
     /// How many parts of the path are fixed: of two operations with a path, the one with more is
@@ -86,7 +102,18 @@ fn operation(line: &str) -> Result<Operation> {
     let (api, method, path, outcomes) = (field()?, field()?, field()?, field()?);
     let outcomes: Vec<Outcome> = outcomes.split(' ').map(outcome).collect::<Result<_>>()?;
     ensure!(!outcomes.is_empty(), "nothing is answered: {line:?}");
-    Ok(Operation { api, method, path, outcomes })
+    let exceptions: Vec<Exception> = fields.map(|field| exception(&field)).collect::<Result<_>>()?;
+    let mut excepted = exceptions.iter().flat_map(|exception| &exception.outcomes);
+    ensure!(excepted.all(|one| outcomes.contains(one)), "excepts what is not there: {line:?}");
+    Ok(Operation { api, method, path, outcomes, exceptions })
+}
+
+/// Reads `404:M_NOT_FOUND 410: why they cannot come up`.
+fn exception(field: &str) -> Result<Exception> {
+    let (outcomes, reason) =
+        field.split_once(": ").with_context(|| format!("no reason: {field:?}"))?;
+    let outcomes = outcomes.split(' ').map(outcome).collect::<Result<_>>()?;
+    Ok(Exception { outcomes, reason: reason.to_owned() })
 }
 
 /// Reads `200`, `404:M_NOT_FOUND` or `M_NOT_FOUND`.
@@ -108,7 +135,13 @@ mod tests {
 
     fn one(path: &str) -> Operation {
         let outcomes = vec![Outcome { status: Some(200), errcode: None }];
-        Operation { api: "client-server".into(), method: "GET".into(), path: path.into(), outcomes }
+        Operation {
+            api: "client-server".into(),
+            method: "GET".into(),
+            path: path.into(),
+            outcomes,
+            exceptions: Vec::new(),
+        }
     }
 
     #[test]
@@ -128,6 +161,19 @@ mod tests {
             ["/rooms/a/state", "/rooms/a/state/b/c/d", "/rooms//state/b/c", "/x/a/state/b/c"]
         {
             assert!(!operation.has_path(path), "{path}");
+        }
+    }
+
+    #[test]
+    fn an_exception_names_outcomes_that_are_there_and_a_reason() {
+        let line = "client-server\tGET\t/a\t200 404:M_NOT_FOUND M_GONE";
+        let read = |exception: &str| parse(&format!("{line}\t{exception}"));
+        let operation = read("404:M_NOT_FOUND M_GONE: there is always one").unwrap().remove(0);
+        let excepted = operation.outcomes.iter().map(|outcome| operation.excepts(outcome));
+        assert_eq!(excepted.collect::<Vec<_>>(), [false, true, true]);
+        assert_eq!(operation.exceptions[0].reason, "there is always one");
+        for wrong in ["410: never", "200", "why"] {
+            read(wrong).unwrap_err();
         }
     }
 

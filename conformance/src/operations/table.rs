@@ -20,13 +20,20 @@ pub(super) struct Row<'a> {
 }
 
 impl Row<'_> {
-    /// Whether tests assert everything that is documented.
+    /// Whether tests assert everything that is documented and can come up.
     pub(super) fn is_closed(&self) -> bool {
         self.missing().next().is_none()
     }
 
+    /// What a test asserts although the list says that it cannot come up.
+    pub(super) fn contradictions(&self) -> impl Iterator<Item = &Outcome> {
+        self.seen.outcomes.iter().filter(|outcome| self.operation.excepts(outcome))
+    }
+
     fn missing(&self) -> impl Iterator<Item = &Outcome> {
-        self.operation.outcomes.iter().filter(|outcome| !self.seen.outcomes.contains(*outcome))
+        let Self { operation, seen } = self;
+        let outcomes = operation.outcomes.iter();
+        outcomes.filter(|one| !seen.outcomes.contains(*one) && !operation.excepts(one))
     }
 
     fn state(&self) -> &'static str {
@@ -40,7 +47,15 @@ impl Row<'_> {
     fn line(&self) -> String {
         let Self { operation, seen } = self;
         let missing = listed(self.missing());
-        format!("| `{operation}` | {} | {missing} | {} |\n", self.state(), seen.tests.len())
+        let exceptions = self.exceptions();
+        let tests = seen.tests.len();
+        format!("| `{operation}` | {} | {missing} | {exceptions} | {tests} |\n", self.state())
+    }
+
+    fn exceptions(&self) -> String {
+        let exceptions = self.operation.exceptions.iter();
+        let texts = exceptions.map(|it| format!("{}: {}", listed(it.outcomes.iter()), it.reason));
+        texts.collect::<Vec<_>>().join("; ")
     }
 }
 
@@ -75,7 +90,8 @@ fn of_api(api: &str, rows: &[Row<'_>]) -> String {
     let count = rows.len();
     format!(
         "\n### The {api} API: {closed} of {count} closed\n\n\
-         | Operation | State | Missing | Tests |\n| --- | --- | --- | --: |\n{lines}\n"
+         | Operation | State | Missing | Not applicable | Tests |\n\
+         | --- | --- | --- | --- | --: |\n{lines}\n"
     )
 }
 
@@ -103,7 +119,18 @@ mod tests {
     fn a_row_is_closed_when_nothing_is_missing() {
         let operation = operation();
         assert!(row(&operation, 2).is_closed());
-        assert_eq!(row(&operation, 1).line(), "| `GET /a` | open | 404 M_NOT_FOUND | 1 |\n");
+        assert_eq!(row(&operation, 1).line(), "| `GET /a` | open | 404 M_NOT_FOUND |  | 1 |\n");
+    }
+
+    #[test]
+    fn what_cannot_come_up_is_not_missing_and_must_not_be_seen() {
+        let line = "client-server\tGET\t/a\t200 404:M_NOT_FOUND\t404:M_NOT_FOUND: one is there";
+        let operation = super::super::listed::parse(line).unwrap().remove(0);
+        let closed = row(&operation, 1);
+        assert!(closed.is_closed() && closed.contradictions().next().is_none());
+        let shown = "| `GET /a` | closed |  | 404 M_NOT_FOUND: one is there | 1 |\n";
+        assert_eq!(closed.line(), shown);
+        assert_eq!(row(&operation, 2).contradictions().count(), 1);
     }
 
     #[test]

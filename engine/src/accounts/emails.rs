@@ -82,6 +82,9 @@ pub enum RequestError {
     /// It is no address.
     #[error("this is not an e-mail address")]
     BadAddress,
+    /// Accounts may not have addresses of that domain.
+    #[error("addresses of this domain are not taken")]
+    NotAllowed,
     /// The secret is not of its form.
     #[error("the client's secret has characters that it may not have, or is too long")]
     BadSecret,
@@ -112,6 +115,10 @@ pub async fn request(engine: &Engine, request: Request) -> Result<String, Reques
     let address = threepids::canonical_email(&request.address).ok_or(RequestError::BadAddress)?;
     if !is_opaque_id(&request.client_secret) {
         return Err(RequestError::BadSecret);
+    }
+    // Who has one from before is still known by it.
+    if request.purpose != Purpose::Password && !settings.allows(&address) {
+        return Err(RequestError::NotAllowed);
     }
     let next_link = allowed_link(settings, request.next_link)?;
     let owner = threepids::owner(engine, &address).await?;

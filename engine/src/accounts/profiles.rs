@@ -5,11 +5,12 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use moka::future::Cache;
 use ruma::{OwnedUserId, UserId};
 use serde_json::{Map, Value};
-use starling_storage::{Change, account_data};
+use starling_storage::{Change, account_data, memberships};
 
 use super::{directory, follow};
 use crate::{
     Engine, Internal,
+    config::Audience,
     remote::{Limits, TransportError},
     rooms::serve,
 };
@@ -44,6 +45,12 @@ pub enum ProfileError {
     /// There is no such user, or not for us.
     #[error("there is no such user")]
     NotFound,
+    /// Profiles are for users of this server, and nobody has logged in.
+    #[error("profiles are shown to users only")]
+    LogInFirst,
+    /// Profiles are for those who share a room, and whoever asks does not, whether there is such a user or not.
+    #[error("the profile is not shown")]
+    NotShown,
     /// The user's server did not answer, or not with a profile.
     #[error("the server of the user does not answer")]
     RemoteFailed,
@@ -52,12 +59,17 @@ pub enum ProfileError {
     Internal(#[from] Internal),
 }
 
-/// The profile of any user.
+/// The profile of any user, for a user of ours, or for nobody in particular.
 ///
 /// # Errors
 ///
 /// [`ProfileError`].
-pub async fn get(engine: &Engine, user: &UserId) -> Result<Arc<Profile>, ProfileError> {
+pub async fn get(
+    engine: &Engine,
+    asker: Option<&UserId>,
+    user: &UserId,
+) -> Result<Arc<Profile>, ProfileError> {
+    check_audience(engine, asker, user).await?;
     if user.server_name() != engine.config.server_name {
         return remote(engine, user).await?.ok_or(ProfileError::NotFound);
     }
@@ -67,6 +79,27 @@ pub async fn get(engine: &Engine, user: &UserId) -> Result<Arc<Profile>, Profile
         Ok((name, serde_json::from_str(value.get()).map_err(Internal::from)?))
     });
     parsed.collect::<Result<_, ProfileError>>().map(Arc::new)
+}
+
+async fn check_audience(
+    engine: &Engine,
+    asker: Option<&UserId>,
+    user: &UserId,
+) -> Result<(), ProfileError> {
+    let audience = engine.config.profiles.visible_to;
+    if audience == Audience::Everyone {
+        return Ok(());
+    }
+    let asker = asker.ok_or(ProfileError::LogInFirst)?;
+    if audience == Audience::Users || asker == user {
+        return Ok(());
+    }
+    let mut conn = engine.storage.read().await.map_err(Internal::from)?;
+    let shared = memberships::count_shared_rooms(&mut conn, asker.as_str(), user.as_str()).await;
+    match shared.map_err(Internal::from)? {
+        0 => Err(ProfileError::NotShown),
+        _ => Ok(()),
+    }
 }
 
 /// Why a field is not set.
@@ -269,7 +302,7 @@ mod tests {
             assert!(matches!(answer, Err(SetFieldError::TooLarge)));
             set("org.example.big", json!({ "a": [1.5, null] })).await.unwrap();
             set("org.example.more", json!("x".repeat(6_000))).await.unwrap();
-            let profile = get(&test.engine, &user).await.unwrap();
+            let profile = get(&test.engine, None, &user).await.unwrap();
             assert_eq!(profile.len(), 3);
             assert_eq!(profile["org.example.big"], json!({ "a": [1.5, null] }));
             test

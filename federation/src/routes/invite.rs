@@ -50,8 +50,7 @@ pub(crate) async fn put_v1(
     State(door): State<Door>,
     SignedBody { origin, path, body: event, .. }: SignedBody<Box<RawValue>>,
 ) -> Result<Json<(u16, Answer)>, Error> {
-    let BodyV1 { unsigned } = serde_json::from_str(event.get())
-        .map_err(|error| Error::new(Kind::BadJson, error.to_string()))?;
+    let BodyV1 { unsigned } = serde_json::from_str(event.get())?;
     let invite_room_state = unsigned.invite_room_state;
     let body = BodyV2 { room_version: RoomVersionId::V1, event, invite_room_state };
     take(&door, &origin, &path, &body).await.map(|answer| Json((200, answer)))

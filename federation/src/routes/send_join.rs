@@ -8,7 +8,7 @@ use serde_json::value::RawValue;
 use starling_engine::rooms::serve::submit::{self, Submission};
 
 use crate::{
-    door::{Answer, Door, Json, Outcome, Signed, SignedBody, room_and_event, texts},
+    door::{Answer, Door, Json, Outcome, Signed, SignedBody, require_membership, room_and_event, texts},
     error::Error,
 };
 
@@ -25,6 +25,7 @@ pub(crate) async fn put_v1(
     SignedBody { origin, path, body: pdu, .. }: SignedBody<Box<RawValue>>,
 ) -> Result<Json<(u16, StateV1)>, Error> {
     let (room_id, event_id) = room_and_event(&path)?;
+    require_membership(&pdu)?;
     let submission = Submission { room_id, event_id, pdu: &pdu };
     let joined = submit::join(&door.engine, &origin, submission).await?;
     let auth_chain = texts(&joined.state.auth_chain);
@@ -37,6 +38,7 @@ pub(crate) async fn put_v2(
     Signed { origin, request, .. }: Signed<Request>,
 ) -> Outcome<Response> {
     let Request { room_id, event_id, pdu, .. } = &request;
+    require_membership(pdu)?;
     let submission = Submission { room_id, event_id, pdu };
     let joined = submit::join(&door.engine, &origin, submission).await?;
     let mut state = RoomState::new();

@@ -7,7 +7,7 @@ use serde_json::value::RawValue;
 use starling_engine::rooms::serve::submit::{self, Submission};
 
 use crate::{
-    door::{Door, Json, Signed, texts},
+    door::{Door, Json, Signed, require_membership, texts},
     error::Error,
 };
 
@@ -21,6 +21,7 @@ pub(crate) async fn put(
     Signed { origin, request, .. }: Signed<Request>,
 ) -> Result<Json<Response>, Error> {
     let Request { room_id, event_id, pdu, .. } = &request;
+    require_membership(pdu)?;
     let state = submit::knock(&door.engine, &origin, Submission { room_id, event_id, pdu }).await?;
     Ok(Json(Response { knock_room_state: texts(&state) }))
 }

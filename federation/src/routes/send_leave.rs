@@ -8,7 +8,7 @@ use serde_json::value::RawValue;
 use starling_engine::rooms::serve::submit::{self, Submission};
 
 use crate::{
-    door::{Answer, Door, Json, Outcome, Signed, SignedBody, room_and_event},
+    door::{Answer, Door, Json, Outcome, Signed, SignedBody, require_membership, room_and_event},
     error::Error,
 };
 
@@ -22,6 +22,7 @@ pub(crate) async fn put_v1(
     SignedBody { origin, path, body: pdu, .. }: SignedBody<Box<RawValue>>,
 ) -> Result<Json<(u16, Nothing)>, Error> {
     let (room_id, event_id) = room_and_event(&path)?;
+    require_membership(&pdu)?;
     let submission = Submission { room_id, event_id, pdu: &pdu };
     submit::leave(&door.engine, &origin, submission).await?;
     Ok(Json((200, Nothing {})))
@@ -32,6 +33,7 @@ pub(crate) async fn put_v2(
     Signed { origin, request, .. }: Signed<Request>,
 ) -> Outcome<Response> {
     let Request { room_id, event_id, pdu, .. } = &request;
+    require_membership(pdu)?;
     submit::leave(&door.engine, &origin, Submission { room_id, event_id, pdu }).await?;
     Ok(Answer(Response::new()))
 }

@@ -36,8 +36,9 @@ pub(crate) async fn post_email_request_token(mut call: Call) -> Answer {
     request_token::email(&mut call, Purpose::Password).await
 }
 
-pub(crate) async fn post_msisdn_request_token(_call: Call) -> Answer {
-    Err(Error::threepid_denied("This server takes no telephone numbers"))
+pub(crate) async fn post_msisdn_request_token(call: Call) -> Answer {
+    let refusal = Error::threepid_denied("This server takes no telephone numbers");
+    request_token::msisdn(call, refusal).await
 }
 
 #[cfg(test)]

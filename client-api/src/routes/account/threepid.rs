@@ -93,6 +93,7 @@ pub(crate) async fn post_email_request_token(mut call: Call) -> Answer {
     request_token::email(&mut call, Purpose::Add).await
 }
 
-pub(crate) async fn post_msisdn_request_token(_call: Call) -> Answer {
-    Err(Error::threepid_medium_not_supported("This server takes no telephone numbers"))
+pub(crate) async fn post_msisdn_request_token(call: Call) -> Answer {
+    let refusal = Error::threepid_medium_not_supported("This server takes no telephone numbers");
+    request_token::msisdn(call, refusal).await
 }

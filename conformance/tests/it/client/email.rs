@@ -230,7 +230,7 @@ async fn addresses_are_added_and_removed() {
     scene.confirm().await;
     let path = format!("{CLIENT}/account/3pid/add");
     let unproved = alice.api.post(&path, begun.credentials()).await.unwrap();
-    assert_eq!(unproved.status, 401, "{unproved:?}");
+    unproved.expect_status(401).unwrap();
     add(&alice, &begun).await.ok().unwrap();
     assert_eq!(addresses(&alice).await[0]["address"], "alice@x.org");
 
@@ -267,7 +267,35 @@ async fn identity_servers_and_telephone_numbers_are_refused() {
         let path = format!("{CLIENT}/{address}/msisdn/requestToken");
         let answer = scene.api.post(&path, body.clone()).await.unwrap();
         answer.expect_error(status, errcode).unwrap();
+        let mut elsewhere = body.clone();
+        elsewhere["id_server"] = json!("id.example");
+        let answer = scene.api.post(&path, elsewhere).await.unwrap();
+        answer.expect_error(400, "M_SERVER_NOT_TRUSTED").unwrap();
     }
+}
+
+#[tokio::test]
+async fn a_named_identity_server_is_ignored_where_this_one_validates() {
+    let scene = scene(&[]).await;
+    let named = json!({ "id_server": "id.example", "id_access_token": "x" });
+    let (_, answer) = scene.try_begin("register", "a@x.org", named).await;
+    answer.ok().unwrap();
+    scene.mail.next().await.unwrap();
+}
+
+#[tokio::test]
+async fn addresses_are_of_the_domains_that_are_allowed() {
+    let scene = scene(&[("EMAIL__ALLOWED_DOMAINS", r#"["X.org"]"#)]).await;
+    for of in ["register", "account/3pid"] {
+        for email in ["a@y.org", "a@sub.x.org", "x.org@y.org"] {
+            let (_, answer) = scene.try_begin(of, email, json!({})).await;
+            answer.expect_error(403, "M_THREEPID_DENIED").unwrap();
+        }
+        scene.begin(of, "a@x.ORG").await;
+        scene.mail.next().await.unwrap();
+    }
+    let (_, answer) = scene.try_begin("account/3pid", "nothing", json!({})).await;
+    answer.expect_error(400, "M_INVALID_PARAM").unwrap();
 }
 
 #[tokio::test]
@@ -337,6 +365,10 @@ async fn without_a_mail_server_there_are_no_addresses() {
         let path = format!("{CLIENT}/{address}/email/requestToken");
         let answer = api.post(&path, body.clone()).await.unwrap();
         answer.expect_error(status, errcode).unwrap();
+        let mut elsewhere = body.clone();
+        elsewhere["id_server"] = json!("id.example");
+        let answer = api.post(&path, elsewhere).await.unwrap();
+        answer.expect_error(400, "M_SERVER_NOT_TRUSTED").unwrap();
     }
 }
 

@@ -3,6 +3,7 @@
 //! PUT /_matrix/client/v3/profile/{userId}/{keyName}
 //! DELETE /_matrix/client/v3/profile/{userId}/{keyName}
 
+use http::Method;
 use serde_json::{Value, json};
 use starling_conformance::client::{Api, Sync, User, path};
 
@@ -86,4 +87,45 @@ async fn a_field_has_its_form_and_its_size() {
     }
     let answer = alice.api.delete(&field(&alice, "No")).await.unwrap();
     answer.expect_error(400, "M_INVALID_PARAM").unwrap();
+}
+
+#[tokio::test]
+async fn a_removal_that_is_no_request_removes_nothing() {
+    let alice = support::user("alice").await;
+    set(&alice, "displayname", "Alice").await;
+    let path = field(&alice, "displayname");
+    for (body, errcode) in [("[]", "M_BAD_JSON"), ("{", "M_NOT_JSON")] {
+        let answer = alice.api.raw(Method::DELETE, &path, "application/json", body).await.unwrap();
+        answer.expect_error(400, errcode).unwrap();
+    }
+    let read = alice.api.get(&path).await.unwrap().ok().unwrap();
+    assert_eq!(read, json!({ "displayname": "Alice" }));
+}
+
+#[tokio::test]
+async fn profiles_are_shown_to_whom_the_settings_say() {
+    let server = support::server_with(&[("PROFILES__VISIBLE_TO", "sharing")]).await;
+    let alice = User::register(&server, "alice").await.unwrap();
+    let bob = User::register(&server, "bob").await.unwrap();
+    set(&alice, "displayname", "Alice").await;
+    let nobody = alice.id.replace("@alice", "@nobody");
+    let whole = |user: &str| path("/_matrix/client/v3/profile/{}", &[user]);
+    for target in [whole(&alice.id), whole(&nobody), field(&alice, "displayname")] {
+        let answer = bob.api.get(&target).await.unwrap();
+        answer.expect_error(403, "M_FORBIDDEN").unwrap();
+        let answer = Api::new(&server).unwrap().get(&target).await.unwrap();
+        answer.expect_error(401, "M_MISSING_TOKEN").unwrap();
+    }
+    alice.api.get(&whole(&alice.id)).await.unwrap().ok().unwrap();
+    let room = alice.create_public_room().await.unwrap();
+    bob.join(&room, &[]).await.unwrap();
+    let seen = bob.api.get(&whole(&alice.id)).await.unwrap().ok().unwrap();
+    assert_eq!(seen["displayname"], "Alice");
+
+    let server = support::server_with(&[("PROFILES__VISIBLE_TO", "users")]).await;
+    let alice = User::register(&server, "alice").await.unwrap();
+    let bob = User::register(&server, "bob").await.unwrap();
+    bob.api.get(&whole(&alice.id)).await.unwrap().ok().unwrap();
+    let answer = Api::new(&server).unwrap().get(&whole(&alice.id)).await.unwrap();
+    answer.expect_error(401, "M_MISSING_TOKEN").unwrap();
 }

@@ -1,5 +1,8 @@
 //! POST /_matrix/client/v3/register
 
+mod available;
+mod m_login_registration_token;
+
 use serde_json::json;
 use starling_conformance::{client::PASSWORD, random};
 

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use starling_conformance::{
-    client::{Sync, User, path},
+    client::{Answer, Sync, User, path},
     evil::{Event, Peer, Received, Reply, Room, invite_state, raw},
     servers::Server,
 };
@@ -346,4 +346,58 @@ async fn the_create_event_comes_whole_to_servers_and_stripped_to_users() {
             assert_eq!(fields, ["content", "sender", "state_key", "type"]);
         }
     }
+}
+
+/// Hands in an invitation in one of the two forms of the request.
+async fn hand_in(stage: &Stage, version: &str, event: &Event) -> Answer {
+    let ids = [stage.room.id.as_str(), event.id.as_str()];
+    let target = path(&format!("/_matrix/federation/{version}/invite/{{}}/{{}}"), &ids);
+    let state = invite_state(&stage.room);
+    let body = match version {
+        "v1" => event.tampered(|pdu| pdu["unsigned"] = json!({ "invite_room_state": state })).pdu,
+        _ => json!({ "room_version": "1", "event": event.pdu, "invite_room_state": state }),
+    };
+    stage.peer.put(stage.server, &target, &body).await.unwrap()
+}
+
+#[tokio::test]
+async fn both_forms_of_an_invitation_are_refused_for_the_same_reasons() {
+    for version in ["v1", "v2"] {
+        let stage = stage("1").await;
+        let leave = stage.room.member(&stage.mallory, &stage.alice.id, "leave").unwrap();
+        let answer = hand_in(&stage, version, &stage.seal(&leave)).await;
+        answer.expect_error(400, "M_INVALID_PARAM").unwrap();
+
+        let nobody = stage.alice.id.replace("@alice", "@nobody");
+        let invite = stage.room.member(&stage.mallory, &nobody, "invite").unwrap();
+        let answer = hand_in(&stage, version, &stage.seal(&invite)).await;
+        answer.expect_error(403, "M_FORBIDDEN").unwrap();
+
+        let data = "/_matrix/client/v3/user/{}/account_data/m.invite_permission_config";
+        let data = path(data, &[&stage.alice.id]);
+        let blocking = json!({ "default_action": "block" });
+        stage.alice.api.put(&data, blocking).await.unwrap().ok().unwrap();
+        let event = stage.seal(&stage.invitation());
+        hand_in(&stage, version, &event).await.expect_error(403, "M_INVITE_BLOCKED").unwrap();
+
+        stage.alice.api.put(&data, json!({})).await.unwrap().ok().unwrap();
+        let answer = hand_in(&stage, version, &event).await.ok().unwrap();
+        // The older form answers with the status too.
+        let signed = if version == "v1" { &answer[1]["event"] } else { &answer["event"] };
+        assert!(version == "v2" || answer[0] == 200, "{answer}");
+        stage.peer.verify(stage.server, "1", signed).await.unwrap();
+        assert!(stage.is_invited().await, "{version}");
+    }
+}
+
+#[tokio::test]
+async fn an_invitation_says_what_it_must() {
+    let stage = stage("11").await;
+    let event = stage.seal(&stage.invitation());
+    let target = path("/_matrix/federation/v2/invite/{}/{}", &[&stage.room.id, &event.id]);
+    for body in [json!({ "room_version": "11" }), json!({ "event": event.pdu }), json!({})] {
+        let answer = stage.peer.put(stage.server, &target, &body).await.unwrap();
+        answer.expect_error(400, "M_MISSING_PARAM").unwrap();
+    }
+    assert!(!stage.is_invited().await);
 }

@@ -90,3 +90,10 @@ async fn questions_of_no_known_kind_are_not_recognized() {
     let target = "/_matrix/federation/v1/query/directory";
     peer.get(server, target).await.unwrap().expect_error(400, "M_MISSING_PARAM").unwrap();
 }
+
+#[tokio::test]
+async fn what_is_no_type_of_query_is_not_known() {
+    let (server, peer) = (support::server().await, support::peer().await);
+    let answer = peer.get(server, "/_matrix/federation/v1/query/weather").await.unwrap();
+    answer.expect_error(404, "M_UNRECOGNIZED").unwrap();
+}

@@ -284,3 +284,20 @@ async fn the_older_form_does_the_same() {
         assert!(!answer[1][field].as_array().unwrap().is_empty(), "{field}: {answer}");
     }
 }
+
+#[tokio::test]
+async fn a_join_says_what_it_must() {
+    let scene = Scene::set("11").await;
+    let join = valid(&scene, &scene.peer.user("newcomer")).await;
+    for field in ["sender", "origin_server_ts", "type", "state_key", "content"] {
+        for version in ["v1", "v2"] {
+            let mut body = join.pdu.clone();
+            body.as_object_mut().unwrap().remove(field);
+            let template = format!("/_matrix/federation/{version}/send_join/{{}}/{{}}");
+            let target = path(&template, &[&scene.room.id, &join.id]);
+            let answer = scene.peer.put(scene.server, &target, &body).await.unwrap();
+            answer.expect_error(400, "M_MISSING_PARAM").unwrap();
+        }
+    }
+    submit(&scene, &scene.room.id, &join.id, &join.pdu).await.ok().unwrap();
+}

@@ -24,7 +24,8 @@ fn settings(tell_whether_known: bool) -> crate::Config {
     let mut config = config(server_name!("test"));
     config.public_url = Some("https://matrix.test/".to_owned());
     let (app_name, next_link_hosts) = ("Chat".to_owned(), vec!["app.test".to_owned()]);
-    config.email = Some(Email { app_name, tell_whether_known, next_link_hosts });
+    let allowed_domains = Vec::new();
+    config.email = Some(Email { app_name, tell_whether_known, next_link_hosts, allowed_domains });
     config
 }
 

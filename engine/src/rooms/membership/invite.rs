@@ -108,6 +108,7 @@ async fn ask_to_sign(
         Err(error) if made.rules.event_format.require_event_id && is_unknown_endpoint(&error) => {
             invite_v1(engine, made, state).await?
         }
+        Err(error) if is_unknown_version(&error) => return Err(MembershipError::UnsupportedThere),
         Err(error) => return Err(error.into()),
     };
     let refused = || MembershipError::RemoteFailed("the invite came back changed".to_owned());
@@ -118,6 +119,11 @@ fn is_unknown_endpoint(error: &AskError) -> bool {
     matches!(error, AskError::Refused { status, errcode, .. }
         if matches!(*status, StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED)
             && (errcode.is_empty() || errcode == "M_UNRECOGNIZED"))
+}
+
+fn is_unknown_version(error: &AskError) -> bool {
+    matches!(error, AskError::Refused { errcode, .. }
+        if matches!(&**errcode, "M_INCOMPATIBLE_ROOM_VERSION" | "M_UNSUPPORTED_ROOM_VERSION"))
 }
 
 /// The old form of the request, for the room versions that it knows.

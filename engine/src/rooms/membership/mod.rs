@@ -55,6 +55,9 @@ pub enum MembershipError {
     /// The room is of a version that this server does not support.
     #[error("the room's version is not supported: {0}")]
     IncompatibleVersion(String),
+    /// The server of who is to be invited does not support the version of the room.
+    #[error("the server of the invited user does not support the room's version")]
+    UnsupportedThere,
     /// The user does not want invites.
     #[error("this user does not take invites")]
     InviteBlocked,

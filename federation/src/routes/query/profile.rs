@@ -16,6 +16,9 @@ pub(crate) async fn get(
     State(door): State<Door>,
     Signed { request, .. }: Signed<Request>,
 ) -> Result<Json<BTreeMap<String, Box<RawValue>>>, Error> {
+    if !door.engine.config.profiles.to_servers {
+        return Err(Error::new(Kind::Forbidden, "This server shows no profiles to other servers"));
+    }
     let field = request.field.as_ref().map(|field| field.as_str());
     let found = profile::profile(&door.engine, &request.user_id, field).await;
     match found.map_err(Error::internal)? {

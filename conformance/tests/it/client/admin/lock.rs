@@ -46,3 +46,33 @@ async fn every_session_of_a_locked_account_can_be_ended() {
     lock(&admin, &alice.id, false).await;
     alice.api.get(WHOAMI).await.unwrap().expect_error(401, "M_UNKNOWN_TOKEN").unwrap();
 }
+
+#[tokio::test]
+async fn administrators_only_and_not_over_each_other() {
+    let admin = support::admin().await;
+    let other = support::admin().await;
+    let alice = support::user("alice").await;
+    let of = |user: &str| path("/_matrix/client/v1/admin/lock/{}", &[user]);
+    let nobody = alice.id.replace("@alice", "@nobody");
+    let body = json!({ "locked": true });
+    for user in [&alice.id, &nobody, &other.id] {
+        let answer = alice.api.put(&of(user), body.clone()).await.unwrap();
+        answer.expect_error(403, "M_FORBIDDEN").unwrap();
+        alice.api.get(&of(user)).await.unwrap().expect_error(403, "M_FORBIDDEN").unwrap();
+    }
+    for user in [&admin.id, &other.id] {
+        let answer = admin.api.put(&of(user), body.clone()).await.unwrap();
+        answer.expect_error(403, "M_FORBIDDEN").unwrap();
+    }
+    for (user, status, errcode) in [
+        (nobody.as_str(), 404, "M_NOT_FOUND"),
+        ("@alice:elsewhere.example", 400, "M_INVALID_PARAM"),
+        ("alice", 400, "M_INVALID_PARAM"),
+    ] {
+        let answer = admin.api.put(&of(user), body.clone()).await.unwrap();
+        answer.expect_error(status, errcode).unwrap();
+        admin.api.get(&of(user)).await.unwrap().expect_error(status, errcode).unwrap();
+    }
+    let answer = admin.api.get(&of(&alice.id)).await.unwrap().ok().unwrap();
+    assert_eq!(answer, json!({ "locked": false }));
+}

@@ -75,6 +75,10 @@ async fn administrators_only_and_not_over_each_other() {
     suspend(&admin, &nobody, true).await.expect_error(404, "M_NOT_FOUND").unwrap();
     let elsewhere = "@alice:elsewhere.example";
     suspend(&admin, elsewhere, true).await.expect_error(400, "M_INVALID_PARAM").unwrap();
+    let answer = admin.api.get(&of(&nobody)).await.unwrap();
+    answer.expect_error(404, "M_NOT_FOUND").unwrap();
+    let answer = admin.api.get(&of(elsewhere)).await.unwrap();
+    answer.expect_error(400, "M_INVALID_PARAM").unwrap();
     let answer = admin.api.put(&of(&alice.id), json!({})).await.unwrap();
     answer.expect_error(400, "M_MISSING_PARAM").unwrap();
     let answer = support::anonymous().await.get(&of(&alice.id)).await.unwrap();

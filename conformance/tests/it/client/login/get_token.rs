@@ -1,5 +1,6 @@
 //! POST /_matrix/client/v1/login/get_token
 
+use http::Method;
 use serde_json::{Value, json};
 use starling_conformance::client::{Answer, Api, PASSWORD, User, text};
 
@@ -61,6 +62,10 @@ async fn each_needs_the_password_anew() {
     let bob = support::user("bob").await;
     let answer = bob.api.post(PATH, body).await.unwrap();
     assert!(answer.status == 403 || answer.status == 401, "{answer:?}");
+    for (body, errcode) in [("{", "M_NOT_JSON"), ("[]", "M_BAD_JSON"), (r#"{"auth":5}"#, "M_BAD_JSON")] {
+        let answer = alice.api.raw(Method::POST, PATH, "application/json", body).await.unwrap();
+        answer.expect_error(400, errcode).unwrap();
+    }
     let answer = support::anonymous().await.post(PATH, json!({})).await.unwrap();
     answer.expect_error(401, "M_MISSING_TOKEN").unwrap();
 }

@@ -1,7 +1,11 @@
 //! POST /_matrix/client/v3/rooms/{roomId}/invite, and who takes invites
 
+use http::Method;
 use serde_json::{Value, json};
-use starling_conformance::client::{Answer, User, path};
+use starling_conformance::{
+    client::{Answer, User, path},
+    evil::Reply,
+};
 
 use crate::{scene::Scene, support};
 
@@ -96,4 +100,38 @@ async fn invites_of_ignored_users_are_not_shown() {
     assert!(invites(&bob).await.is_empty());
     let notifications = bob.api.get("/_matrix/client/v3/notifications").await.unwrap();
     assert_eq!(notifications.ok().unwrap()["notifications"], json!([]));
+}
+
+#[tokio::test]
+async fn what_is_no_invite_or_not_allowed_is_refused() {
+    let (alice, bob) = (support::user("alice").await, support::user("bob").await);
+    let room = alice.create_public_room().await.unwrap();
+    let target = path("/_matrix/client/v3/rooms/{}/invite", &[&room]);
+    for (body, errcode) in
+        [("{", "M_NOT_JSON"), ("[]", "M_BAD_JSON"), (r#"{ "user_id": 5 }"#, "M_BAD_JSON")]
+    {
+        let answer = alice.api.raw(Method::POST, &target, "application/json", body).await.unwrap();
+        answer.expect_error(400, errcode).unwrap();
+    }
+    for by in [&bob, &alice] {
+        let answer = invite(by, &room, json!({ "user_id": alice.id })).await;
+        answer.expect_error(403, "M_FORBIDDEN").unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_server_that_does_not_know_the_version_is_told_of() {
+    let peer = support::peer().await;
+    let alice = support::user("alice").await;
+    let body = json!({ "preset": "private_chat", "room_version": "11" });
+    let room = alice.create_room(body).await.unwrap();
+    let trent = json!({ "user_id": peer.user("trent") });
+    for errcode in ["M_INCOMPATIBLE_ROOM_VERSION", "M_UNSUPPORTED_ROOM_VERSION"] {
+        peer.answer("invite", Reply::error(400, errcode));
+        let answer = invite(&alice, &room, trent.clone()).await;
+        answer.expect_error(400, "M_UNSUPPORTED_ROOM_VERSION").unwrap();
+    }
+    // What the two servers say to each other is nothing that the client did wrong.
+    peer.answer("invite", Reply::error(400, "M_MISSING_PARAM"));
+    invite(&alice, &room, trent).await.expect_error(502, "M_UNKNOWN").unwrap();
 }

@@ -1,7 +1,10 @@
 //! PUT /_matrix/client/v3/rooms/{roomId}/state/{eventType}/{stateKey}
 
 use serde_json::{Value, json};
-use starling_conformance::client::{Answer, User, path};
+use starling_conformance::{
+    client::{Answer, User, path},
+    random,
+};
 
 use crate::support;
 
@@ -20,6 +23,38 @@ async fn what_is_no_alias_is_an_invalid_parameter() {
         let answer = set(&alice, &room, "m.room.canonical_alias", "", content).await;
         answer.expect_error(400, "M_INVALID_PARAM").unwrap();
     }
+}
+
+#[tokio::test]
+async fn an_alias_must_point_to_the_room() {
+    let alice = support::user("alice").await;
+    let room = alice.create_public_room().await.unwrap();
+    let server = support::server().await.name();
+    let name = random::suffix().unwrap();
+    let other = alice.create_room(json!({ "room_alias_name": name })).await.unwrap();
+    let (taken, missing) = (format!("#{name}:{server}"), format!("#no-{name}:{server}"));
+    for alias in [&taken, &missing] {
+        for content in [json!({ "alias": alias }), json!({ "alt_aliases": [alias] })] {
+            let answer = set(&alice, &room, "m.room.canonical_alias", "", content).await;
+            answer.expect_error(400, "M_BAD_ALIAS").unwrap();
+        }
+    }
+    let content = json!({ "alias": taken });
+    set(&alice, &other, "m.room.canonical_alias", "", content).await.ok().unwrap();
+}
+
+#[tokio::test]
+async fn state_is_set_by_who_may() {
+    let (alice, bob) = (support::user("alice").await, support::user("bob").await);
+    let room = alice.create_public_room().await.unwrap();
+    let name = json!({ "name": "Bob was here" });
+    let outside = set(&bob, &room, "m.room.name", "", name.clone()).await;
+    outside.expect_error(403, "M_FORBIDDEN").unwrap();
+    bob.join(&room, &[]).await.unwrap();
+    let powerless = set(&bob, &room, "m.room.name", "", name).await;
+    powerless.expect_error(403, "M_FORBIDDEN").unwrap();
+    let hers = set(&bob, &room, "org.example", &alice.id, json!({})).await;
+    hers.expect_error(403, "M_FORBIDDEN").unwrap();
 }
 
 #[tokio::test]

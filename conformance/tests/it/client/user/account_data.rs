@@ -2,6 +2,7 @@
 //! PUT /_matrix/client/v3/user/{userId}/account_data/{type}
 //! DELETE /_matrix/client/unstable/org.matrix.msc3391/user/{userId}/account_data/{type}
 
+use http::Method;
 use serde_json::{Value, json};
 use starling_conformance::client::{Sync, User, path};
 
@@ -33,7 +34,7 @@ async fn what_the_server_sets_is_not_set_by_clients() {
     let alice = support::user("alice").await;
     for kind in ["m.fully_read", "m.push_rules"] {
         let answer = alice.api.put(&data(&alice, kind), json!({})).await.unwrap();
-        assert_eq!(answer.status, 405, "{answer:?}");
+        answer.expect_error(405, "M_BAD_JSON").unwrap();
     }
 }
 
@@ -80,4 +81,14 @@ async fn it_is_nobody_elses() {
     bob.api.get(&path).await.unwrap().expect_error(403, "M_FORBIDDEN").unwrap();
     let answer = bob.api.put(&path, json!({})).await.unwrap();
     answer.expect_error(403, "M_FORBIDDEN").unwrap();
+}
+
+#[tokio::test]
+async fn it_is_a_json_object() {
+    let alice = support::user("alice").await;
+    let path = data(&alice, "org.example.colour");
+    for (body, errcode) in [("{", "M_NOT_JSON"), ("[]", "M_BAD_JSON"), ("null", "M_BAD_JSON")] {
+        let answer = alice.api.raw(Method::PUT, &path, "application/json", body).await.unwrap();
+        answer.expect_error(400, errcode).unwrap();
+    }
 }

@@ -5,6 +5,7 @@
 //! PUT /_matrix/client/v3/user/{userId}/rooms/{roomId}/tags/{tag}
 //! DELETE /_matrix/client/v3/user/{userId}/rooms/{roomId}/tags/{tag}
 
+use http::Method;
 use serde_json::{Value, json};
 use starling_conformance::client::{Sync, path};
 
@@ -45,6 +46,35 @@ async fn each_room_has_its_own_account_data() {
     assert_eq!(alice.api.get(&data(&rooms[0])).await.unwrap().ok().unwrap(), content);
     let other = alice.api.get(&data(&rooms[1])).await.unwrap();
     other.expect_error(404, "M_NOT_FOUND").unwrap();
+}
+
+#[tokio::test]
+async fn account_data_of_a_room_are_checked_as_others_are() {
+    let (alice, bob) = (support::user("alice").await, support::user("bob").await);
+    let room = alice.create_public_room().await.unwrap();
+    let data = |room: &str, kind: &str| {
+        path("/_matrix/client/v3/user/{}/rooms/{}/account_data/{}", &[&alice.id, room, kind])
+    };
+    let kind = "org.example.colour";
+    for (body, errcode) in [("{", "M_NOT_JSON"), ("[]", "M_BAD_JSON"), ("5", "M_BAD_JSON")] {
+        let target = data(&room, kind);
+        let answer = alice.api.raw(Method::PUT, &target, "application/json", body).await.unwrap();
+        answer.expect_error(400, errcode).unwrap();
+    }
+    for no_room in ["nowhere", "@alice:example.org", "#alias:example.org"] {
+        let target = data(no_room, kind);
+        for answer in [alice.api.put(&target, json!({})).await, alice.api.get(&target).await] {
+            answer.unwrap().expect_error(400, "M_INVALID_PARAM").unwrap();
+        }
+    }
+    let target = data(&room, kind);
+    for answer in [bob.api.put(&target, json!({})).await, bob.api.get(&target).await] {
+        answer.unwrap().expect_error(403, "M_FORBIDDEN").unwrap();
+    }
+    for of_the_server in ["m.fully_read", "m.push_rules"] {
+        let answer = alice.api.put(&data(&room, of_the_server), json!({})).await.unwrap();
+        answer.expect_error(405, "M_BAD_JSON").unwrap();
+    }
 }
 
 #[tokio::test]

@@ -3,3 +3,4 @@
 mod client;
 mod policy_server;
 mod server;
+mod support;

@@ -1,7 +1,7 @@
 //! GET /_matrix/federation/v1/query/profile
 
 use serde_json::json;
-use starling_conformance::client::path;
+use starling_conformance::client::{User, path};
 
 use crate::support;
 
@@ -24,5 +24,17 @@ async fn another_server_learns_of_our_users_and_of_no_others() {
     let elsewhere = peer.user("mallory");
     for nobody in [alice.id.replace("@alice", "@nobody"), elsewhere] {
         ask(&nobody, "").await.expect_error(404, "M_NOT_FOUND").unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_server_can_keep_its_profiles_to_itself() {
+    let server = support::server_with(&[("PROFILES__SHOWN_TO_SERVERS", "false")]).await;
+    let peer = support::peer().await;
+    let alice = User::register(&server, "alice").await.unwrap();
+    for user in [&alice.id, &alice.id.replace("@alice", "@nobody")] {
+        let target = path("/_matrix/federation/v1/query/profile?user_id={}", &[user]);
+        let answer = peer.get(&server, &target).await.unwrap();
+        answer.expect_error(403, "M_FORBIDDEN").unwrap();
     }
 }
