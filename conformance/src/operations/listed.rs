@@ -102,7 +102,8 @@ fn operation(line: &str) -> Result<Operation> {
     let (api, method, path, outcomes) = (field()?, field()?, field()?, field()?);
     let outcomes: Vec<Outcome> = outcomes.split(' ').map(outcome).collect::<Result<_>>()?;
     ensure!(!outcomes.is_empty(), "nothing is answered: {line:?}");
-    let exceptions: Vec<Exception> = fields.map(|field| exception(&field)).collect::<Result<_>>()?;
+    let exceptions: Vec<Exception> =
+        fields.map(|field| exception(&field)).collect::<Result<_>>()?;
     let mut excepted = exceptions.iter().flat_map(|exception| &exception.outcomes);
     ensure!(excepted.all(|one| outcomes.contains(one)), "excepts what is not there: {line:?}");
     Ok(Operation { api, method, path, outcomes, exceptions })

@@ -8,7 +8,9 @@ use serde_json::value::RawValue;
 use starling_engine::rooms::serve::submit::{self, Submission};
 
 use crate::{
-    door::{Answer, Door, Json, Outcome, Signed, SignedBody, require_membership, room_and_event, texts},
+    door::{
+        Answer, Door, Json, Outcome, Signed, SignedBody, require_membership, room_and_event, texts,
+    },
     error::Error,
 };
 

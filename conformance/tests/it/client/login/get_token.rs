@@ -62,7 +62,9 @@ async fn each_needs_the_password_anew() {
     let bob = support::user("bob").await;
     let answer = bob.api.post(PATH, body).await.unwrap();
     assert!(answer.status == 403 || answer.status == 401, "{answer:?}");
-    for (body, errcode) in [("{", "M_NOT_JSON"), ("[]", "M_BAD_JSON"), (r#"{"auth":5}"#, "M_BAD_JSON")] {
+    for (body, errcode) in
+        [("{", "M_NOT_JSON"), ("[]", "M_BAD_JSON"), (r#"{"auth":5}"#, "M_BAD_JSON")]
+    {
         let answer = alice.api.raw(Method::POST, PATH, "application/json", body).await.unwrap();
         answer.expect_error(400, errcode).unwrap();
     }
