@@ -6,6 +6,7 @@ use starling_engine::{
     Engine,
     accounts::{directory, follow, guests, upkeep},
     admin::{retention, tasks},
+    encryption::remote_lists,
     outbound, presence,
     rooms::receive::transaction,
     search::index,
@@ -38,6 +39,7 @@ impl Workers {
         if config.federation.enabled {
             workers.extend(outbound::start(engine).map(|task| ("federation", task)));
             workers.push(("transactions", tokio::spawn(transaction::upkeep(engine.clone()))));
+            workers.push(("device lists", tokio::spawn(remote_lists::run(engine.clone()))));
         }
         Self(workers)
     }

@@ -12,6 +12,7 @@ use starling_engine::Internal;
 
 mod accounts;
 mod admin;
+mod encryption;
 mod parse;
 mod presence;
 mod push;

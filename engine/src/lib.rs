@@ -47,6 +47,8 @@ pub mod accounts;
 
 pub mod calls;
 
+pub mod encryption;
+
 pub mod reading;
 pub mod search;
 pub mod sync;
@@ -117,6 +119,8 @@ pub struct Inner {
     pub typing: rooms::typing::Typing,
     /// What other servers are told and nobody stores.
     pub ephemeral: ephemeral::Ephemeral,
+    /// Whose turn it is to change keys.
+    pub encryption: encryption::Memory,
     /// What administrators have going.
     pub admin: admin::Memory,
     /// Cancelled when the process shuts down: long polls answer, workers end.
@@ -173,6 +177,7 @@ impl Engine {
             receipts: rooms::receipts::Turns::default(),
             typing: rooms::typing::Typing::default(),
             ephemeral: ephemeral::Ephemeral::default(),
+            encryption: encryption::Memory::default(),
             admin: admin::Memory::default(),
             shutdown,
             storage,

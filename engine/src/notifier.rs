@@ -10,7 +10,7 @@ use std::{
 };
 
 use ruma::{RoomId, UserId};
-use starling_storage::{Fact, Positioned, Storage};
+use starling_storage::{Fact, Positioned, Storage, memberships};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
@@ -46,6 +46,8 @@ enum News {
     Typing(String),
     /// Somebody's presence, in rooms.
     Presence(String, Vec<String>),
+    /// A change of somebody's devices at a position, of which those in rooms are told.
+    Devices(i64, String, Vec<String>),
 }
 
 impl Notifier {
@@ -101,13 +103,29 @@ async fn listen(notifier: Notifier, storage: Storage, shutdown: CancellationToke
         };
         match news {
             Ok(Some(facts)) => {
-                let mut waiting = notifier.lock();
-                facts.iter().cloned().for_each(|fact| waiting.publish(&News::Fact(fact)));
+                for fact in facts.iter() {
+                    let told = looked_up(&storage, fact).await;
+                    notifier.lock().publish(&told);
+                }
             }
             Ok(None) => return,
             Err(error) => tracing::error!(%error, "missed facts could not be read"),
         }
     }
+}
+
+/// Whom a change of devices concerns, only the database knows.
+async fn looked_up(storage: &Storage, fact: &Positioned) -> News {
+    let Fact::Devices { user_id } = &fact.fact else { return News::Fact(fact.clone()) };
+    let rooms = async {
+        let mut conn = storage.read().await?;
+        memberships::joined_rooms(&mut conn, user_id).await
+    };
+    let rooms = rooms.await.unwrap_or_else(|error| {
+        tracing::error!(%error, "those who share rooms with a user could not be read");
+        Vec::new()
+    });
+    News::Devices(fact.pos, user_id.clone(), rooms)
 }
 
 impl Waiting {
@@ -130,7 +148,7 @@ impl Waiting {
         let of_user = |user_id: &str| self.by_user.get(user_id).into_iter().flatten().copied();
         let ids: HashSet<u64> = match news {
             News::Typing(room_id) => in_room(room_id).collect(),
-            News::Presence(user_id, rooms) => {
+            News::Presence(user_id, rooms) | News::Devices(_, user_id, rooms) => {
                 rooms.iter().flat_map(|room_id| in_room(room_id)).chain(of_user(user_id)).collect()
             }
             News::Fact(fact) => match &fact.fact {
@@ -144,9 +162,11 @@ impl Waiting {
                 }
                 Fact::Membership { user_id, .. }
                 | Fact::AccountData { user_id, .. }
+                | Fact::ToDevice { user_id }
+                | Fact::Devices { user_id }
                 | Fact::Receipt { user_id, private: true, .. } => of_user(user_id).collect(),
-                // Nothing of it is shown by /sync yet.
-                Fact::Devices { .. } => HashSet::new(),
+                // It is for other servers.
+                Fact::Owed { .. } => HashSet::new(),
             },
         };
         ids.into_iter().filter(|id| !self.reading.contains(id)).collect()
@@ -203,6 +223,7 @@ impl Registration {
         let kept = std::mem::take(&mut waiter.kept);
         let unread = |news: &News| match news {
             News::Fact(fact) => fact.pos > read_until,
+            News::Devices(pos, ..) => *pos > read_until,
             News::Typing(_) | News::Presence(..) => true,
         };
         let missed = |news: &News| unread(news) && waiting.concerned(news).contains(&self.id);
@@ -267,7 +288,12 @@ mod tests {
             (receipt("!r:x", "@a:x", true), true),
             (fact(6, Fact::Membership { user_id: me.clone(), room_id: room_id.clone() }), true),
             (fact(6, Fact::AccountData { user_id: me, room_id: room_id.clone(), kind }), true),
-            (fact(6, Fact::Devices { user_id: "@b:x".to_owned() }), false),
+            (News::Devices(6, "@b:x".to_owned(), vec!["!s:x".to_owned()]), false),
+            (News::Devices(6, "@b:x".to_owned(), vec!["!r:x".to_owned()]), true),
+            (News::Devices(6, "@a:x".to_owned(), vec![]), true),
+            (fact(6, Fact::ToDevice { user_id: "@a:x".to_owned() }), true),
+            (fact(6, Fact::ToDevice { user_id: "@b:x".to_owned() }), false),
+            (fact(6, Fact::Owed { server: "x".to_owned() }), false),
             (News::Typing("!r:x".to_owned()), true),
             (News::Typing(room_id), false),
         ] {

@@ -2,8 +2,8 @@
 //! become true. The writer applies it wholly or not at all.
 
 use crate::{
-    account_data, accounts, admin, events, facts::Fact, federation, memberships, receipts, rooms,
-    search, state, timeline, unread, user_directory,
+    account_data, accounts, admin, encryption, events, facts::Fact, federation, memberships,
+    receipts, rooms, search, state, timeline, to_device, unread, user_directory,
 };
 
 /// Stands for a position that the commit will give: the fact's place in [`Change::facts`].
@@ -81,6 +81,10 @@ pub enum Claim {
     Attempt(accounts::attempts::Attempt),
     /// A refresh token that is alive gets this successor.
     Rotate(accounts::tokens::Rotation),
+    /// A one-time key was not handed out. Notes that it is.
+    OneTimeKey(encryption::one_time_keys::KeyRow),
+    /// A message of another server did not come before. Notes that it did.
+    ToDevice(to_device::Received),
 }
 
 /// One row to write, by table family.
@@ -112,6 +116,10 @@ pub enum Write {
     Admin(admin::Write),
     /// The words by which users are found.
     UserDirectory(user_directory::Write),
+    /// Keys of devices and users, and who is to be told of them.
+    Encryption(encryption::Write),
+    /// Messages to devices.
+    ToDevice(to_device::Write),
 }
 
 impl Change {
@@ -171,7 +179,9 @@ write_from!(
     Federation(federation),
     Search(search),
     Admin(admin),
-    UserDirectory(user_directory)
+    UserDirectory(user_directory),
+    Encryption(encryption),
+    ToDevice(to_device)
 );
 
 impl At {

@@ -65,6 +65,16 @@ pub enum Fact {
         /// The user.
         user_id: String,
     },
+    /// A message to devices of a user of this deployment came in.
+    ToDevice {
+        /// The user.
+        user_id: String,
+    },
+    /// A message to devices waits for another server.
+    Owed {
+        /// The server.
+        server: String,
+    },
 }
 
 impl Fact {
@@ -83,6 +93,8 @@ impl Fact {
                 (5, room_id, user_id, if *private { "p" } else { "" }.to_owned())
             }
             Self::Devices { user_id } => (6, user_id, "", String::new()),
+            Self::ToDevice { user_id } => (7, user_id, "", String::new()),
+            Self::Owed { server } => (8, server, "", String::new()),
         }
     }
 
@@ -99,6 +111,8 @@ impl Fact {
             4 => Self::AccountData { user_id: subject, room_id: object, kind: detail },
             5 => Self::Receipt { room_id: subject, user_id: object, private: detail == "p" },
             6 => Self::Devices { user_id: subject },
+            7 => Self::ToDevice { user_id: subject },
+            8 => Self::Owed { server: subject },
             other => return Err(DbError::Corrupt(format!("a fact of kind {other}"))),
         })
     }
@@ -159,6 +173,8 @@ mod tests {
             Fact::AccountData { user_id: s("@a:b"), room_id: s(""), kind: s("m.direct") },
             Fact::Receipt { room_id: s("!r"), user_id: s("@a:b"), private: true },
             Fact::Devices { user_id: s("@a:b") },
+            Fact::ToDevice { user_id: s("@a:b") },
+            Fact::Owed { server: s("b") },
         ];
         for fact in facts {
             let (kind, subject, object, detail) = fact.columns();

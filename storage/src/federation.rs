@@ -58,6 +58,8 @@ pub struct InFlight {
     pub body: String,
     /// Where the cursor goes when it was taken.
     pub pos: i64,
+    /// Which rows of the outboxes go when it was taken.
+    pub rows: Option<String>,
 }
 
 /// Rows of this family.
@@ -134,12 +136,13 @@ async fn apply_one(conn: &mut Conn, row: Write) -> Result<()> {
         Write::Destination(d) => {
             let txn = d.txn.as_ref();
             sql("INSERT INTO destinations (server, cursor_pos, failures, retry_ts, \
-                 last_success_ts, txn_id, txn_body, txn_pos, lease_fence, lease_until) \
-                 VALUES ($1, $2, $3, $4, $5, $6, $7, $8, 0, 0) \
+                 last_success_ts, txn_id, txn_body, txn_pos, txn_rows, lease_fence, lease_until) \
+                 VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, 0, 0) \
                  ON CONFLICT (server) DO UPDATE SET cursor_pos = excluded.cursor_pos, \
                  failures = excluded.failures, retry_ts = excluded.retry_ts, \
                  last_success_ts = excluded.last_success_ts, txn_id = excluded.txn_id, \
-                 txn_body = excluded.txn_body, txn_pos = excluded.txn_pos")
+                 txn_body = excluded.txn_body, txn_pos = excluded.txn_pos, \
+                 txn_rows = excluded.txn_rows")
             .bind(d.server)
             .bind(d.cursor_pos)
             .bind(d.failures)
@@ -148,6 +151,7 @@ async fn apply_one(conn: &mut Conn, row: Write) -> Result<()> {
             .bind(txn.map(|t| t.txn_id.clone()))
             .bind(txn.map(|t| t.body.clone()))
             .bind(txn.map(|t| t.pos))
+            .bind(txn.and_then(|t| t.rows.clone()))
         }
         Write::Received { origin, txn_id, response, ts } => {
             sql("INSERT INTO received_transactions (origin, txn_id, response, received_ts) \
@@ -241,6 +245,7 @@ fn destination_row(row: &Row) -> Result<DestinationRow> {
             txn_id,
             body: row.get::<Option<String>>(6)?.unwrap_or_default(),
             pos: row.get::<Option<i64>>(7)?.unwrap_or_default(),
+            rows: row.get(8)?,
         }),
         None => None,
     };
@@ -261,7 +266,7 @@ fn destination_row(row: &Row) -> Result<DestinationRow> {
 /// When the database fails.
 pub async fn destination(conn: &mut Conn, server: &str) -> Result<Option<DestinationRow>> {
     let row = sql("SELECT server, cursor_pos, failures, retry_ts, last_success_ts, txn_id, \
-         txn_body, txn_pos FROM destinations WHERE server = $1")
+         txn_body, txn_pos, txn_rows FROM destinations WHERE server = $1")
     .bind(server)
     .optional(conn)
     .await?;
@@ -269,7 +274,7 @@ pub async fn destination(conn: &mut Conn, server: &str) -> Result<Option<Destina
 }
 
 /// Every server that was or is in a room with us, or was sent anything, whose cursor is behind
-/// `head`.
+/// `head`, or for which something else waits.
 ///
 /// # Errors
 ///
@@ -277,7 +282,8 @@ pub async fn destination(conn: &mut Conn, server: &str) -> Result<Option<Destina
 pub async fn destinations_behind(conn: &mut Conn, head: i64) -> Result<Vec<String>> {
     sql("SELECT server FROM destinations WHERE cursor_pos < $1 OR txn_id IS NOT NULL \
          UNION SELECT s.server FROM room_servers s \
-         WHERE NOT EXISTS (SELECT 1 FROM destinations d WHERE d.server = s.server)")
+         WHERE NOT EXISTS (SELECT 1 FROM destinations d WHERE d.server = s.server) \
+         UNION SELECT server FROM to_device_outbox UNION SELECT server FROM device_outbox")
     .bind(head)
     .map(conn, |row| row.get(0))
     .await

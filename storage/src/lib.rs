@@ -14,6 +14,7 @@ pub mod account_data;
 pub mod accounts;
 pub mod admin;
 pub mod change;
+pub mod encryption;
 pub mod epochs;
 pub mod events;
 pub mod facts;
@@ -30,6 +31,7 @@ pub mod storage;
 #[cfg(feature = "test-support")]
 pub mod test_support;
 pub mod timeline;
+pub mod to_device;
 pub mod unread;
 pub mod user_directory;
 pub mod writer;

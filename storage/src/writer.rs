@@ -15,11 +15,11 @@ use crate::{
     admin, bulk,
     change::{At, Change, Claim, Write},
     db::{Conn, Db, DbError, Result, Value, sql},
-    events,
+    encryption, events,
     facts::{Fact, Positioned},
     federation,
     feed::Feed,
-    memberships, receipts, rooms, search, state, timeline, unread, user_directory,
+    memberships, receipts, rooms, search, state, timeline, to_device, unread, user_directory,
 };
 
 /// How many changes one transaction takes at most.
@@ -241,6 +241,10 @@ fn claim_key(claim: &Claim) -> String {
         Claim::AccountData(e) => format!("d\0{}\0{}\0{}", e.user_id, e.room_id, e.kind),
         Claim::Attempt(attempt) => format!("c\0{}\0{}", attempt.bucket, attempt.key),
         Claim::Rotate(rotation) => format!("f\0{:?}", rotation.token_hash),
+        Claim::OneTimeKey(k) => {
+            format!("k\0{}\0{}\0{}\0{}", k.user_id, k.device_id, k.algorithm, k.key_id)
+        }
+        Claim::ToDevice(r) => format!("e\0{}\0{}", r.origin, r.message_id),
     }
 }
 
@@ -299,6 +303,12 @@ async fn claim(conn: &mut Conn, change: &Change) -> Result<Option<CommitError>> 
             Claim::Rotate(rotation) => {
                 (accounts::tokens::claim_rotation(conn, rotation).await?, CommitError::UsedUp)
             }
+            Claim::OneTimeKey(key) => {
+                (encryption::one_time_keys::claim(conn, key).await?, CommitError::UsedUp)
+            }
+            Claim::ToDevice(received) => {
+                (to_device::claim(conn, received).await?, CommitError::UsedUp)
+            }
         };
         if !won {
             return Ok(Some(lost));
@@ -322,6 +332,8 @@ struct Placed {
     states: Vec<(usize, state::Write)>,
     account_data: Vec<(usize, account_data::Write)>,
     receipts: Vec<(usize, receipts::Write)>,
+    lists: Vec<(usize, encryption::lists::Write)>,
+    to_device: Vec<(usize, to_device::Write)>,
 }
 
 /// Writes the rows that need no position, in a fixed order of tables, and returns the others.
@@ -330,6 +342,7 @@ async fn write_rows(conn: &mut Conn, batch: &[Pending]) -> Result<Placed> {
     let (mut event_rows, mut state_rows, mut room_rows) = (vec![], vec![], vec![]);
     let (mut account_rows, mut federation_rows) = (vec![], vec![]);
     let (mut search_rows, mut admin_rows, mut directory_rows) = (vec![], vec![], vec![]);
+    let mut encryption_rows = vec![];
     for (index, pending) in batch.iter().enumerate() {
         for row in pending.change.writes.iter().cloned() {
             match row {
@@ -348,6 +361,9 @@ async fn write_rows(conn: &mut Conn, batch: &[Pending]) -> Result<Placed> {
                 Write::Membership(row) => placed.memberships.push((index, row)),
                 Write::AccountData(row) => placed.account_data.push((index, row)),
                 Write::Receipt(row) => placed.receipts.push((index, row)),
+                Write::Encryption(encryption::Write::Lists(row)) => placed.lists.push((index, row)),
+                Write::Encryption(row) => encryption_rows.push(row),
+                Write::ToDevice(row) => placed.to_device.push((index, row)),
             }
         }
     }
@@ -359,6 +375,7 @@ async fn write_rows(conn: &mut Conn, batch: &[Pending]) -> Result<Placed> {
     search::apply(conn, search_rows).await?;
     admin::apply(conn, admin_rows).await?;
     user_directory::apply(conn, directory_rows).await?;
+    encryption::apply(conn, encryption_rows).await?;
     Ok(placed)
 }
 
@@ -383,6 +400,9 @@ async fn write_placed(
     state::apply_placed(conn, with_base(placed.states, bases)).await?;
     account_data::apply(conn, with_base(placed.account_data, bases)).await?;
     receipts::apply(conn, with_base(placed.receipts, bases)).await?;
+    to_device::apply(conn, with_base(placed.to_device, bases)).await?;
+    encryption::lists::advance(conn, facts_of(batch, bases)).await?;
+    encryption::lists::apply(conn, with_base(placed.lists, bases)).await?;
     // Last: it asks the memberships and account data of this batch too.
     unread::apply(conn, with_base(placed.unread, bases)).await
 }
@@ -394,10 +414,7 @@ fn with_base<T>(rows: Vec<(usize, T)>, bases: &[i64]) -> Vec<(i64, T)> {
 }
 
 async fn put_positions(conn: &mut Conn, batch: &[Pending], bases: &[i64]) -> Result<()> {
-    let facts = batch.iter().zip(bases).flat_map(|(pending, base)| {
-        let facts = pending.change.facts.iter().enumerate();
-        facts.map(|(index, fact)| position_row(At(index).after(*base), fact))
-    });
+    let facts = facts_of(batch, bases).map(|(pos, fact)| position_row(pos, fact));
     bulk::insert(
         conn,
         "INSERT INTO positions (pos, kind, subject, object, detail)",
@@ -405,6 +422,14 @@ async fn put_positions(conn: &mut Conn, batch: &[Pending], bases: &[i64]) -> Res
         facts.collect(),
     )
     .await
+}
+
+/// The facts of a batch with their positions.
+fn facts_of<'a>(batch: &'a [Pending], bases: &'a [i64]) -> impl Iterator<Item = (i64, &'a Fact)> {
+    batch.iter().zip(bases).flat_map(|(pending, base)| {
+        let facts = pending.change.facts.iter().enumerate();
+        facts.map(|(index, fact)| (At(index).after(*base), fact))
+    })
 }
 
 fn position_row(pos: i64, fact: &Fact) -> Vec<Value> {

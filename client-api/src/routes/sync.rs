@@ -43,6 +43,7 @@ pub(crate) async fn get(call: Call) -> Answer {
         full_state: query.full_state,
         state,
         timeout: Duration::from_millis(query.timeout),
+        to_device: true,
     };
     let status = match query.set_presence {
         None => Status::Online,

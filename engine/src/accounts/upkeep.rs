@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use starling_storage::{Change, accounts, events};
+use starling_storage::{Change, accounts, events, to_device};
 
 use super::{devices, emails};
 use crate::{Engine, Internal};
@@ -48,7 +48,10 @@ async fn expire(engine: &Engine) -> Result<(), Internal> {
     let now = engine.clock.now_ms();
     let emails_before = now - emails::LIFETIME_MS;
     change.write(accounts::Write::Expire { before: now - KEEP_MS, emails_before });
-    change.write(events::Write::ForgetTransactions { before: now - KEEP_TRANSACTIONS_MS });
+    let before = now - KEEP_TRANSACTIONS_MS;
+    change.write(events::Write::ForgetTransactions { before });
+    // No server tries a transaction again for so long.
+    change.write(to_device::Write::ForgetReceived { before: before - KEEP_TRANSACTIONS_MS });
     engine.storage.commit(change).await?;
     Ok(())
 }

@@ -188,7 +188,7 @@ fn usable_keys(document: Document, now_ms: i64) -> BTreeMap<String, ServerKey> {
 ///
 /// `None` when it is none, or one of the few points of small order, of which everybody knows
 /// signatures that are right for any text.
-pub(super) fn public_key(key_id: &str, key: &str) -> Option<Vec<u8>> {
+pub(crate) fn public_key(key_id: &str, key: &str) -> Option<Vec<u8>> {
     let version = key_id.strip_prefix("ed25519:")?;
     if version.is_empty() || key_id.len() > 255 {
         return None;

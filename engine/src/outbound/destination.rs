@@ -5,7 +5,7 @@ use std::{
     time::Duration,
 };
 
-use crate::{Engine, rng};
+use crate::{Engine, Internal, rng};
 use ruma::{OwnedServerName, ServerName};
 use serde_json::value::RawValue;
 use starling_storage::{
@@ -15,6 +15,7 @@ use starling_storage::{
 
 use super::{
     backoff,
+    durable::{self, Durable},
     edus::EduQueue,
     transaction::{self, MAX_EDUS, MAX_PDUS, Refused},
 };
@@ -37,6 +38,8 @@ enum Failure {
     Commit(#[from] CommitError),
     #[error(transparent)]
     Json(#[from] serde_json::Error),
+    #[error(transparent)]
+    Internal(#[from] Internal),
 }
 
 /// How long to wait after a failure of our own database.
@@ -72,13 +75,14 @@ async fn drain(
         match transaction::send(engine, server, txn).await {
             Ok(()) => {
                 limit = MAX_PDUS;
-                taken(engine, &mut row);
-                store(engine, &row).await?;
+                let sent = taken(engine, &mut row);
+                store_with(engine, &row, sent).await?;
             }
             Err(Refused::Never(reason)) => {
                 tracing::warn!(server.name = %server, reason, limit, "A transaction was refused");
-                limit = give_up_or_halve(&mut row, limit);
-                store(engine, &row).await?;
+                let sent;
+                (limit, sent) = give_up_or_halve(&mut row, limit);
+                store_with(engine, &row, sent).await?;
             }
             Err(Refused::Later(reason)) => {
                 let pause = failed(engine, &mut row);
@@ -104,7 +108,13 @@ async fn fill(
         return Ok(true);
     }
     let (events, pos) = transaction::owed(engine, server, row.cursor_pos, limit).await?;
-    let edus = take_edus(edus, engine.clock.now_ms());
+    let most = MAX_EDUS.min(limit.saturating_mul(2));
+    let mut conn = engine.storage.snapshot().await?;
+    let Durable { edus: mut all, rows, .. } =
+        Durable::read(&mut conn, server.as_str(), most).await?;
+    drop(conn);
+    all.extend(take_edus(edus, MAX_EDUS - all.len(), engine.clock.now_ms()));
+    let edus = all;
     if events.is_empty() && edus.is_empty() {
         if pos > row.cursor_pos {
             row.cursor_pos = pos;
@@ -112,8 +122,9 @@ async fn fill(
         }
         return Ok(false);
     }
-    let durable = !events.is_empty();
-    row.txn = Some(transaction::compose(engine, &events, edus, pos)?);
+    let durable = !events.is_empty() || !rows.is_empty();
+    let rows = (!rows.is_empty()).then(|| serde_json::to_string(&rows)).transpose()?;
+    row.txn = Some(transaction::compose(engine, &events, edus, (pos, rows))?);
     // A repetition must be identical; what lives in memory only is not repeated after a restart.
     if durable {
         store(engine, row).await?;
@@ -121,17 +132,21 @@ async fn fill(
     Ok(true)
 }
 
-fn take_edus(edus: &Mutex<EduQueue>, now_ms: i64) -> Vec<Box<RawValue>> {
-    edus.lock().unwrap_or_else(PoisonError::into_inner).take(MAX_EDUS, now_ms)
+fn take_edus(edus: &Mutex<EduQueue>, limit: usize, now_ms: i64) -> Vec<Box<RawValue>> {
+    edus.lock().unwrap_or_else(PoisonError::into_inner).take(limit, now_ms)
 }
 
-fn taken(engine: &Engine, row: &mut DestinationRow) {
+/// The transaction was taken. What it was made of, beside events, is given back to be removed.
+fn taken(engine: &Engine, row: &mut DestinationRow) -> Option<String> {
+    let mut rows = None;
     if let Some(txn) = row.txn.take() {
         row.cursor_pos = row.cursor_pos.max(txn.pos);
+        rows = txn.rows;
     }
     row.failures = 0;
     row.retry_ts = 0;
     row.last_success_ts = Some(engine.clock.now_ms());
+    rows
 }
 
 fn failed(engine: &Engine, row: &mut DestinationRow) -> Duration {
@@ -145,19 +160,33 @@ fn failed(engine: &Engine, row: &mut DestinationRow) -> Duration {
 
 /// One event that a server cannot read must not keep the others from it: with ever smaller
 /// transactions it is found, and left out.
-fn give_up_or_halve(row: &mut DestinationRow, limit: usize) -> usize {
+fn give_up_or_halve(row: &mut DestinationRow, limit: usize) -> (usize, Option<String>) {
     let txn = row.txn.take();
     if limit > 1 {
-        return limit / 2;
+        return (limit / 2, None);
     }
+    let mut rows = None;
     if let Some(txn) = txn {
         row.cursor_pos = row.cursor_pos.max(txn.pos);
+        rows = txn.rows;
     }
-    MAX_PDUS
+    (MAX_PDUS, rows)
 }
 
 async fn store(engine: &Engine, row: &DestinationRow) -> Result<(), Failure> {
+    store_with(engine, row, None).await
+}
+
+/// The same, and what was sent and need not be sent again goes.
+async fn store_with(
+    engine: &Engine,
+    row: &DestinationRow,
+    sent: Option<String>,
+) -> Result<(), Failure> {
     let mut change = Change::new();
+    if let Some(sent) = sent {
+        durable::taken(&mut change, &row.server, &sent);
+    }
     change.write(Write::Destination(row.clone()));
     engine.storage.commit(change).await?;
     Ok(())

@@ -7,7 +7,9 @@ use std::{
 };
 
 use ruma::{OwnedServerName, RoomId, ServerName, UserId};
-use starling_storage::{DbError, Fact, Listener, Positioned, federation, memberships, rooms};
+use starling_storage::{
+    DbError, Fact, Listener, Positioned, encryption::outbox, federation, memberships, rooms,
+};
 use tokio::{
     sync::{Semaphore, broadcast::error::RecvError, mpsc},
     task::JoinSet,
@@ -143,6 +145,17 @@ impl Dispatcher {
                 let mut conn = self.engine.storage.read().await?;
                 servers.extend(rooms::servers_owed(&mut conn, room_id, *pos).await?);
             }
+            match fact {
+                // Who comes into a room introduces their devices.
+                Fact::Event { member: Some(user_id), .. } | Fact::Devices { user_id } => {
+                    if self.is_own(user_id) {
+                        let mut conn = self.engine.storage.read().await?;
+                        servers.extend(outbox::servers_for(&mut conn, user_id).await?);
+                    }
+                }
+                Fact::Owed { server } => drop(servers.insert(server.clone())),
+                _ => {}
+            }
         }
         for server in servers {
             if let Ok(server) = OwnedServerName::try_from(server) {
@@ -150,6 +163,11 @@ impl Dispatcher {
             }
         }
         Ok(())
+    }
+
+    fn is_own(&self, user_id: &str) -> bool {
+        <&UserId>::try_from(user_id)
+            .is_ok_and(|user| user.server_name() == self.engine.config.server_name)
     }
 
     async fn hear_ephemeral(&mut self, edu: &Edu) {

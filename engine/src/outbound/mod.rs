@@ -9,6 +9,7 @@
 mod backoff;
 mod destination;
 mod dispatch;
+mod durable;
 mod edus;
 mod transaction;
 

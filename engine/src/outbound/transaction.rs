@@ -93,7 +93,7 @@ pub(super) fn compose(
     engine: &Engine,
     events: &[EventRow],
     edus: Vec<Box<RawValue>>,
-    pos: i64,
+    (pos, rows): (i64, Option<String>),
 ) -> Result<InFlight, serde_json::Error> {
     let pdus = events.iter().map(|event| serde_json::from_str(&event.json));
     let body = Body {
@@ -102,7 +102,7 @@ pub(super) fn compose(
         pdus: pdus.collect::<Result<_, _>>()?,
         edus,
     };
-    Ok(InFlight { txn_id: rng::token::<12>(), body: serde_json::to_string(&body)?, pos })
+    Ok(InFlight { txn_id: rng::token::<12>(), body: serde_json::to_string(&body)?, pos, rows })
 }
 
 /// Sends a transaction.

@@ -23,6 +23,8 @@ pub struct SyncToken {
     pub typing: u64,
     /// How many changes of presence were seen; counts like `typing`.
     pub presence: u64,
+    /// Up to where messages to the device were seen.
+    pub to_device: i64,
     /// The process start that gave the token.
     pub instance: String,
 }
@@ -34,16 +36,18 @@ impl SyncToken {
     ///
     /// [`BadToken`].
     pub fn parse(text: &str) -> Result<Self, BadToken> {
-        let mut parts = text.strip_prefix('s').ok_or(BadToken)?.splitn(5, '.');
+        let mut parts = text.strip_prefix('s').ok_or(BadToken)?.splitn(6, '.');
         let token = Self {
             pos: number(parts.next())?,
             epoch: number(parts.next())?,
             typing: number(parts.next())?,
             presence: number(parts.next())?,
+            to_device: number(parts.next())?,
             instance: parts.next().ok_or(BadToken)?.to_owned(),
         };
         let opaque = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
-        let sound = token.pos >= 0 && token.epoch >= 0 && token.instance.chars().all(opaque);
+        let numbers = [token.pos, token.epoch, token.to_device];
+        let sound = numbers.iter().all(|it| *it >= 0) && token.instance.chars().all(opaque);
         if sound { Ok(token) } else { Err(BadToken) }
     }
 
@@ -63,8 +67,8 @@ impl SyncToken {
 
 impl fmt::Display for SyncToken {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { pos, epoch, typing, presence, instance } = self;
-        write!(f, "s{pos}.{epoch}.{typing}.{presence}.{instance}")
+        let Self { pos, epoch, typing, presence, to_device, instance } = self;
+        write!(f, "s{pos}.{epoch}.{typing}.{presence}.{to_device}.{instance}")
     }
 }
 
@@ -222,10 +226,12 @@ mod tests {
             "s1",
             "s99999999",
             "t1-5",
-            "s-1.0.0.0.x",
+            "s-1.0.0.0.0.x",
+            "s1.0.0.0.-1.x",
             "s1.0.0.x",
             "s1.0.0",
-            "s1.0.0.0.a b",
+            "s1.0.0.0.x",
+            "s1.0.0.0.0.a b",
             "x1.2",
             "b1.2",
             "f1",
@@ -233,9 +239,9 @@ mod tests {
             "p",
             "p+1",
             "p1.5",
-            "s99999999999999999999.0.0.0.x",
+            "s99999999999999999999.0.0.0.0.x",
             "\u{1F600}",
-            "s1.0.0.0.\u{e9}",
+            "s1.0.0.0.0.\u{e9}",
         ];
         for text in garbage {
             assert_eq!(SyncToken::parse(text), Err(BadToken), "{text}");
@@ -247,8 +253,14 @@ mod tests {
 
     #[test]
     fn a_sync_token_is_a_place_in_every_room() {
-        let token =
-            SyncToken { pos: 7, epoch: 1, typing: 3, presence: 4, instance: "Ab-_".to_owned() };
+        let token = SyncToken {
+            pos: 7,
+            epoch: 1,
+            typing: 3,
+            presence: 4,
+            to_device: 6,
+            instance: "Ab-_".to_owned(),
+        };
         assert_eq!(PageToken::parse(&token.to_string()), Ok(PageToken::Position(7)));
     }
 
@@ -279,9 +291,11 @@ mod tests {
     proptest! {
         #[test]
         fn tokens_are_read_back(
-            pos in 0_i64.., epoch in 0_i64.., typing: u64, presence: u64, depth: i64, place: i64, bound in bounds(),
+            pos in 0_i64.., epoch in 0_i64.., typing: u64, presence: u64, to_device in 0_i64..,
+            depth: i64, place: i64, bound in bounds(),
         ) {
-            let token = SyncToken { pos, epoch, typing, presence, instance: "aB3_-".to_owned() };
+            let instance = "aB3_-".to_owned();
+            let token = SyncToken { pos, epoch, typing, presence, to_device, instance };
             prop_assert_eq!(SyncToken::parse(&token.to_string()), Ok(token));
             for token in [PageToken::Position(place), PageToken::Place { depth, pos: place, bound }] {
                 prop_assert_eq!(PageToken::parse(&token.to_string()), Ok(token));

@@ -79,7 +79,7 @@ pub async fn append(batch: &mut Batch, new: NewEvent) -> Result<(), Internal> {
         false => None,
     };
     let changed = state::advance(batch, &event, place).await?;
-    members::follow(batch, &changed).await?;
+    members::follow(batch, &changed, true).await?;
     servers::follow(batch, &changed).await?;
     guests::follow(batch, &changed).await?;
     openness::follow(batch, &changed).await?;
@@ -120,7 +120,7 @@ pub async fn backfill(batch: &mut Batch, new: NewEvent) -> Result<(), Internal> 
 /// When the database fails. The batch is void then.
 pub async fn adopt_state(batch: &mut Batch, root: i64) -> Result<(), Internal> {
     let changed = state::adopt(batch, root).await?;
-    members::follow(batch, &changed).await?;
+    members::follow(batch, &changed, false).await?;
     servers::follow(batch, &changed).await?;
     openness::follow(batch, &changed).await
 }

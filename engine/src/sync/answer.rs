@@ -8,6 +8,7 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 
 use super::StateWanted;
+use crate::encryption::news::DeviceLists;
 
 /// The answer.
 #[derive(Debug, Default, Serialize)]
@@ -18,9 +19,9 @@ pub struct Answer {
     pub account_data: Events,
     /// Who is there.
     pub presence: Events,
-    /// Messages to the device. There are none yet.
+    /// Messages to the device.
     pub to_device: Events,
-    /// Users whose devices changed. There is no end-to-end encryption yet.
+    /// Users whose devices changed.
     pub device_lists: DeviceLists,
     /// One-time keys that are left, by algorithm.
     pub device_one_time_keys_count: BTreeMap<String, u64>,
@@ -28,15 +29,6 @@ pub struct Answer {
     pub device_unused_fallback_key_types: Vec<String>,
     /// Rooms.
     pub rooms: Rooms,
-}
-
-/// Users whose devices changed.
-#[derive(Debug, Default, Serialize)]
-pub struct DeviceLists {
-    /// Whose devices changed.
-    pub changed: Vec<String>,
-    /// With whom no encrypted room is shared any more.
-    pub left: Vec<String>,
 }
 
 /// Rooms by what the user is in them.
@@ -182,6 +174,8 @@ impl Answer {
         let Rooms { join, invite, knock, leave } = &self.rooms;
         self.account_data.events.is_empty()
             && self.presence.events.is_empty()
+            && self.to_device.events.is_empty()
+            && self.device_lists == DeviceLists::default()
             && join.is_empty()
             && invite.is_empty()
             && knock.is_empty()

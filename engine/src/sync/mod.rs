@@ -23,6 +23,7 @@ use moment::Moment;
 
 use crate::{
     Engine, Internal,
+    encryption::inbox,
     reading::{access::Asking, filter::Filter, show::Form, token::SyncToken},
 };
 
@@ -42,6 +43,8 @@ pub struct Request {
     pub state: StateWanted,
     /// How long to wait for news.
     pub timeout: Duration,
+    /// Whether messages to the device are wanted. Those that were seen are removed.
+    pub to_device: bool,
 }
 
 /// As of when state is wanted.
@@ -80,7 +83,10 @@ pub async fn sync(
     let waits = request.since.is_some() && !request.full_state;
     loop {
         let registration = engine.notifier.register(asking.user_id);
-        let moment = Moment::read(engine, asking.user_id, &request).await?;
+        let mut moment = Moment::read(engine, asking, &request).await?;
+        if let (Some(until), Some(device)) = (moment.acknowledged.take(), asking.device_id) {
+            inbox::acknowledge(engine, asking.user_id, device, until).await?;
+        }
         let (head, token) = (moment.head, moment.token.clone());
         let joined = moment.rooms_of(|row| row.membership == "join");
         let answer = streams::all(engine, asking, &request, moment).await?;

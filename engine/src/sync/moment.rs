@@ -5,19 +5,24 @@
 
 use std::collections::{HashMap, HashSet};
 
-use ruma::{OwnedUserId, RoomId, UserId};
+use ruma::{DeviceId, OwnedUserId, RoomId, UserId};
 use starling_storage::{
     Conn, account_data, epochs, facts,
     memberships::{self, MembershipRow},
     receipts::{self, ReceiptRow},
     rooms::{self, RoomRow},
-    state, timeline,
+    state, timeline, to_device,
 };
 
 use super::Request;
 use crate::{
-    Engine, Internal, presence,
-    reading::{access::ignored_users, token::SyncToken},
+    Engine, Internal,
+    encryption::news::{self, DeviceLists, Supply},
+    presence,
+    reading::{
+        access::{Asking, ignored_users},
+        token::SyncToken,
+    },
     rooms::{
         membership::permission::Permission,
         unread::{self, Unread},
@@ -57,7 +62,18 @@ pub(super) struct Moment {
     pub(super) permission: Permission,
     /// What is unread.
     pub(super) unread: HashMap<String, Unread>,
+    /// Messages to the device.
+    pub(super) to_device: Vec<String>,
+    /// Up to where messages to the device may be removed, if any are there.
+    pub(super) acknowledged: Option<i64>,
+    /// Whose devices changed.
+    pub(super) device_lists: DeviceLists,
+    /// How many keys the device has for others.
+    pub(super) supply: Supply,
 }
+
+/// How many messages to a device one answer has at most.
+const MOST_MESSAGES: i64 = 100;
 
 /// The token that says: everything up to now.
 pub(super) async fn now(engine: &Engine) -> Result<SyncToken, Internal> {
@@ -69,6 +85,7 @@ pub(super) async fn now(engine: &Engine) -> Result<SyncToken, Internal> {
         epoch: epochs.last().map_or(0, |epoch| epoch.epoch),
         typing,
         presence,
+        to_device: 0,
         instance: engine.typing.instance().to_owned(),
     })
 }
@@ -77,9 +94,10 @@ impl Moment {
     /// Reads the present.
     pub(super) async fn read(
         engine: &Engine,
-        user_id: &UserId,
+        asking: Asking<'_>,
         request: &Request,
     ) -> Result<Self, Internal> {
+        let user_id = asking.user_id;
         // What is typed after this is seen the next time.
         let (typing, presence) = (engine.typing.serial(), engine.presence.serial());
         let mut conn = engine.storage.snapshot().await?;
@@ -90,6 +108,7 @@ impl Moment {
             epoch: epochs.last().map_or(0, |epoch| epoch.epoch),
             typing,
             presence,
+            to_device: 0,
             instance: engine.typing.instance().to_owned(),
         };
         if let Some(token) = &request.since {
@@ -104,7 +123,42 @@ impl Moment {
         if engine.config.presence.enabled {
             moment.read_presence(engine, &mut conn, user_id).await?;
         }
+        if let Some(since) = moment.since {
+            let (memberships, span) = (&moment.memberships, (since, moment.head));
+            moment.device_lists = news::device_lists(&mut conn, user_id, memberships, span).await?;
+        }
+        if let Some(device) = asking.device_id {
+            moment.read_device(&mut conn, user_id, device, request).await?;
+        }
         Ok(moment)
+    }
+
+    /// What is for one device only.
+    async fn read_device(
+        &mut self,
+        conn: &mut Conn,
+        user_id: &UserId,
+        device: &DeviceId,
+        request: &Request,
+    ) -> Result<(), Internal> {
+        self.supply = news::supply(conn, user_id, device).await?;
+        // What a token saw of a future that was lost, it did not see.
+        let seen = request.since.as_ref().map_or(0, |token| token.to_device);
+        let seen = seen.min(self.since.unwrap_or(0));
+        self.token.to_device = seen;
+        if !request.to_device {
+            return Ok(());
+        }
+        let (user, device) = (user_id.as_str(), device.as_str());
+        let old = to_device::waiting(conn, user, device, (0, seen), 1).await?;
+        self.acknowledged = old.first().map(|_| seen);
+        let span = (seen, self.head);
+        let waiting = to_device::waiting(conn, user, device, span, MOST_MESSAGES).await?;
+        let is_all = i64::try_from(waiting.len()).is_ok_and(|count| count < MOST_MESSAGES);
+        let last = waiting.last().map(|(pos, _)| *pos);
+        self.token.to_device = last.filter(|_| !is_all).unwrap_or(self.head);
+        self.to_device = waiting.into_iter().map(|(_, json)| json).collect();
+        Ok(())
     }
 
     async fn read_account(&mut self, conn: &mut Conn, user_id: &UserId) -> Result<(), Internal> {

@@ -20,4 +20,5 @@ pub(crate) mod server;
 pub(crate) mod state;
 pub(crate) mod state_ids;
 pub(crate) mod timestamp_to_event;
+pub(crate) mod user;
 pub(crate) mod version;

@@ -1,7 +1,10 @@
 //! Devices.
 
 use super::{passes, tokens};
-use crate::db::{Conn, Result, Row, sql};
+use crate::{
+    db::{Conn, Result, Row, sql},
+    encryption, to_device,
+};
 
 /// A device of an account.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -67,15 +70,19 @@ pub enum Write {
 
 pub(crate) async fn apply(conn: &mut Conn, write: Write) -> Result<()> {
     let statement = match write {
-        Write::Add(d) => sql("INSERT INTO devices (user_id, device_id, display_name, created_ts, \
-             last_seen_ts, last_seen_ip) VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT DO NOTHING")
+        Write::Add(d) => {
+            encryption::outbox::note(conn, &d.user_id, &d.device_id).await?;
+            sql("INSERT INTO devices (user_id, device_id, display_name, created_ts, \
+                 last_seen_ts, last_seen_ip) VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT DO NOTHING")
         .bind(d.user_id)
         .bind(d.device_id)
         .bind(d.display_name)
         .bind(d.created_ts)
         .bind(d.last_seen_ts)
-        .bind(d.last_seen_ip),
+        .bind(d.last_seen_ip)
+        }
         Write::Rename { user_id, device_id, display_name } => {
+            encryption::outbox::note(conn, &user_id, &device_id).await?;
             sql("UPDATE devices SET display_name = $3 WHERE user_id = $1 AND device_id = $2")
                 .bind(user_id)
                 .bind(device_id)
@@ -92,6 +99,8 @@ pub(crate) async fn apply(conn: &mut Conn, write: Write) -> Result<()> {
         }
         Write::Remove { user_id, device_id } => {
             tokens::remove_of_device(conn, &user_id, &device_id).await?;
+            encryption::forget_devices(conn, &user_id, Some(&device_id), "").await?;
+            to_device::forget_devices(conn, &user_id, Some(&device_id), "").await?;
             sql("DELETE FROM devices WHERE user_id = $1 AND device_id = $2")
                 .bind(user_id)
                 .bind(device_id)
@@ -107,6 +116,8 @@ async fn remove_all(conn: &mut Conn, user_id: String, except: Option<String>) ->
     passes::forget_logins(conn, &user_id).await?;
     // No device has the empty id.
     let except = except.unwrap_or_default();
+    encryption::forget_devices(conn, &user_id, None, &except).await?;
+    to_device::forget_devices(conn, &user_id, None, &except).await?;
     for text in [
         "DELETE FROM access_tokens WHERE user_id = $1 AND device_id <> $2",
         "DELETE FROM refresh_tokens WHERE user_id = $1 AND device_id <> $2",

@@ -59,7 +59,7 @@ const AT_ONCE: [&str; 13] = [
 ];
 
 /// Tables with many rows for each room, and the column by which they go.
-const IN_BATCHES: [(&str, &str); 9] = [
+const IN_BATCHES: [(&str, &str); 10] = [
     ("timeline", "pos"),
     ("events", "event_id"),
     ("event_edges", "prev_id"),
@@ -69,13 +69,20 @@ const IN_BATCHES: [(&str, &str); 9] = [
     ("notifications", "event_id"),
     ("pending_redactions", "target_id"),
     ("receipts", "user_id"),
+    ("member_moves", "pos"),
 ];
 
 /// Tables that name rooms and keep their rows when one is purged: whether a room may be joined, what
-/// was reported, what was done, what a client's transaction was (which is forgotten after a week), how far the user
+/// was reported, what was done, which keys users keep, what a client's transaction was (which is forgotten after a week), how far the user
 /// directory has come.
 #[cfg(test)]
-const KEPT: [&str; 4] = ["blocked_rooms", "reports", "client_transactions", "directory_progress"];
+const KEPT: [&str; 5] = [
+    "blocked_rooms",
+    "reports",
+    "client_transactions",
+    "directory_progress",
+    "key_backup_sessions",
+];
 
 pub(crate) async fn apply(conn: &mut Conn, write: Write) -> Result<()> {
     match write {

@@ -2,8 +2,12 @@
 
 use std::{collections::HashMap, sync::Arc};
 
-use ruma::{OwnedEventId, OwnedUserId, events::StateEventType};
-use starling_storage::memberships::{self, MembershipRow, Write};
+use ruma::{OwnedEventId, OwnedUserId, UserId, events::StateEventType};
+use starling_storage::{
+    At,
+    encryption::{self, lists},
+    memberships::{self, MembershipRow, Write},
+};
 
 use super::{state::StateChange, successor, unread};
 use crate::{
@@ -19,8 +23,13 @@ struct Member {
     new: Option<Arc<Pdu>>,
 }
 
-/// Brings the memberships up to the current state.
-pub(super) async fn follow(batch: &mut Batch, change: &StateChange) -> Result<(), Internal> {
+/// Brings the memberships up to the current state. Whether the room was known before, or is taken
+/// over as it is.
+pub(super) async fn follow(
+    batch: &mut Batch,
+    change: &StateChange,
+    known: bool,
+) -> Result<(), Internal> {
     let Some(at) = change.at else { return Ok(()) };
     for member in changed_members(batch, change).await? {
         let Member { user_id, old, new } = member;
@@ -32,6 +41,11 @@ pub(super) async fn follow(batch: &mut Batch, change: &StateChange) -> Result<()
         if local && old_kind != "join" && new_kind == "join" {
             unread::read_by_joining(batch, &user_id, at);
             successor::take_along(batch, &user_id, old.clone()).await?;
+        }
+        if (old_kind == "join") != (new_kind == "join") {
+            // Those who were there before are told of with whoever comes.
+            let moved = known.then_some(at);
+            note_move(batch, &user_id, local, new_kind == "join", moved);
         }
         let Some(event) = new.or(old) else { continue };
         let forgotten = local && is_forgotten(batch, &user_id, &old_kind, &new_kind).await?;
@@ -52,6 +66,25 @@ pub(super) async fn follow(batch: &mut Batch, change: &StateChange) -> Result<()
         batch.change.write(Write::Put { row, at });
     }
     Ok(())
+}
+
+/// Notes what follows for the lists of devices.
+fn note_move(batch: &mut Batch, user_id: &UserId, local: bool, joined: bool, at: Option<At>) {
+    let names = || (batch.room.id.to_string(), user_id.to_string());
+    let mut writes = Vec::new();
+    if let Some(at) = at {
+        let (room_id, user_id) = names();
+        writes.push(lists::Write::Moved { room_id, user_id, joined, at });
+    }
+    let (room_id, user_id) = names();
+    match (joined, local) {
+        (true, true) => writes.push(lists::Write::Introduce { user_id, room_id }),
+        (true, false) => writes.push(lists::Write::Arrived { user_id, room_id }),
+        (false, _) => {}
+    }
+    for write in writes {
+        batch.change.write(encryption::Write::Lists(write));
+    }
 }
 
 async fn changed_members(batch: &Batch, change: &StateChange) -> Result<Vec<Member>, Internal> {

@@ -10,6 +10,7 @@ use serde_json::value::RawValue;
 
 use crate::{
     Engine,
+    encryption::receive as encryption,
     internal::Internal,
     presence,
     rooms::{
@@ -52,8 +53,17 @@ struct Data {
     thread_id: Option<String>,
 }
 
-/// Takes in what a server says about its own users in rooms that it may take part in.
-pub async fn receive(engine: &Engine, origin: &ServerName, edus: &[Box<RawValue>]) {
+/// Takes in what a server says about its own users in rooms that it may take part in, about their
+/// devices, and to devices here.
+///
+/// # Errors
+///
+/// When what must not be lost could not be stored: the server will send it again.
+pub async fn receive(
+    engine: &Engine,
+    origin: &ServerName,
+    edus: &[Box<RawValue>],
+) -> Result<(), Internal> {
     let mut left = MAX_RECEIPTS;
     for edu in edus {
         let Ok(edu) = serde_json::from_str::<Edu<'_>>(edu.get()) else { continue };
@@ -61,12 +71,25 @@ pub async fn receive(engine: &Engine, origin: &ServerName, edus: &[Box<RawValue>
             "m.typing" => receive_typing(engine, origin, edu.content).await,
             "m.receipt" => receive_receipts(engine, origin, edu.content, &mut left).await,
             "m.presence" => presence::receive(engine, origin, edu.content).await,
+            "m.direct_to_device" => {
+                encryption::direct_to_device(engine, origin, edu.content).await?;
+                Ok(())
+            }
+            "m.device_list_update" => {
+                encryption::device_list_update(engine, origin, edu.content).await?;
+                Ok(())
+            }
+            "m.signing_key_update" => {
+                encryption::signing_key_update(engine, origin, edu.content).await?;
+                Ok(())
+            }
             _ => Ok(()),
         };
         if let Err(error) = taken {
             tracing::error!(%error, server.name = %origin, "An EDU could not be taken in");
         }
     }
+    Ok(())
 }
 
 async fn receive_typing(

@@ -167,7 +167,7 @@ async fn work(
     if let Some(error) = failure {
         return Err(error);
     }
-    ephemeral::receive(engine, origin, &transaction.edus).await;
+    ephemeral::receive(engine, origin, &transaction.edus).await?;
     Ok(results)
 }
 

@@ -18,6 +18,8 @@ mod left;
 
 mod invited;
 
+use serde_json::value::RawValue;
+
 use super::{Answer, Request, Sync, moment::Moment};
 use crate::{Engine, Internal, reading::access::Asking, reading::show::Form};
 
@@ -33,6 +35,12 @@ pub(super) async fn all(
     let mut answer = Answer { next_batch: sync.moment.token.to_string(), ..Answer::default() };
     answer.account_data = account_data::global(&sync)?;
     answer.presence = presence::news(&sync)?;
+    for json in &sync.moment.to_device {
+        answer.to_device.events.push(RawValue::from_string(json.clone())?);
+    }
+    answer.device_lists = sync.moment.device_lists.clone();
+    answer.device_one_time_keys_count = sync.moment.supply.one_time_keys.clone();
+    answer.device_unused_fallback_key_types = sync.moment.supply.fallback.clone();
     answer.rooms.join = joined::rooms(&sync).await?;
     answer.rooms.leave = left::rooms(&sync).await?;
     answer.rooms.invite = invited::invites(&sync).await?;

@@ -1,0 +1,6 @@
+//! Keys of devices and users.
+
+pub(crate) mod changes;
+pub(crate) mod claim;
+pub(crate) mod query;
+pub(crate) mod upload;
