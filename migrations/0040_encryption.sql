@@ -49,8 +49,10 @@ CREATE TABLE user_signatures (
     key_id TEXT NOT NULL,
     signing_key_id TEXT NOT NULL,
     signature TEXT NOT NULL,
+    pos BIGINT NOT NULL,
     PRIMARY KEY (signer, user_id, key_id, signing_key_id)
 ) WITHOUT ROWID;
+CREATE INDEX user_signatures_pos ON user_signatures (signer, pos);
 
 -- Where the devices or keys of a user changed last.
 CREATE TABLE device_lists (

@@ -12,7 +12,7 @@ use starling_engine::Internal;
 
 mod accounts;
 mod admin;
-mod encryption;
+pub(crate) mod encryption;
 mod parse;
 mod presence;
 mod push;
@@ -138,6 +138,18 @@ impl Error {
     /// 400: a parameter has a value that it cannot have.
     pub(crate) fn invalid_param(message: impl Into<Cow<'static, str>>) -> Self {
         Self::new(StatusCode::BAD_REQUEST, "M_INVALID_PARAM", message)
+    }
+
+    /// 403: another key backup is the newest.
+    pub(crate) fn wrong_room_keys_version(current: String) -> Self {
+        let message = "This is not the newest key backup";
+        Self::new(StatusCode::FORBIDDEN, "M_WRONG_ROOM_KEYS_VERSION", message)
+            .with("current_version", current)
+    }
+
+    /// 400: a signature is not right.
+    pub(crate) fn invalid_signature(message: impl Into<Cow<'static, str>>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, "M_INVALID_SIGNATURE", message)
     }
 
     /// 400 for which the specification has no errcode.

@@ -36,6 +36,9 @@ pub(crate) const DELETE_DEVICES: &str = "POST /delete_devices";
 /// The action of removing a device, which follows.
 pub(crate) const DELETE_DEVICE: &str = "DELETE /devices/";
 
+/// The action of replacing the keys by which a user signs.
+pub(crate) const SIGNING_KEYS: &str = "POST /keys/device_signing/upload";
+
 /// The action of getting a token by which another client logs in.
 pub(crate) const GET_LOGIN_TOKEN: &str = "POST /login/get_token";
 
@@ -48,6 +51,7 @@ pub(crate) fn for_people(action: &str) -> &'static str {
         ADD_ADDRESS => "add an address to your account",
         DELETE_DEVICES => "log some of your devices out and remove them",
         GET_LOGIN_TOKEN => "let another device log in",
+        SIGNING_KEYS => "replace the keys by which your devices are trusted",
         _ if action.starts_with(DELETE_DEVICE) => "log one of your devices out and remove it",
         _ => "go on",
     }

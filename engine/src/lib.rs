@@ -49,6 +49,8 @@ pub mod calls;
 
 pub mod encryption;
 
+pub mod backups;
+
 pub mod reading;
 pub mod search;
 pub mod sync;

@@ -163,6 +163,7 @@ impl Waiting {
                 Fact::Membership { user_id, .. }
                 | Fact::AccountData { user_id, .. }
                 | Fact::ToDevice { user_id }
+                | Fact::Signed { user_id }
                 | Fact::Devices { user_id }
                 | Fact::Receipt { user_id, private: true, .. } => of_user(user_id).collect(),
                 // It is for other servers.

@@ -2,8 +2,8 @@
 //! become true. The writer applies it wholly or not at all.
 
 use crate::{
-    account_data, accounts, admin, encryption, events, facts::Fact, federation, memberships,
-    receipts, rooms, search, state, timeline, to_device, unread, user_directory,
+    account_data, accounts, admin, backups, encryption, events, facts::Fact, federation,
+    memberships, receipts, rooms, search, state, timeline, to_device, unread, user_directory,
 };
 
 /// Stands for a position that the commit will give: the fact's place in [`Change::facts`].
@@ -83,6 +83,15 @@ pub enum Claim {
     Rotate(accounts::tokens::Rotation),
     /// A one-time key was not handed out. Notes that it is.
     OneTimeKey(encryption::one_time_keys::KeyRow),
+    /// The number of a key backup is free. Writes the row.
+    NewBackup(backups::BackupRow),
+    /// A key backup is the newest of its user.
+    NewestBackup {
+        /// The user.
+        user_id: String,
+        /// Its number.
+        version: i64,
+    },
     /// A message of another server did not come before. Notes that it did.
     ToDevice(to_device::Received),
 }
@@ -120,6 +129,8 @@ pub enum Write {
     Encryption(encryption::Write),
     /// Messages to devices.
     ToDevice(to_device::Write),
+    /// Key backups.
+    Backup(backups::Write),
 }
 
 impl Change {
@@ -181,7 +192,8 @@ write_from!(
     Admin(admin),
     UserDirectory(user_directory),
     Encryption(encryption),
-    ToDevice(to_device)
+    ToDevice(to_device),
+    Backup(backups)
 );
 
 impl At {

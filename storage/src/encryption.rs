@@ -4,6 +4,7 @@
 use crate::db::{Conn, Result};
 
 pub mod cross_signing;
+pub mod dehydrated;
 pub mod device_keys;
 pub mod lists;
 pub mod one_time_keys;
@@ -28,6 +29,8 @@ pub enum Write {
     CrossSigning(cross_signing::Write),
     /// The devices of other servers' users.
     RemoteList(remote_lists::Write),
+    /// Devices that are nowhere.
+    Dehydrated(dehydrated::Write),
     /// Other servers know now of changes.
     Outbox(outbox::Write),
     /// What follows from memberships.
@@ -44,6 +47,7 @@ pub(crate) async fn apply(conn: &mut Conn, rows: Vec<Write>) -> Result<()> {
             Write::OneTimeKey(write) => one_time_keys::apply(conn, write).await?,
             Write::CrossSigning(write) => cross_signing::apply(conn, write).await?,
             Write::RemoteList(write) => remote_lists::apply(conn, write).await?,
+            Write::Dehydrated(write) => dehydrated::apply(conn, write).await?,
             Write::Outbox(write) => outbox::apply(conn, write).await?,
             // The writer puts these after the memberships.
             Write::Lists(_) => {}
@@ -61,5 +65,6 @@ pub(crate) async fn forget_devices(
 ) -> Result<()> {
     outbox::note_removed(conn, user_id, device_id, except).await?;
     device_keys::forget(conn, user_id, device_id, except).await?;
+    dehydrated::forget(conn, user_id, device_id, except).await?;
     one_time_keys::forget(conn, user_id, device_id, except).await
 }

@@ -70,6 +70,11 @@ pub enum Fact {
         /// The user.
         user_id: String,
     },
+    /// A user of this deployment signed the key of another, which only they see.
+    Signed {
+        /// Who signed.
+        user_id: String,
+    },
     /// A message to devices waits for another server.
     Owed {
         /// The server.
@@ -94,6 +99,7 @@ impl Fact {
             }
             Self::Devices { user_id } => (6, user_id, "", String::new()),
             Self::ToDevice { user_id } => (7, user_id, "", String::new()),
+            Self::Signed { user_id } => (9, user_id, "", String::new()),
             Self::Owed { server } => (8, server, "", String::new()),
         }
     }
@@ -113,6 +119,7 @@ impl Fact {
             6 => Self::Devices { user_id: subject },
             7 => Self::ToDevice { user_id: subject },
             8 => Self::Owed { server: subject },
+            9 => Self::Signed { user_id: subject },
             other => return Err(DbError::Corrupt(format!("a fact of kind {other}"))),
         })
     }
@@ -175,6 +182,7 @@ mod tests {
             Fact::Devices { user_id: s("@a:b") },
             Fact::ToDevice { user_id: s("@a:b") },
             Fact::Owed { server: s("b") },
+            Fact::Signed { user_id: s("@a:b") },
         ];
         for fact in facts {
             let (kind, subject, object, detail) = fact.columns();

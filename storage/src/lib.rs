@@ -13,6 +13,7 @@ mod dialect;
 pub mod account_data;
 pub mod accounts;
 pub mod admin;
+pub mod backups;
 pub mod change;
 pub mod encryption;
 pub mod epochs;

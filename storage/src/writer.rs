@@ -12,7 +12,7 @@ use tokio::sync::{mpsc, oneshot};
 use crate::{
     account_data,
     accounts::{self, Once},
-    admin, bulk,
+    admin, backups, bulk,
     change::{At, Change, Claim, Write},
     db::{Conn, Db, DbError, Result, Value, sql},
     encryption, events,
@@ -244,6 +244,8 @@ fn claim_key(claim: &Claim) -> String {
         Claim::OneTimeKey(k) => {
             format!("k\0{}\0{}\0{}\0{}", k.user_id, k.device_id, k.algorithm, k.key_id)
         }
+        Claim::NewBackup(row) => format!("b\0{}", row.user_id),
+        Claim::NewestBackup { user_id, .. } => format!("b\0{user_id}"),
         Claim::ToDevice(r) => format!("e\0{}\0{}", r.origin, r.message_id),
     }
 }
@@ -306,6 +308,10 @@ async fn claim(conn: &mut Conn, change: &Change) -> Result<Option<CommitError>> 
             Claim::OneTimeKey(key) => {
                 (encryption::one_time_keys::claim(conn, key).await?, CommitError::UsedUp)
             }
+            Claim::NewBackup(row) => (backups::claim_new(conn, row).await?, CommitError::UsedUp),
+            Claim::NewestBackup { user_id, version } => {
+                (backups::claim_newest(conn, user_id, *version).await?, CommitError::UsedUp)
+            }
             Claim::ToDevice(received) => {
                 (to_device::claim(conn, received).await?, CommitError::UsedUp)
             }
@@ -342,7 +348,7 @@ async fn write_rows(conn: &mut Conn, batch: &[Pending]) -> Result<Placed> {
     let (mut event_rows, mut state_rows, mut room_rows) = (vec![], vec![], vec![]);
     let (mut account_rows, mut federation_rows) = (vec![], vec![]);
     let (mut search_rows, mut admin_rows, mut directory_rows) = (vec![], vec![], vec![]);
-    let mut encryption_rows = vec![];
+    let (mut encryption_rows, mut backup_rows) = (vec![], vec![]);
     for (index, pending) in batch.iter().enumerate() {
         for row in pending.change.writes.iter().cloned() {
             match row {
@@ -363,6 +369,7 @@ async fn write_rows(conn: &mut Conn, batch: &[Pending]) -> Result<Placed> {
                 Write::Receipt(row) => placed.receipts.push((index, row)),
                 Write::Encryption(encryption::Write::Lists(row)) => placed.lists.push((index, row)),
                 Write::Encryption(row) => encryption_rows.push(row),
+                Write::Backup(row) => backup_rows.push(row),
                 Write::ToDevice(row) => placed.to_device.push((index, row)),
             }
         }
@@ -376,6 +383,7 @@ async fn write_rows(conn: &mut Conn, batch: &[Pending]) -> Result<Placed> {
     admin::apply(conn, admin_rows).await?;
     user_directory::apply(conn, directory_rows).await?;
     encryption::apply(conn, encryption_rows).await?;
+    backups::apply(conn, backup_rows).await?;
     Ok(placed)
 }
 

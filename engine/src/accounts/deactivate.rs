@@ -7,7 +7,7 @@ use starling_storage::{
 };
 
 use super::{devices, directory, follow, names, tokens, uia::Proof};
-use crate::{Engine, Internal};
+use crate::{Engine, Internal, encryption};
 
 /// Why an account is not closed.
 #[derive(Debug, thiserror::Error)]
@@ -64,7 +64,8 @@ pub(crate) async fn close(
     directory::follow::remove(&mut change, user);
     let remove = threepids::Write::RemoveAll { user_id: user.to_string() };
     change.write(accounts::Write::Threepid(remove));
-    devices::remove_all(&mut change, user, None);
+    encryption::signing::forget(&mut change, user);
+    devices::remove_all(engine, &mut change, user, None).await?;
     follow::leave_rooms(&mut change, user);
     match engine.storage.commit(change).await {
         Ok(_) => {

@@ -8,7 +8,7 @@ use std::{
 
 use ruma::{DeviceId, OwnedDeviceId, OwnedUserId, UserId};
 use starling_storage::{
-    Change, CommitError, Fact,
+    Change, CommitError, Fact, account_data,
     accounts::{
         self,
         devices::{self as rows, Write},
@@ -26,6 +26,13 @@ use crate::{Engine, Internal, rng};
 
 /// How many characters of a program's name are kept.
 const LONGEST_USER_AGENT: usize = 256;
+
+/// How the account data are called in which clients keep what a device notifies of, before the ID of
+/// the device. They go with it.
+///
+/// <https://github.com/matrix-org/matrix-spec-proposals/pull/3890>
+const NOTIFICATION_SETTINGS: [&str; 2] =
+    ["m.local_notification_settings.", "org.matrix.msc3890.local_notification_settings."];
 
 /// How long a device id or a device's name may be, in bytes.
 const LONGEST: usize = 255;
@@ -211,6 +218,8 @@ pub(crate) async fn remove_with(
         change.write(accounts::Write::Device(Write::Remove { user_id, device_id }));
     }
     change.fact(Fact::Devices { user_id: user.to_string() });
+    forget_settings(engine, &mut change, user, |device| devices.iter().any(|it| it == device))
+        .await?;
     commit_removal(engine, change).await
 }
 
@@ -225,6 +234,8 @@ pub async fn log_out(engine: &Engine, session: &Session) -> Result<(), Internal>
     let device_id = session.device_id.to_string();
     change.write(accounts::Write::Device(Write::Remove { user_id, device_id }));
     change.fact(Fact::Devices { user_id: session.user_id.to_string() });
+    let is_own = |device: &str| device == session.device_id;
+    forget_settings(engine, &mut change, &session.user_id, is_own).await?;
     commit_removal(engine, change).await
 }
 
@@ -235,15 +246,53 @@ pub async fn log_out(engine: &Engine, session: &Session) -> Result<(), Internal>
 /// When the server fails.
 pub async fn log_out_all(engine: &Engine, user: &UserId) -> Result<(), Internal> {
     let mut change = Change::new();
-    remove_all(&mut change, user, None);
+    remove_all(engine, &mut change, user, None).await?;
     commit_removal(engine, change).await
 }
 
 /// Adds to `change` that all devices of a user go, but for one.
-pub(crate) fn remove_all(change: &mut Change, user: &UserId, except: Option<&DeviceId>) {
+///
+/// # Errors
+///
+/// When the database fails.
+pub(crate) async fn remove_all(
+    engine: &Engine,
+    change: &mut Change,
+    user: &UserId,
+    except: Option<&DeviceId>,
+) -> Result<(), Internal> {
+    let stays = |device: &str| except.is_some_and(|except| except == device);
+    forget_settings(engine, change, user, |device| !stays(device)).await?;
     let except = except.map(ToString::to_string);
     change.write(accounts::Write::Device(Write::RemoveAll { user_id: user.to_string(), except }));
     change.fact(Fact::Devices { user_id: user.to_string() });
+    Ok(())
+}
+
+/// Adds to `change` that what devices notify of is forgotten, of those that go.
+async fn forget_settings(
+    engine: &Engine,
+    change: &mut Change,
+    user: &UserId,
+    goes: impl Fn(&str) -> bool,
+) -> Result<(), Internal> {
+    let mut conn = engine.storage.read().await?;
+    let data = account_data::of_room(&mut conn, user.as_str(), "").await?;
+    drop(conn);
+    for (kind, content) in data {
+        let device = NOTIFICATION_SETTINGS.iter().find_map(|prefix| kind.strip_prefix(prefix));
+        if device.is_some_and(&goes) && content != account_data::REMOVED {
+            let (user_id, room_id) = (user.to_string(), String::new());
+            let at = change.fact(Fact::AccountData {
+                user_id: user_id.clone(),
+                room_id: room_id.clone(),
+                kind: kind.clone(),
+            });
+            let content = account_data::REMOVED.to_owned();
+            change.write(account_data::Write::Put { user_id, room_id, kind, content, at });
+        }
+    }
+    Ok(())
 }
 
 async fn commit_removal(engine: &Engine, change: Change) -> Result<(), Internal> {

@@ -78,7 +78,7 @@ pub(crate) async fn set(
     change.claim(Claim::Password { user_id: user.to_string(), hash: None });
     change.write(accounts::Write::Password { user_id: user.to_string(), hash });
     if let LogOut::AllBut(device) = log_out {
-        devices::remove_all(&mut change, user, device);
+        devices::remove_all(engine, &mut change, user, device).await?;
     }
     match engine.storage.commit(change).await {
         Ok(_) => {

@@ -3,13 +3,15 @@
 //!
 //! Reading order: [`shapes`] (what a key has to look like; pure), [`upload`], [`claim`], [`query`]
 //! (what clients ask for), [`news`] (what /sync tells), [`send`] and [`inbox`] (messages); then other
-//! servers: [`serve`], [`remote`], [`remote_lists`], [`receive`].
+//! servers: [`serve`], [`remote`], [`remote_lists`], [`receive`]; and keys that sign keys: [`signing`],
+//! [`signatures`]; and [`dehydrated`] devices.
 //!
 //! <https://spec.matrix.org/v1.19/client-server-api/#end-to-end-encryption>
 
 pub mod shapes;
 
 pub mod claim;
+pub mod dehydrated;
 pub mod inbox;
 pub mod news;
 pub mod query;
@@ -18,6 +20,8 @@ mod remote;
 pub mod remote_lists;
 pub mod send;
 pub mod serve;
+pub mod signatures;
+pub mod signing;
 pub mod upload;
 
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};

@@ -9,7 +9,7 @@ use ruma::{DeviceId, UserId};
 use serde::Serialize;
 use starling_storage::{
     Conn,
-    encryption::{lists, one_time_keys},
+    encryption::{cross_signing, lists, one_time_keys},
     epochs, facts,
     memberships::{self, MembershipRow},
 };
@@ -65,6 +65,8 @@ pub(crate) async fn device_lists(
     let changed = lists::changed_after(conn, user.as_str(), after).await?;
     let mut lists =
         DeviceLists { changed: changed.into_iter().collect(), ..DeviceLists::default() };
+    // What one signed, one's other devices are to look at.
+    lists.changed.extend(cross_signing::signed_after(conn, user.as_str(), after).await?);
     let moved: HashSet<String> =
         lists::moves_of(conn, user.as_str(), after, until).await?.into_iter().collect();
     let joined: HashSet<&String> =

@@ -30,13 +30,30 @@ pub enum Write {
         /// The key with its signatures.
         json: String,
     },
-    /// Removes what a user has signed of others: its keys are no more.
+    /// Removes a key of a user of this deployment.
+    Remove {
+        /// The user.
+        user_id: String,
+        /// `self_signing` or `user_signing`.
+        usage: &'static str,
+    },
+    /// Other servers are to take note that something about the device changed.
+    Touch {
+        /// The user.
+        user_id: String,
+        /// The device.
+        device_id: String,
+    },
+    /// Removes what a user has signed of others: the key that signed is no more.
     ForgetSigned {
         /// The user.
         signer: String,
     },
-    /// Adds a signature.
-    Signature(SignatureRow),
+    /// Removes all of a user.
+    ForgetAll {
+        /// The user.
+        user_id: String,
+    },
 }
 
 pub(super) async fn apply(conn: &mut Conn, write: Write) -> Result<()> {
@@ -45,19 +62,43 @@ pub(super) async fn apply(conn: &mut Conn, write: Write) -> Result<()> {
             put(conn, &user_id, usage, json).await?;
             return outbox::note(conn, &user_id, outbox::SIGNING_KEYS).await;
         }
+        Write::Remove { user_id, usage } => {
+            sql("DELETE FROM cross_signing_keys WHERE user_id = $1 AND usage = $2")
+                .bind(user_id)
+                .bind(usage)
+        }
+        Write::Touch { user_id, device_id } => {
+            return outbox::note(conn, &user_id, &device_id).await;
+        }
         Write::ForgetSigned { signer } => {
             sql("DELETE FROM user_signatures WHERE signer = $1").bind(signer)
         }
-        Write::Signature(s) => sql("INSERT INTO user_signatures \
-             (signer, user_id, key_id, signing_key_id, signature) VALUES ($1, $2, $3, $4, $5) \
-             ON CONFLICT (signer, user_id, key_id, signing_key_id) DO UPDATE SET \
-             signature = excluded.signature")
-        .bind(s.signer)
-        .bind(s.user_id)
-        .bind(s.key_id)
-        .bind(s.signing_key_id)
-        .bind(s.signature),
+        Write::ForgetAll { user_id } => {
+            sql("DELETE FROM user_signatures WHERE signer = $1")
+                .bind(&user_id)
+                .execute(conn)
+                .await?;
+            sql("DELETE FROM cross_signing_keys WHERE user_id = $1").bind(user_id)
+        }
     }
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+/// Adds a signature of a user of this deployment, made at a position.
+pub(super) async fn sign(conn: &mut Conn, s: SignatureRow, pos: i64) -> Result<()> {
+    sql("INSERT INTO user_signatures \
+         (signer, user_id, key_id, signing_key_id, signature, pos) \
+         VALUES ($1, $2, $3, $4, $5, $6) \
+         ON CONFLICT (signer, user_id, key_id, signing_key_id) DO UPDATE SET \
+         signature = excluded.signature, pos = excluded.pos")
+    .bind(s.signer)
+    .bind(s.user_id)
+    .bind(s.key_id)
+    .bind(s.signing_key_id)
+    .bind(s.signature)
+    .bind(pos)
     .execute(conn)
     .await?;
     Ok(())
@@ -110,6 +151,19 @@ pub async fn signed_by(
         })
     })
     .await
+}
+
+/// Whose keys a user has signed after a position.
+///
+/// # Errors
+///
+/// When the database fails.
+pub async fn signed_after(conn: &mut Conn, signer: &str, after: i64) -> Result<Vec<String>> {
+    sql("SELECT DISTINCT user_id FROM user_signatures WHERE signer = $1 AND pos > $2")
+        .bind(signer)
+        .bind(after)
+        .map(conn, |row| row.get(0))
+        .await
 }
 
 /// How many signatures of others' keys a user has made.

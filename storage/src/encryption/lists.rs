@@ -2,15 +2,18 @@
 
 use std::collections::BTreeMap;
 
-use super::{outbox, remote_lists};
+use super::{
+    cross_signing::{self, SignatureRow},
+    outbox, remote_lists,
+};
 use crate::{
     change::At,
     db::{Conn, Result, sql},
     facts::Fact,
 };
 
-/// What follows for lists of devices when somebody came into a room or left it. Written after the
-/// memberships of the batch.
+/// What follows for lists of devices when somebody came into a room or left it, or signed a key.
+/// Written after the memberships of the batch.
 #[derive(Clone, Debug)]
 pub enum Write {
     /// Somebody came into a room, or left it.
@@ -21,6 +24,13 @@ pub enum Write {
         user_id: String,
         /// Whether they came.
         joined: bool,
+        /// The fact of it.
+        at: At,
+    },
+    /// A user of this deployment signed somebody's key.
+    Signed {
+        /// The signature.
+        row: SignatureRow,
         /// The fact of it.
         at: At,
     },
@@ -53,6 +63,7 @@ pub(crate) async fn apply(conn: &mut Conn, rows: Vec<(i64, Write)>) -> Result<()
                 .execute(conn)
                 .await?;
             }
+            Write::Signed { row, at } => cross_signing::sign(conn, row, at.after(base)).await?,
             Write::Introduce { user_id, room_id } => {
                 outbox::introduce(conn, &user_id, &room_id).await?;
                 remote_lists::forget_if_alone(conn, &user_id, &room_id).await?;

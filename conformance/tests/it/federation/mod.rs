@@ -16,4 +16,5 @@ mod relay;
 mod send;
 mod send_join;
 mod timestamp_to_event;
+pub(crate) mod user;
 mod version;

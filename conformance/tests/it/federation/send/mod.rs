@@ -3,6 +3,7 @@
 mod authority;
 mod bad_pdu;
 pub(crate) mod corpus;
+mod devices;
 mod edus;
 mod missing;
 mod numbers;

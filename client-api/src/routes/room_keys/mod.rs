@@ -1,0 +1,4 @@
+//! Backups of keys.
+
+pub(crate) mod keys;
+pub(crate) mod version;

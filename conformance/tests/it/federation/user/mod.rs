@@ -1,0 +1,4 @@
+//! Devices and keys of users.
+
+mod devices;
+pub(crate) mod keys;
