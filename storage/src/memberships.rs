@@ -381,6 +381,21 @@ pub async fn small_rooms(conn: &mut Conn, user_id: &str, members: i64) -> Result
     .await
 }
 
+/// Those of `users` who are joined to a room in which a server is.
+///
+/// # Errors
+///
+/// When the database fails.
+pub async fn sharing_with(conn: &mut Conn, server: &str, users: &[String]) -> Result<Vec<String>> {
+    sql("SELECT DISTINCT m.user_id FROM memberships m \
+         JOIN room_servers s ON s.room_id = m.room_id AND s.server = $1 AND s.left_pos IS NULL \
+         WHERE m.user_id = ANY($2) AND m.membership = 'join'")
+    .bind(server)
+    .bind(users)
+    .map(conn, |row| row.get(0))
+    .await
+}
+
 /// The servers that are in a room with a user.
 ///
 /// # Errors

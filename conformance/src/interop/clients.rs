@@ -20,7 +20,10 @@ use crate::{
 /// matrix-js-sdk on the Node.js that is installed beside it.
 pub(super) async fn js(report: &mut Report, one: &Server, other: &Server) -> Result<()> {
     let folder = interop_folder().join("js");
-    play(report, "matrix-js-sdk", &node(&folder)?, &folder.join("story.mjs"), one, other).await
+    let node = node(&folder)?;
+    play(report, "matrix-js-sdk", &node, &folder.join("story.mjs"), one, other).await?;
+    let encrypted = folder.join("encrypted.mjs");
+    play(report, "matrix-js-sdk, encrypted", &node, &encrypted, one, other).await
 }
 
 /// The package for this machine, one of several optional ones, brings the interpreter.

@@ -24,6 +24,9 @@ pub mod signatures;
 pub mod signing;
 pub mod upload;
 
+#[cfg(test)]
+mod tests;
+
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 
 use tokio::sync::{Mutex, MutexGuard};

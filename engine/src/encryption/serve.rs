@@ -4,10 +4,12 @@
 //!
 //! <https://spec.matrix.org/v1.19/server-server-api/#end-to-end-encryption>
 
+use std::collections::HashSet;
+
 use ruma::{ServerName, UserId};
 use serde::Serialize;
 use serde_json::Value;
-use starling_storage::{Conn, accounts, encryption::lists, memberships};
+use starling_storage::{accounts, encryption::lists, memberships};
 
 use super::query::{self, Asking, Keys, Wanted};
 use crate::{Engine, Internal};
@@ -49,7 +51,8 @@ pub async fn devices(
     {
         return Ok(None);
     }
-    let names = shares(&mut conn, origin, user).await?;
+    let users = std::slice::from_ref(&user_id);
+    let names = !memberships::sharing_with(&mut conn, origin.as_str(), users).await?.is_empty();
     let stream_id = lists::changed_at(&mut conn, &user_id).await?;
     let wanted = Wanted::from([(user_id.clone(), Vec::new())]);
     let mut keys = Keys::default();
@@ -70,11 +73,6 @@ fn device((device_id, mut keys): (String, Value)) -> Device {
     Device { device_id, device_display_name: name, keys }
 }
 
-async fn shares(conn: &mut Conn, origin: &ServerName, user: &UserId) -> Result<bool, Internal> {
-    let servers = memberships::servers_sharing(conn, user.as_str()).await?;
-    Ok(servers.iter().any(|server| server == origin.as_str()))
-}
-
 /// The keys of users of this deployment. Users of others are left out: only their own servers speak
 /// for them.
 ///
@@ -82,18 +80,16 @@ async fn shares(conn: &mut Conn, origin: &ServerName, user: &UserId) -> Result<b
 ///
 /// When the database fails.
 pub async fn query(engine: &Engine, origin: &ServerName, wanted: Wanted) -> Result<Keys, Internal> {
-    let (mut with_names, mut without) = (Wanted::new(), Wanted::new());
+    let own = |user: &str| {
+        <&UserId>::try_from(user).is_ok_and(|id| id.server_name() == engine.config.server_name)
+    };
+    let wanted: Wanted = wanted.into_iter().filter(|(user, _)| own(user)).collect();
+    let users: Vec<String> = wanted.keys().cloned().collect();
     let mut conn = engine.storage.snapshot().await?;
-    for (user, devices) in wanted {
-        let Ok(id) = <&UserId>::try_from(user.as_str()) else { continue };
-        if id.server_name() != engine.config.server_name {
-            continue;
-        }
-        match shares(&mut conn, origin, id).await? {
-            true => with_names.insert(user, devices),
-            false => without.insert(user, devices),
-        };
-    }
+    let sharing: HashSet<String> =
+        memberships::sharing_with(&mut conn, origin.as_str(), &users).await?.into_iter().collect();
+    let (with_names, without): (Wanted, Wanted) =
+        wanted.into_iter().partition(|(user, _)| sharing.contains(user));
     let mut keys = Keys::default();
     query::local(&mut conn, Asking::Server { names: true }, &with_names, &mut keys).await?;
     query::local(&mut conn, Asking::Server { names: false }, &without, &mut keys).await?;

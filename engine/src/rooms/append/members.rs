@@ -79,8 +79,9 @@ fn note_move(batch: &mut Batch, user_id: &UserId, local: bool, joined: bool, at:
     let (room_id, user_id) = names();
     match (joined, local) {
         (true, true) => writes.push(lists::Write::Introduce { user_id, room_id }),
-        (true, false) => writes.push(lists::Write::Arrived { user_id, room_id }),
-        (false, _) => {}
+        // Into a room that is taken over, the user of this server comes for whom it is.
+        (true, false) if at.is_some() => writes.push(lists::Write::Arrived { user_id, room_id }),
+        _ => {}
     }
     for write in writes {
         batch.change.write(encryption::Write::Lists(write));

@@ -2,7 +2,10 @@
 
 mod changes;
 mod claim;
+mod device_signing;
 mod query;
+mod signatures;
+mod signing;
 mod upload;
 
 use serde_json::{Map, Value, json};

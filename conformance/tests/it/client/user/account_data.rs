@@ -91,4 +91,23 @@ async fn it_is_a_json_object() {
         let answer = alice.api.raw(Method::PUT, &path, "application/json", body).await.unwrap();
         answer.expect_error(400, errcode).unwrap();
     }
+
+/// <https://github.com/matrix-org/matrix-spec-proposals/pull/3890>
+#[tokio::test]
+async fn what_a_device_notifies_of_is_forgotten_with_it() {
+    let alice = support::user("alice").await;
+    let second = alice.login().await.unwrap();
+    let kind =
+        |user: &User| format!("org.matrix.msc3890.local_notification_settings.{}", user.device);
+    let (own, of_second) = (data(&alice, &kind(&alice)), data(&alice, &kind(&second)));
+    for path in [&own, &of_second] {
+        alice.api.put(path, json!({ "is_silenced": true })).await.unwrap().ok().unwrap();
+    }
+    let mut sync = Sync::start(&alice).await.unwrap();
+    second.api.post("/_matrix/client/v3/logout", json!({})).await.unwrap().ok().unwrap();
+    alice.api.get(&of_second).await.unwrap().expect_error(404, "M_NOT_FOUND").unwrap();
+    alice.api.get(&own).await.unwrap().ok().unwrap();
+    let removed = json!({ "type": kind(&second), "content": {} });
+    let told = |answer: &Value| answer["account_data"]["events"] == json!([removed]);
+    sync.until("the removal", told).await.unwrap();
 }

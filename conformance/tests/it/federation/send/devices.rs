@@ -81,24 +81,30 @@ async fn messages_wait_for_a_server_that_is_away() {
     let peer = support::peer().await;
     let bob = peer.user("bob");
     peer.answer("send", Reply::error(503, "M_UNKNOWN"));
-    let target = path("/_matrix/client/v3/sendToDevice/{}/{}", &["m.test", "1"]);
-    let body = json!({ "messages": { &bob: { "DEVICE": { "n": 1 } } } });
-    for _ in 0..2 {
-        alice.api.put(&target, body.clone()).await.unwrap().ok().unwrap();
-    }
+    let send = async |number: i64| {
+        let id = number.to_string();
+        let target = path("/_matrix/client/v3/sendToDevice/{}/{}", &["m.test", &id]);
+        let body = json!({ "messages": { &bob: { "DEVICE": { "n": number } } } });
+        alice.api.put(&target, body).await.unwrap().ok().unwrap();
+    };
+    send(1).await;
+    send(1).await;
     peer.received("a try", |request| request.edus().next().is_some()).await.unwrap();
     server.kill().unwrap();
     server.resume().await.unwrap();
     peer.be_honest();
-    let before = peer.seen("send").len();
     // A server that speaks is there again.
     peer.get(&server, &path("/_matrix/federation/v1/user/devices/{}", &[&alice.id])).await.unwrap();
-    peer.received("the message", |_| peer.seen("send").len() > before).await.unwrap();
-    let all = edus(&peer, "m.direct_to_device");
+    send(2).await;
+    let second = |edu: &Value| edu["messages"][&bob]["DEVICE"]["n"] == 2;
+    edu(&peer, "m.direct_to_device", second).await;
+    let mut all = edus(&peer, "m.direct_to_device");
+    all.retain(|edu| !second(edu));
     let first = &all[0];
     assert_eq!(first["sender"], alice.id.as_str());
     assert_eq!(first["type"], "m.test");
     assert_eq!(first["messages"], json!({ &bob: { "DEVICE": { "n": 1 } } }));
+    assert!(all.len() > 1, "it was sent again after the restart");
     assert!(all.iter().all(|edu| edu["message_id"] == first["message_id"]), "{all:?}");
 }
 
