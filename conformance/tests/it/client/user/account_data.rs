@@ -91,6 +91,7 @@ async fn it_is_a_json_object() {
         let answer = alice.api.raw(Method::PUT, &path, "application/json", body).await.unwrap();
         answer.expect_error(400, errcode).unwrap();
     }
+}
 
 /// <https://github.com/matrix-org/matrix-spec-proposals/pull/3890>
 #[tokio::test]
