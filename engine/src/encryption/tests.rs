@@ -103,10 +103,10 @@ async fn sync_from(test: &TestEngine, user: &UserId, since: Option<&str>) -> (Ve
     };
     let asking = Asking { user_id: user, device_id: Some(device_id!("DEVICE")) };
     let answer = sync(&test.engine, asking, request).await.unwrap();
-    let number = |event: &Box<RawValue>| {
+    let number = |event: &RawValue| {
         serde_json::from_str::<Value>(event.get()).unwrap()["content"]["n"].as_i64().unwrap()
     };
-    (answer.to_device.events.iter().map(number).collect(), answer.next_batch)
+    (answer.to_device.events.iter().map(|event| number(event)).collect(), answer.next_batch)
 }
 
 trait ParseToken {
@@ -262,7 +262,7 @@ async fn who_shares_a_room_is_told_of_changes() {
         };
         let (of_alice, of_bob) = (alice.to_string(), bob.to_string());
         assert_eq!(changes(&start, &end).await, [of_alice.clone(), of_bob.clone()]);
-        assert_eq!(changes(&entered, &met).await.contains(&of_bob), true);
+        assert!(changes(&entered, &met).await.contains(&of_bob));
         assert_eq!(changes(&met, &end).await, [of_alice]);
         assert_eq!(changes(&end, &end).await, [""; 0]);
         test

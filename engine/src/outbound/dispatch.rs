@@ -147,11 +147,11 @@ impl Dispatcher {
             }
             match fact {
                 // Who comes into a room introduces their devices.
-                Fact::Event { member: Some(user_id), .. } | Fact::Devices { user_id } => {
-                    if self.is_own(user_id) {
-                        let mut conn = self.engine.storage.read().await?;
-                        servers.extend(outbox::servers_for(&mut conn, user_id).await?);
-                    }
+                Fact::Event { member: Some(user_id), .. } | Fact::Devices { user_id }
+                    if self.is_own(user_id) =>
+                {
+                    let mut conn = self.engine.storage.read().await?;
+                    servers.extend(outbox::servers_for(&mut conn, user_id).await?);
                 }
                 Fact::Owed { server } => drop(servers.insert(server.clone())),
                 _ => {}
