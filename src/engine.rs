@@ -17,7 +17,10 @@ use starling_engine::{
     state::store::Secret,
 };
 use starling_federation::{config::FederationConfig, transport::HttpTransport};
-use starling_storage::Storage;
+use starling_storage::{
+    Storage,
+    blobs::{Blobs, S3},
+};
 
 use crate::{
     config::{Config, RegistrationMode},
@@ -35,8 +38,18 @@ pub(crate) async fn start(config: &Config, storage: Storage) -> anyhow::Result<E
     let trie_secret = Secret::load(&storage).await?;
     let transport = transport(config, signing_keys.clone(), clock.clone())?;
     let outside = Arc::new(World::new(config)?);
+    let blobs = blobs(config)?;
     let config = engine_config(config);
-    Ok(Engine::new(Parts { config, storage, clock, transport, outside, signing_keys, trie_secret }))
+    Ok(Engine::new(Parts {
+        config,
+        storage,
+        blobs,
+        clock,
+        transport,
+        outside,
+        signing_keys,
+        trie_secret,
+    }))
 }
 
 fn engine_config(config: &Config) -> EngineConfig {
@@ -77,12 +90,31 @@ fn engine_config(config: &Config) -> EngineConfig {
         profiles: config.profiles.settings(),
         server_notices: server_notices(config),
         retention: retention(config),
+        media: config.media.settings(),
         cache_bytes: config.memory_budget.bytes(),
     }
 }
 
 fn lower_case(domains: &[String]) -> Vec<String> {
     domains.iter().map(|domain| domain.to_lowercase()).collect()
+}
+
+/// The bytes of files: in a bucket, or in a directory.
+fn blobs(config: &Config) -> anyhow::Result<Blobs> {
+    let media = &config.media;
+    Ok(match &media.s3.bucket {
+        Some(bucket) => Blobs::s3(S3 {
+            bucket: bucket.clone(),
+            region: media.s3.region.clone(),
+            endpoint: media.s3.endpoint.clone(),
+            access_key_id: media.s3.access_key_id.clone(),
+            secret_access_key: media.s3.secret_access_key.get().unwrap_or_default().to_owned(),
+        })?,
+        None => {
+            let usual = || config.data_dir.join("media");
+            Blobs::local(&media.directory.clone().unwrap_or_else(usual))?
+        }
+    })
 }
 
 fn server_notices(config: &Config) -> Option<ServerNotices> {

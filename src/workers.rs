@@ -7,6 +7,7 @@ use starling_engine::{
     accounts::{directory, follow, guests, upkeep},
     admin::{retention, tasks},
     encryption::remote_lists,
+    media::sweep,
     outbound, presence,
     rooms::receive::transaction,
     search::index,
@@ -31,6 +32,7 @@ impl Workers {
             ("presence", tokio::spawn(presence::run(engine.clone()))),
             ("user directory", tokio::spawn(directory::follow::run(engine.clone()))),
             ("search", tokio::spawn(index::run(engine.clone()))),
+            ("media", tokio::spawn(sweep::run(engine.clone()))),
         ];
         workers.push(("tasks", tokio::spawn(tasks::run(engine.clone(), held))));
         if config.retention.enabled {

@@ -13,6 +13,7 @@ use starling_engine::Internal;
 mod accounts;
 mod admin;
 pub(crate) mod encryption;
+mod media;
 mod parse;
 mod presence;
 mod push;
@@ -296,6 +297,27 @@ impl Error {
     /// 413.
     pub(crate) fn too_large(message: impl Into<Cow<'static, str>>) -> Self {
         Self::new(StatusCode::PAYLOAD_TOO_LARGE, "M_TOO_LARGE", message)
+    }
+
+    /// 416: the file has no such part.
+    pub(crate) fn range_not_satisfiable(size: u64) -> Self {
+        let message = format!("The file has {size} bytes");
+        Self::new(StatusCode::RANGE_NOT_SATISFIABLE, "M_UNKNOWN", message)
+    }
+
+    /// 504: what was promised has not been uploaded yet.
+    pub(crate) fn not_yet_uploaded(message: impl Into<Cow<'static, str>>) -> Self {
+        Self::new(StatusCode::GATEWAY_TIMEOUT, "M_NOT_YET_UPLOADED", message)
+    }
+
+    /// 409: the file is there already.
+    pub(crate) fn cannot_overwrite_media(message: impl Into<Cow<'static, str>>) -> Self {
+        Self::new(StatusCode::CONFLICT, "M_CANNOT_OVERWRITE_MEDIA", message)
+    }
+
+    /// 502: what another server has is too large to be passed on.
+    pub(crate) fn remote_too_large(message: impl Into<Cow<'static, str>>) -> Self {
+        Self::new(StatusCode::BAD_GATEWAY, "M_TOO_LARGE", message)
     }
 
     /// 429, with the time after which it is worth trying again.

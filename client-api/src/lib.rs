@@ -16,6 +16,7 @@ mod call;
 pub mod client_ip;
 mod cors;
 mod error;
+mod file;
 mod html;
 mod limits;
 mod request_token;
@@ -54,7 +55,7 @@ fn over(router: Router) -> Router {
         .layer(middleware::from_fn(cors::cors))
 }
 
-/// Every operation. `v3` paths answer under `r0` too.
+/// Every operation. `v3` paths answer under their older names too.
 #[rustfmt::skip]
 fn table() -> Vec<Route> {
     vec![
@@ -85,6 +86,11 @@ fn table() -> Vec<Route> {
         put("/_matrix/client/unstable/uk.tcpip.msc4133/profile/{userId}/{keyName}", routes::profile::put),
         get("/_matrix/client/unstable/uk.half-shot.msc2666/user/mutual_rooms", routes::user::mutual_rooms::get),
         post("/_matrix/client/v1/login/get_token", routes::login::get_token::post),
+        get("/_matrix/client/v1/media/config", routes::media::config::get),
+        get("/_matrix/client/v1/media/download/{serverName}/{mediaId}", routes::media::download::get),
+        get("/_matrix/client/v1/media/download/{serverName}/{mediaId}/{fileName}", routes::media::download::get_named),
+        get("/_matrix/client/v1/media/preview_url", routes::media::preview_url::get),
+        get("/_matrix/client/v1/media/thumbnail/{serverName}/{mediaId}", routes::media::thumbnail::get),
         get("/_matrix/client/v1/mutual_rooms", routes::mutual_rooms::get),
         get("/_matrix/client/v1/register/m.login.registration_token/validity", routes::register::m_login_registration_token::get),
         get("/_matrix/client/v1/room_summary/{roomIdOrAlias}", routes::room_summary::get),
@@ -229,6 +235,14 @@ fn table() -> Vec<Route> {
         get("/_matrix/client/unstable/email/submit_token", routes::email::submit_token::get),
         post("/_matrix/client/unstable/email/submit_token", routes::email::submit_token::post),
         get("/_matrix/client/versions", routes::versions::get),
+        post("/_matrix/media/v1/create", routes::media::legacy::create::post),
+        get("/_matrix/media/v3/config", routes::media::legacy::config::get),
+        get("/_matrix/media/v3/download/{serverName}/{mediaId}", routes::media::legacy::download::get),
+        get("/_matrix/media/v3/download/{serverName}/{mediaId}/{fileName}", routes::media::legacy::download::get_named),
+        get("/_matrix/media/v3/preview_url", routes::media::legacy::preview_url::get),
+        get("/_matrix/media/v3/thumbnail/{serverName}/{mediaId}", routes::media::legacy::thumbnail::get),
+        post("/_matrix/media/v3/upload", routes::media::legacy::upload::post),
+        put("/_matrix/media/v3/upload/{serverName}/{mediaId}", routes::media::legacy::upload::put),
         get("/_matrix/static/client/login/", routes::client::login::get),
         get("/_synapse/admin/v1/register", routes::admin::register::get),
         post("/_synapse/admin/v1/register", routes::admin::register::post),

@@ -29,6 +29,8 @@ pub(crate) enum Doing {
     Asking,
     /// Changing one's account, profile, devices.
     Account,
+    /// Uploading and downloading files, previews of web pages.
+    Media,
 }
 
 /// The allowances of everybody.
@@ -41,6 +43,7 @@ pub(crate) struct Limits {
     creating: Left<String>,
     asking: Left<String>,
     account: Left<String>,
+    media: Left<String>,
 }
 
 impl Limits {
@@ -54,6 +57,7 @@ impl Limits {
             creating: left(settings.allowances.creating),
             asking: left(settings.allowances.asking),
             account: left(settings.allowances.account),
+            media: left(settings.allowances.media),
         }
     }
 
@@ -82,6 +86,7 @@ impl Limits {
             Doing::Creating => &self.creating,
             Doing::Asking => &self.asking,
             Doing::Account => &self.account,
+            Doing::Media => &self.media,
         }
     }
 }

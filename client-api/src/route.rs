@@ -83,11 +83,15 @@ pub(crate) fn router(door: &Door, table: Vec<Route>) -> Router {
     router
 }
 
-/// The path, and the name that v3 had before specification v1.1, which old clients and bridges use.
+/// The path, and the names that v3 had before specification v1.1, which old clients and bridges use.
 fn spellings(path: &str) -> Vec<String> {
     let mut spellings = vec![path.to_owned()];
     if let Some(rest) = path.strip_prefix("/_matrix/client/v3/") {
         spellings.push(format!("/_matrix/client/r0/{rest}"));
+    }
+    if let Some(rest) = path.strip_prefix("/_matrix/media/v3/") {
+        spellings.push(format!("/_matrix/media/r0/{rest}"));
+        spellings.push(format!("/_matrix/media/v1/{rest}"));
     }
     spellings
 }
@@ -231,6 +235,9 @@ mod tests {
         "GET /_matrix/client/unstable/email/submit_token",
         "POST /_matrix/client/unstable/email/submit_token",
         "GET /_matrix/client/versions",
+        "GET /_matrix/media/v3/download/{serverName}/{mediaId}",
+        "GET /_matrix/media/v3/download/{serverName}/{mediaId}/{fileName}",
+        "GET /_matrix/media/v3/thumbnail/{serverName}/{mediaId}",
         "GET /_matrix/static/client/login/",
         "GET /_synapse/admin/v1/register",
         "POST /_synapse/admin/v1/register",

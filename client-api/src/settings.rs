@@ -48,6 +48,8 @@ pub struct Allowances {
     pub asking: Allowance,
     /// Changing one's account, profile, devices.
     pub account: Allowance,
+    /// Uploading and downloading files, previews of web pages.
+    pub media: Allowance,
 }
 
 impl Default for Allowances {
@@ -59,6 +61,7 @@ impl Default for Allowances {
             creating: Allowance::new(10, 1),
             asking: Allowance::new(50, 10),
             account: Allowance::new(50, 5),
+            media: Allowance::new(200, 20),
         }
     }
 }

@@ -31,6 +31,8 @@ pub struct Config {
     pub server_notices: Option<ServerNotices>,
     /// For how long messages are kept.
     pub retention: Retention,
+    /// What files are taken and kept.
+    pub media: Media,
     /// Bytes that the caches of events and state may take together.
     pub cache_bytes: u64,
 }
@@ -170,5 +172,38 @@ pub struct PasswordHashing {
 impl Default for PasswordHashing {
     fn default() -> Self {
         Self { memory_kib: 19 * 1024, iterations: 2 }
+    }
+}
+
+/// What files are taken and kept.
+#[derive(Clone, Debug)]
+pub struct Media {
+    /// Bytes of a file that a user uploads, at most.
+    pub largest_upload: u64,
+    /// Bytes of a file of another server, at most.
+    pub largest_remote: u64,
+    /// Bytes that one user may upload altogether; `None`: any number.
+    pub quota_per_user: Option<u64>,
+    /// Whether what is uploaded or fetched from now on is for those only who are logged in.
+    pub freeze_legacy: bool,
+    /// Bytes of other servers' files that are kept, at most; `None`: all.
+    pub most_remote: Option<u64>,
+    /// How long they are kept after somebody wanted them, in milliseconds; `None`: for ever.
+    pub remote_lifetime_ms: Option<i64>,
+    /// Whether pages of the web are looked at for users who want to see what they are about.
+    pub url_previews: bool,
+}
+
+impl Default for Media {
+    fn default() -> Self {
+        Self {
+            largest_upload: 50 * 1024 * 1024,
+            largest_remote: 50 * 1024 * 1024,
+            quota_per_user: None,
+            freeze_legacy: true,
+            most_remote: None,
+            remote_lifetime_ms: None,
+            url_previews: true,
+        }
     }
 }

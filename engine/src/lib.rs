@@ -6,7 +6,7 @@
 
 use std::{fmt, ops::Deref, sync::Arc};
 
-use starling_storage::Storage;
+use starling_storage::{Storage, blobs::Blobs};
 use tokio_util::sync::CancellationToken;
 
 pub mod allowance;
@@ -46,6 +46,7 @@ pub mod spaces;
 pub mod accounts;
 
 pub mod calls;
+pub mod media;
 
 pub mod encryption;
 
@@ -75,6 +76,8 @@ pub struct Inner {
     pub config: Config,
     /// The database.
     pub storage: Storage,
+    /// The bytes of files.
+    pub blobs: Blobs,
     /// The time.
     pub clock: Arc<dyn clock::Clock>,
     /// The way to other servers.
@@ -125,6 +128,8 @@ pub struct Inner {
     pub encryption: encryption::Memory,
     /// What administrators have going.
     pub admin: admin::Memory,
+    /// Who fetches files, and works on pictures.
+    pub media: media::Memory,
     /// Cancelled when the process shuts down: long polls answer, workers end.
     pub shutdown: CancellationToken,
 }
@@ -135,6 +140,8 @@ pub struct Parts {
     pub config: Config,
     /// The database, opened.
     pub storage: Storage,
+    /// The bytes of files.
+    pub blobs: Blobs,
     /// The time.
     pub clock: Arc<dyn clock::Clock>,
     /// The way to other servers.
@@ -151,7 +158,8 @@ impl Engine {
     /// Puts an engine together. Needs a Tokio runtime.
     #[must_use]
     pub fn new(parts: Parts) -> Self {
-        let Parts { config, storage, clock, transport, outside, signing_keys, trie_secret } = parts;
+        let Parts { config, storage, blobs, clock, transport, outside, signing_keys, trie_secret } =
+            parts;
         let cache_bytes = config.cache_bytes;
         let shutdown = CancellationToken::new();
         Self(Arc::new(Inner {
@@ -181,6 +189,8 @@ impl Engine {
             ephemeral: ephemeral::Ephemeral::default(),
             encryption: encryption::Memory::default(),
             admin: admin::Memory::default(),
+            media: media::Memory::default(),
+            blobs,
             shutdown,
             storage,
         }))

@@ -1,8 +1,11 @@
 //! What the engine asks of the world beside other Matrix servers: a port, which the program fills.
 
-use std::fmt;
+use std::{fmt, time::Duration};
 
 use async_trait::async_trait;
+use bytes::Bytes;
+use futures_util::stream::BoxStream;
+use url::Url;
 
 /// A letter to one address.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,7 +25,30 @@ pub struct Letter {
 #[error("{0}")]
 pub struct OutsideError(pub String);
 
-/// The way to a mail server and to whoever makes captchas.
+/// What fetching from the web may cost.
+#[derive(Clone, Debug)]
+pub struct FetchLimits {
+    /// From the look-up of the name to the last byte of the body.
+    pub timeout: Duration,
+    /// Bytes of the body.
+    pub max_body: u64,
+    /// In which language a page is wanted (`Accept-Language`).
+    pub language: Option<String>,
+}
+
+/// What the web answered.
+pub struct Fetched {
+    /// Where it was found in the end.
+    pub url: Url,
+    /// The status.
+    pub status: http::StatusCode,
+    /// The headers.
+    pub headers: http::HeaderMap,
+    /// The body, as it comes in, within the limits.
+    pub body: BoxStream<'static, Result<Bytes, OutsideError>>,
+}
+
+/// The way to a mail server, to whoever makes captchas, and to the web.
 #[async_trait]
 pub trait Outside: fmt::Debug + Send + Sync {
     /// Hands a letter to the mail server, which has accepted it when this returns.
@@ -38,6 +64,14 @@ pub trait Outside: fmt::Debug + Send + Sync {
     ///
     /// When there are no captchas, or nobody can tell.
     async fn is_captcha_solved(&self, response: String) -> Result<bool, OutsideError>;
+
+    /// Gets what is at an address that a stranger named. Redirects are followed, a few; addresses in
+    /// private networks are not asked, unless the administrator allows it.
+    ///
+    /// # Errors
+    ///
+    /// When nothing answers, or nothing that may be asked.
+    async fn fetch(&self, url: &Url, limits: FetchLimits) -> Result<Fetched, OutsideError>;
 }
 
 /// Nothing is set up.
@@ -52,5 +86,9 @@ impl Outside for Nothing {
 
     async fn is_captcha_solved(&self, _: String) -> Result<bool, OutsideError> {
         Err(OutsideError("captchas are not set up".to_owned()))
+    }
+
+    async fn fetch(&self, _: &Url, _: FetchLimits) -> Result<Fetched, OutsideError> {
+        Err(OutsideError("nothing is fetched from the web".to_owned()))
     }
 }

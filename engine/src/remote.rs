@@ -8,7 +8,11 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use futures_util::{StreamExt as _, stream, stream::BoxStream};
 use ruma::ServerName;
+
+/// The body of a response, as it comes in.
+pub type ByteStream = BoxStream<'static, Result<Bytes, TransportError>>;
 
 /// Sends one request to one homeserver.
 #[async_trait]
@@ -28,6 +32,22 @@ pub trait Transport: Send + Sync + 'static {
         request: http::Request<Bytes>,
         limits: Limits,
     ) -> Result<http::Response<Bytes>, TransportError>;
+
+    /// As [`Transport::send`], but returns when the head of the response is there. Its body keeps to
+    /// the limits too.
+    ///
+    /// # Errors
+    ///
+    /// As [`Transport::send`].
+    async fn open(
+        &self,
+        destination: &ServerName,
+        request: http::Request<Bytes>,
+        limits: Limits,
+    ) -> Result<http::Response<ByteStream>, TransportError> {
+        let response = self.send(destination, request, limits).await?;
+        Ok(response.map(|body| stream::iter([Ok(body)]).boxed()))
+    }
 }
 
 /// What one request to another server may cost.

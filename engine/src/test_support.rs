@@ -62,6 +62,7 @@ pub(crate) fn config(server_name: &str) -> Config {
         profiles: crate::config::Profiles::default(),
         server_notices: None,
         retention: crate::config::Retention::default(),
+        media: crate::config::Media::default(),
         cache_bytes: 16 << 20,
     }
 }
@@ -85,7 +86,17 @@ pub(crate) async fn engine_with(
     let signing_keys = Arc::new(SigningKeys::load_or_create(&storage, &*clock).await.unwrap());
     let trie_secret = Secret::load(&storage).await.unwrap();
     let outside = Arc::new(crate::outside::Nothing);
-    Engine::new(Parts { config, storage, clock, transport, outside, signing_keys, trie_secret })
+    let blobs = starling_storage::blobs::Blobs::memory();
+    Engine::new(Parts {
+        config,
+        storage,
+        blobs,
+        clock,
+        transport,
+        outside,
+        signing_keys,
+        trie_secret,
+    })
 }
 
 /// Runs a test of one engine, `x.org`, which reaches no other server: on SQLite, and on PostgreSQL

@@ -15,8 +15,10 @@ use starling_storage::{
         self,
         devices::{DeviceRow, Write},
     },
+    blobs::Blobs,
     test_support::TempDatabase,
 };
+use url::Url;
 
 use crate::{
     Config, Engine, Internal, Parts,
@@ -27,7 +29,7 @@ use crate::{
     clock::Clock,
     config::{PasswordHashing, Registration, RegistrationMode},
     keys::SigningKeys,
-    outside::{Letter, Outside, OutsideError},
+    outside::{FetchLimits, Fetched, Letter, Outside, OutsideError},
     remote::{Limits, Transport, TransportError},
     state::store::Secret,
 };
@@ -102,6 +104,10 @@ impl Outside for TestWorld {
     async fn is_captcha_solved(&self, response: String) -> Result<bool, OutsideError> {
         Ok(response == Self::SOLVED)
     }
+
+    async fn fetch(&self, _: &Url, _: FetchLimits) -> Result<Fetched, OutsideError> {
+        Err(OutsideError("there is no web in this test".to_owned()))
+    }
 }
 
 /// An engine of the server `test`, with what it stands on.
@@ -138,6 +144,7 @@ pub fn config(server_name: &ServerName) -> Config {
         profiles: crate::config::Profiles::default(),
         server_notices: None,
         retention: crate::config::Retention::default(),
+        media: crate::config::Media::default(),
         cache_bytes: 1 << 20,
     }
 }
@@ -207,6 +214,7 @@ impl TestEngine {
         let engine = Engine::new(Parts {
             config,
             storage,
+            blobs: Blobs::memory(),
             clock: clock.clone(),
             transport: transport(&signing_keys),
             outside: world.clone(),

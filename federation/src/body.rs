@@ -7,10 +7,19 @@ use std::{
 
 use bytes::Bytes;
 use flate2::write::MultiGzDecoder;
+use futures_util::{
+    StreamExt as _,
+    stream::{self, BoxStream},
+};
 use http::{HeaderMap, Response, header};
 use http_body_util::BodyExt as _;
 use hyper::body::{Body, Incoming};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore},
+    time::{Instant, timeout_at},
+};
+
+use crate::client::FetchError;
 
 /// A body takes no place up to this size, in bytes.
 const SMALL: usize = 4 * 1024 * 1024;
@@ -90,6 +99,28 @@ pub(crate) async fn collect(
     parts.headers.remove(header::CONTENT_LENGTH);
     parts.extensions.insert(places);
     Ok(Response::from_parts(parts, sink.finish(limit)?))
+}
+
+/// A body as it comes in.
+pub(crate) type ByteStream = BoxStream<'static, Result<Bytes, FetchError>>;
+
+/// The body as it comes in, as long as it has at most `limit` bytes and comes until `until`. What is
+/// encoded stays so.
+pub(crate) fn stream(incoming: Incoming, limit: usize, until: Instant) -> ByteStream {
+    let chunks = stream::try_unfold((incoming, 0_usize), move |(mut incoming, seen)| async move {
+        loop {
+            let frame = timeout_at(until, incoming.frame()).await;
+            let Some(frame) = frame.map_err(|_| FetchError::Timeout)? else { return Ok(None) };
+            let frame = frame.map_err(|error| FetchError::Network(error.to_string()))?;
+            let Ok(data) = frame.into_data() else { continue };
+            let seen = seen.saturating_add(data.len());
+            if seen > limit {
+                return Err(FetchError::TooLarge(limit));
+            }
+            return Ok(Some((data, (incoming, seen))));
+        }
+    });
+    chunks.boxed()
 }
 
 /// Where the bytes go, by content encoding.

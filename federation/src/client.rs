@@ -17,9 +17,10 @@ use hyper_util::{
 use moka::sync::Cache;
 use rustls::{ClientConfig, pki_types::ServerName};
 use starling_engine::remote::Limits;
+use tokio::time::{Instant, timeout_at};
 
 use crate::{
-    body::{self, BodyError, LargeBodies},
+    body::{self, BodyError, ByteStream, LargeBodies},
     connector::RouteConnector,
 };
 
@@ -111,6 +112,25 @@ impl HttpClient {
             })
         };
         tokio::time::timeout(limits.timeout, exchange).await.unwrap_or(Err(FetchError::Timeout))
+    }
+
+    /// As [`HttpClient::send`], but returns when the head is there; the body comes uncompressed.
+    ///
+    /// # Errors
+    ///
+    /// [`FetchError::Connect`], [`FetchError::Network`], [`FetchError::Timeout`].
+    pub async fn open(
+        &self,
+        route: &Route,
+        request: Request<Bytes>,
+        limits: Limits,
+    ) -> Result<Response<ByteStream>, FetchError> {
+        let until = Instant::now() + limits.timeout;
+        let mut request = addressed(route, request)?;
+        request.headers_mut().remove(header::ACCEPT_ENCODING);
+        let response = timeout_at(until, self.exchange(route, request)).await;
+        let response = response.unwrap_or(Err(FetchError::Timeout))?;
+        Ok(response.map(|incoming| body::stream(incoming, limits.max_body, until)))
     }
 
     /// Sends a request, once more if that is harmless and the connection broke before the response:

@@ -6,7 +6,10 @@ use axum::response::{IntoResponse, Response};
 use http::StatusCode;
 use ruma::api::error::{DeserializationError, FromHttpRequestError};
 use serde_json::{Map, Value};
-use starling_engine::rooms::serve::{ReadError, submit::SubmitError, template::TemplateError};
+use starling_engine::{
+    media::MediaError,
+    rooms::serve::{ReadError, submit::SubmitError, template::TemplateError},
+};
 
 use crate::door::Json;
 
@@ -56,6 +59,10 @@ pub enum Kind {
     UnableToGrantJoin,
     /// Too many requests of this server are being answered.
     LimitExceeded,
+    /// What was promised has not been uploaded yet.
+    NotYetUploaded,
+    /// No picture can be made of it.
+    NotAPicture,
     /// Something of ours failed.
     Unknown,
 }
@@ -82,6 +89,8 @@ impl Kind {
             Self::UnableToAuthoriseJoin => (StatusCode::BAD_REQUEST, "M_UNABLE_TO_AUTHORISE_JOIN"),
             Self::UnableToGrantJoin => (StatusCode::BAD_REQUEST, "M_UNABLE_TO_GRANT_JOIN"),
             Self::LimitExceeded => (StatusCode::TOO_MANY_REQUESTS, "M_LIMIT_EXCEEDED"),
+            Self::NotYetUploaded => (StatusCode::GATEWAY_TIMEOUT, "M_NOT_YET_UPLOADED"),
+            Self::NotAPicture => (StatusCode::BAD_REQUEST, "M_UNKNOWN"),
             Self::Unknown => (StatusCode::INTERNAL_SERVER_ERROR, "M_UNKNOWN"),
         }
     }
@@ -131,6 +140,19 @@ impl From<FromHttpRequestError> for Error {
                 Kind::MissingParam
             }
             _ => Kind::InvalidParam,
+        };
+        Self::new(kind, error.to_string())
+    }
+}
+
+impl From<MediaError> for Error {
+    fn from(error: MediaError) -> Self {
+        let kind = match &error {
+            MediaError::Internal(error) => return Self::internal(error),
+            MediaError::NotYetUploaded => Kind::NotYetUploaded,
+            MediaError::NotAPicture => Kind::NotAPicture,
+            MediaError::TooLarge => Kind::TooLarge,
+            _ => Kind::NotFound,
         };
         Self::new(kind, error.to_string())
     }

@@ -30,6 +30,7 @@ pub mod door;
 pub mod error;
 pub mod limits;
 pub mod lookup;
+mod parts;
 pub mod request_auth;
 mod routes;
 #[cfg(test)]
@@ -136,6 +137,8 @@ fn table() -> Vec<Route> {
         post("/_matrix/federation/v1/user/keys/claim", routes::user::keys::post_claim),
         post("/_matrix/federation/v1/user/keys/query", routes::user::keys::post_query),
         get("/_matrix/federation/v1/hierarchy/{roomId}", routes::hierarchy::get),
+        get("/_matrix/federation/v1/media/download/{mediaId}", routes::media::download::get),
+        get("/_matrix/federation/v1/media/thumbnail/{mediaId}", routes::media::thumbnail::get),
         get("/_matrix/federation/v1/openid/userinfo", routes::openid::userinfo::get),
         get("/_matrix/federation/v1/publicRooms", routes::public_rooms::get),
         post("/_matrix/federation/v1/publicRooms", routes::public_rooms::post),

@@ -4,18 +4,22 @@ use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use futures_util::{StreamExt as _, TryStreamExt as _};
 use http::{HeaderValue, Request, Response, header};
 use moka::sync::Cache;
 use ruma::{OwnedServerName, ServerName};
 use starling_engine::{
     clock::Clock,
     keys::SigningKeys,
-    remote::{Limits, Transport, TransportError},
+    remote::{ByteStream, Limits, Transport, TransportError},
 };
-use tokio::{sync::Semaphore, time::timeout};
+use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore},
+    time::timeout,
+};
 
 use crate::{
-    client::{FetchError, HttpClient},
+    client::{FetchError, HttpClient, Route},
     config::FederationConfig,
     discovery::Discovery,
     dns::{DnsError, SystemDns},
@@ -44,13 +48,19 @@ pub enum SetupError {
     Dns(#[from] DnsError),
 }
 
+/// A place in the lines; it is free again when this is dropped.
+struct Place {
+    _of_destination: OwnedSemaphorePermit,
+    _of_all: OwnedSemaphorePermit,
+}
+
 /// Discovers, signs and sends.
 pub struct HttpTransport {
     server_name: OwnedServerName,
     keys: Arc<SigningKeys>,
     discovery: Discovery,
     client: HttpClient,
-    all: Semaphore,
+    all: Arc<Semaphore>,
     per_destination: usize,
     destinations: Cache<OwnedServerName, Arc<Semaphore>>,
 }
@@ -82,7 +92,7 @@ impl HttpTransport {
             keys,
             discovery: Discovery::new(lookup, well_known, clock),
             client: HttpClient::new(tls, config.connect_timeout),
-            all: Semaphore::new(config.max_requests),
+            all: Arc::new(Semaphore::new(config.max_requests)),
             per_destination: config.max_requests_per_destination,
             destinations: Cache::builder()
                 .max_capacity(MAX_DESTINATIONS)
@@ -98,25 +108,38 @@ impl HttpTransport {
         limits: Limits,
     ) -> Result<Response<Bytes>, TransportError> {
         let request = self.prepared(destination, request)?;
-        // First the place at the destination: a server that is slow must not use up the others'.
-        let queue = self.queue(destination);
-        let closed = |_| network(destination, "shutting down");
-        let _place = queue.acquire().await.map_err(closed)?;
-        let _place = self.all.acquire().await.map_err(closed)?;
-        let route = self.discovery.route(destination).await.map_err(|error| {
-            TransportError::Discovery { server: destination.into(), reason: error.to_string() }
-        })?;
+        let _place = self.place(destination).await?;
+        let route = self.route(destination).await?;
         let outcome = self.client.send(&route, request, limits).await;
+        self.look_at(destination, outcome).await
+    }
+
+    /// Waits for a place: first at the destination, because a server that is slow must not use up the
+    /// others'.
+    async fn place(&self, destination: &ServerName) -> Result<Place, TransportError> {
+        let closed = |_| network(destination, "shutting down");
+        let queue = self.queue(destination).acquire_owned().await.map_err(closed)?;
+        let all = self.all.clone().acquire_owned().await.map_err(closed)?;
+        Ok(Place { _of_destination: queue, _of_all: all })
+    }
+
+    async fn route(&self, destination: &ServerName) -> Result<Arc<Route>, TransportError> {
+        self.discovery.route(destination).await.map_err(|error| TransportError::Discovery {
+            server: destination.into(),
+            reason: error.to_string(),
+        })
+    }
+
+    /// Forgets how a server was to be reached that could not be, and says what failed.
+    async fn look_at<T>(
+        &self,
+        destination: &ServerName,
+        outcome: Result<T, FetchError>,
+    ) -> Result<T, TransportError> {
         if matches!(outcome, Err(FetchError::Connect(_))) {
             self.discovery.forget(destination).await;
         }
-        outcome.map_err(|error| match error {
-            FetchError::Connect(_) | FetchError::Network(_) => network(destination, error),
-            FetchError::Timeout => TransportError::Timeout { server: destination.into() },
-            FetchError::TooLarge(limit) => {
-                TransportError::TooLarge { server: destination.into(), limit }
-            }
-        })
+        outcome.map_err(|error| failure(destination, error))
     }
 
     fn prepared(
@@ -171,6 +194,36 @@ impl Transport for HttpTransport {
             ),
         }
         outcome
+    }
+
+    async fn open(
+        &self,
+        destination: &ServerName,
+        request: Request<Bytes>,
+        limits: Limits,
+    ) -> Result<Response<ByteStream>, TransportError> {
+        let request = self.prepared(destination, request)?;
+        let place = self.place(destination).await?;
+        let route = self.route(destination).await?;
+        let outcome = self.client.open(&route, request, limits).await;
+        let response = self.look_at(destination, outcome).await?;
+        let server = destination.to_owned();
+        Ok(response.map(|body| {
+            // The place is held as long as the body is.
+            let body = body.map_err(move |error| {
+                let _place = &place;
+                failure(&server, error)
+            });
+            body.boxed()
+        }))
+    }
+}
+
+fn failure(server: &ServerName, error: FetchError) -> TransportError {
+    match error {
+        FetchError::Connect(_) | FetchError::Network(_) => network(server, error),
+        FetchError::Timeout => TransportError::Timeout { server: server.into() },
+        FetchError::TooLarge(limit) => TransportError::TooLarge { server: server.into(), limit },
     }
 }
 

@@ -7,6 +7,7 @@ mod document;
 mod email;
 mod example;
 mod load;
+mod media;
 mod profiles;
 mod rate_limits;
 mod reference;
@@ -28,6 +29,7 @@ pub(crate) use self::{
     email::{Email, SmtpTls},
     example::example,
     load::{ConfigError, load, process_environment},
+    media::Media,
     rate_limits::RateLimits,
     registration::{Recaptcha, Registration},
     types::{ListenAddress, LogFormat, Memory, RegistrationMode, Secret},
@@ -86,6 +88,9 @@ pub(crate) struct Config {
 
     /// For how long messages are kept.
     pub(crate) retention: Retention,
+
+    /// Files that users upload, and web pages that they point at.
+    pub(crate) media: Media,
 
     /// Who is there.
     pub(crate) presence: Presence,
@@ -413,6 +418,7 @@ impl Default for Config {
             rooms: Rooms::default(),
             server_notices: ServerNotices::default(),
             retention: Retention::default(),
+            media: Media::default(),
             presence: Presence::default(),
             user_directory: UserDirectory::default(),
             profiles: profiles::Profiles::default(),

@@ -33,6 +33,9 @@ pub(crate) struct RateLimits {
     /// Changing an account, its password, a profile, devices or push rules, and reporting.
     pub(crate) account: Allowance,
 
+    /// Uploading and downloading files and their thumbnails, and previews of web pages.
+    pub(crate) media: Allowance,
+
     /// Invites that one other server sends to users of this one.
     pub(crate) invites_by_server: Allowance,
 }
@@ -58,6 +61,7 @@ impl RateLimits {
             creating: self.creating.into(),
             asking: self.asking.into(),
             account: self.account.into(),
+            media: self.media.into(),
         }
     }
 
@@ -75,6 +79,7 @@ impl RateLimits {
             ("creating", self.creating),
             ("asking", self.asking),
             ("account", self.account),
+            ("media", self.media),
             ("invites_by_server", self.invites_by_server),
         ];
         let nothing = |(_, one): &(_, Allowance)| one.burst == 0 || one.per_second == 0;
@@ -96,6 +101,7 @@ impl Default for RateLimits {
             creating: usual.creating.into(),
             asking: usual.asking.into(),
             account: usual.account.into(),
+            media: usual.media.into(),
             // A user of a large server who invites a whole room at once is not held up.
             invites_by_server: Allowance { burst: 100, per_second: 1 },
         }

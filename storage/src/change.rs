@@ -2,7 +2,7 @@
 //! become true. The writer applies it wholly or not at all.
 
 use crate::{
-    account_data, accounts, admin, backups, encryption, events, facts::Fact, federation,
+    account_data, accounts, admin, backups, encryption, events, facts::Fact, federation, media,
     memberships, receipts, rooms, search, state, timeline, to_device, unread, user_directory,
 };
 
@@ -79,6 +79,8 @@ pub enum Claim {
     AccountData(account_data::Expected),
     /// Another attempt is allowed. Counts it.
     Attempt(accounts::attempts::Attempt),
+    /// A promise of media can be kept. Keeps it.
+    MediaPromise(media::Kept),
     /// A refresh token that is alive gets this successor.
     Rotate(accounts::tokens::Rotation),
     /// A one-time key was not handed out. Notes that it is.
@@ -131,6 +133,8 @@ pub enum Write {
     ToDevice(to_device::Write),
     /// Key backups.
     Backup(backups::Write),
+    /// Media and thumbnails.
+    Media(media::Write),
 }
 
 impl Change {
@@ -193,7 +197,8 @@ write_from!(
     UserDirectory(user_directory),
     Encryption(encryption),
     ToDevice(to_device),
-    Backup(backups)
+    Backup(backups),
+    Media(media)
 );
 
 impl At {

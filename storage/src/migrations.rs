@@ -34,6 +34,7 @@ const MIGRATIONS: &[(i64, &str, &str)] = &[
     (41, "to_device", include_str!("../../migrations/0041_to_device.sql")),
     (42, "key_backup", include_str!("../../migrations/0042_key_backup.sql")),
     (43, "dehydrated_devices", include_str!("../../migrations/0043_dehydrated_devices.sql")),
+    (47, "media", include_str!("../../migrations/0047_media.sql")),
 ];
 
 /// Applies the migrations that the database has not seen.

@@ -19,7 +19,8 @@ use crate::{
     facts::{Fact, Positioned},
     federation,
     feed::Feed,
-    memberships, receipts, rooms, search, state, timeline, to_device, unread, user_directory,
+    media, memberships, receipts, rooms, search, state, timeline, to_device, unread,
+    user_directory,
 };
 
 /// How many changes one transaction takes at most.
@@ -247,6 +248,7 @@ fn claim_key(claim: &Claim) -> String {
         Claim::NewBackup(row) => format!("b\0{}", row.user_id),
         Claim::NewestBackup { user_id, .. } => format!("b\0{user_id}"),
         Claim::ToDevice(r) => format!("e\0{}\0{}", r.origin, r.message_id),
+        Claim::MediaPromise(kept) => format!("b\0{}\0{}", kept.origin, kept.media_id),
     }
 }
 
@@ -302,6 +304,7 @@ async fn claim(conn: &mut Conn, change: &Change) -> Result<Option<CommitError>> 
             Claim::Attempt(attempt) => {
                 (accounts::attempts::claim(conn, attempt).await?, CommitError::UsedUp)
             }
+            Claim::MediaPromise(kept) => (media::claim(conn, kept).await?, CommitError::UsedUp),
             Claim::Rotate(rotation) => {
                 (accounts::tokens::claim_rotation(conn, rotation).await?, CommitError::UsedUp)
             }
@@ -349,6 +352,7 @@ async fn write_rows(conn: &mut Conn, batch: &[Pending]) -> Result<Placed> {
     let (mut account_rows, mut federation_rows) = (vec![], vec![]);
     let (mut search_rows, mut admin_rows, mut directory_rows) = (vec![], vec![], vec![]);
     let (mut encryption_rows, mut backup_rows) = (vec![], vec![]);
+    let mut media_rows = vec![];
     for (index, pending) in batch.iter().enumerate() {
         for row in pending.change.writes.iter().cloned() {
             match row {
@@ -362,6 +366,7 @@ async fn write_rows(conn: &mut Conn, batch: &[Pending]) -> Result<Placed> {
                 Write::Search(row) => search_rows.push(row),
                 Write::Admin(row) => admin_rows.push(row),
                 Write::UserDirectory(row) => directory_rows.push(row),
+                Write::Media(row) => media_rows.push(row),
                 Write::Timeline(row) => placed.timeline.push((index, row)),
                 Write::Unread(row) => placed.unread.push((index, row)),
                 Write::Membership(row) => placed.memberships.push((index, row)),
@@ -384,6 +389,7 @@ async fn write_rows(conn: &mut Conn, batch: &[Pending]) -> Result<Placed> {
     user_directory::apply(conn, directory_rows).await?;
     encryption::apply(conn, encryption_rows).await?;
     backups::apply(conn, backup_rows).await?;
+    media::apply(conn, media_rows).await?;
     Ok(placed)
 }
 

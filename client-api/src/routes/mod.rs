@@ -22,6 +22,7 @@ pub(crate) mod keys;
 pub(crate) mod knock;
 pub(crate) mod login;
 pub(crate) mod logout;
+pub(crate) mod media;
 pub(crate) mod mutual_rooms;
 pub(crate) mod notifications;
 pub(crate) mod presence;

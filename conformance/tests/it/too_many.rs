@@ -18,7 +18,7 @@ async fn strict_server() -> Server {
     let mut spec = support::spec()
         .with_setting("RATE_LIMITS__ENABLED", "true")
         .with_setting("CLIENT__TRUSTED_PROXIES", "127.0.0.0/8");
-    for kind in ["REQUESTS", "SENDING", "JOINING", "CREATING", "ASKING", "ACCOUNT"] {
+    for kind in ["REQUESTS", "SENDING", "JOINING", "CREATING", "ASKING", "ACCOUNT", "MEDIA"] {
         for part in ["BURST", "PER_SECOND"] {
             spec = spec.with_setting(&format!("RATE_LIMITS__{kind}__{part}"), "1");
         }

@@ -9,6 +9,7 @@ pub(crate) mod invite;
 pub(crate) mod make_join;
 pub(crate) mod make_knock;
 pub(crate) mod make_leave;
+pub(crate) mod media;
 pub(crate) mod openid;
 pub(crate) mod public_rooms;
 pub(crate) mod query;

@@ -16,6 +16,7 @@ pub(crate) mod keys;
 mod knock;
 mod login;
 mod logout;
+mod media;
 mod mutual_rooms;
 mod notifications;
 mod presence;

@@ -7,6 +7,7 @@ mod authorization;
 mod hierarchy;
 mod invite;
 mod make_join;
+mod media;
 mod membership;
 mod openid;
 mod public_rooms;

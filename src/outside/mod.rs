@@ -1,4 +1,6 @@
-//! The way to the mail server, and to whoever makes captchas.
+//! The way to the mail server, to whoever makes captchas, and to the web.
+
+mod web;
 
 use std::{fmt, time::Duration};
 
@@ -14,8 +16,10 @@ use lettre::{
     },
 };
 use serde::Deserialize;
-use starling_engine::outside::{Letter, Outside, OutsideError};
+use starling_engine::outside::{FetchLimits, Fetched, Letter, Outside, OutsideError};
+use url::Url;
 
+use self::web::Web;
 use crate::config::{Config, Email, Recaptcha, SmtpTls};
 
 /// How long the mail server may take for one step of the conversation.
@@ -31,6 +35,7 @@ const LARGEST_ANSWER: usize = 64 * 1024;
 pub(crate) struct World {
     mail: Option<(Mailbox, AsyncSmtpTransport<Tokio1Executor>)>,
     captcha: Option<Captcha>,
+    web: Web,
 }
 
 struct Captcha {
@@ -59,6 +64,7 @@ impl World {
         Ok(Self {
             mail: email.map(mail).transpose()?,
             captcha: recaptcha.map(captcha).transpose()?,
+            web: Web::new(config.media.allow_private_addresses)?,
         })
     }
 }
@@ -119,6 +125,10 @@ impl Outside for World {
             return Err(OutsideError("captchas are not set up".to_owned()));
         };
         captcha.verify(&response).await.map_err(|error| OutsideError(format!("{error:#}")))
+    }
+
+    async fn fetch(&self, url: &Url, limits: FetchLimits) -> Result<Fetched, OutsideError> {
+        self.web.fetch(url, limits).await
     }
 }
 

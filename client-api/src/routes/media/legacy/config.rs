@@ -1,0 +1,3 @@
+//! GET /_matrix/media/v3/config
+
+pub(crate) use crate::routes::media::config::get;
