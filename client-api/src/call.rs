@@ -83,6 +83,7 @@ impl Call {
     async fn session(&self) -> Result<Session, Error> {
         let token = self.access_token().ok_or_else(Error::missing_token)?;
         let session = tokens::authenticate(&self.engine, &token).await?;
+        self.door.limits.heed(&session);
         self.door.limits.user(Doing::Anything, &session.user_id)?;
         devices::note_seen(&self.engine, &session, self.client_ip(), self.user_agent());
         Ok(session)

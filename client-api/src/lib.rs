@@ -23,6 +23,7 @@ mod request_token;
 mod route;
 mod routes;
 mod settings;
+mod shadow;
 #[cfg(test)]
 mod testing;
 mod uia;

@@ -3,10 +3,17 @@
 //! Attempts at log-in, registration and passwords are counted in the database instead, by the
 //! engine: guessing must not become cheaper with more processes.
 
-use std::{net::IpAddr, sync::Arc};
+use std::{
+    collections::HashMap,
+    fmt,
+    net::IpAddr,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
 
-use ruma::UserId;
+use ruma::{OwnedUserId, UserId};
 use starling_engine::{
+    accounts::Session,
+    admin::rate_limits::RateLimit,
     allowance::{Allowance, Left, network},
     clock::Clock,
 };
@@ -37,6 +44,7 @@ pub(crate) enum Doing {
 #[derive(Debug)]
 pub(crate) struct Limits {
     enabled: bool,
+    exceptions: Exceptions,
     anything: Left<String>,
     sending: Left<String>,
     joining: Left<String>,
@@ -51,6 +59,7 @@ impl Limits {
         let left = |allowance: Allowance| Left::new(allowance, clock.clone());
         Self {
             enabled: settings.rate_limits,
+            exceptions: Exceptions { clock: clock.clone(), users: Mutex::default() },
             anything: left(settings.allowances.requests),
             sending: left(settings.allowances.sending),
             joining: left(settings.allowances.joining),
@@ -61,9 +70,22 @@ impl Limits {
         }
     }
 
+    /// Takes note of what is allowed to a user who asks for something.
+    pub(crate) fn heed(&self, session: &Session) {
+        if self.enabled {
+            self.exceptions.heed(&session.user_id, session.rate_limit);
+        }
+    }
+
     /// Takes one from a user's allowance.
     pub(crate) fn user(&self, doing: Doing, user: &UserId) -> Result<(), Error> {
-        self.take(doing, user.as_str().to_owned())
+        match self.exceptions.of(user) {
+            Some(Exception::Unlimited) => Ok(()),
+            Some(Exception::Sending(left)) if doing == Doing::Sending => {
+                left.take(&()).map_err(Error::limit_exceeded)
+            }
+            _ => self.take(doing, user.as_str().to_owned()),
+        }
     }
 
     /// Takes one from an address's allowance.
@@ -88,6 +110,57 @@ impl Limits {
             Doing::Account => &self.account,
             Doing::Media => &self.media,
         }
+    }
+}
+
+/// Users whom administrators allow something else, as far as they have asked for anything.
+struct Exceptions {
+    clock: Arc<dyn Clock>,
+    users: Mutex<HashMap<OwnedUserId, (RateLimit, Exception)>>,
+}
+
+#[derive(Clone)]
+enum Exception {
+    Unlimited,
+    /// Their own allowance to send events; everything else is as for others.
+    Sending(Arc<Left<()>>),
+}
+
+impl Exceptions {
+    fn heed(&self, user: &UserId, limit: Option<RateLimit>) {
+        let mut users = self.users();
+        let known = users.get(user).map(|(limit, _)| *limit);
+        match limit {
+            Some(limit) if known != Some(limit) => {
+                users.insert(user.to_owned(), (limit, self.exception(limit)));
+            }
+            None if known.is_some() => {
+                users.remove(user);
+            }
+            _ => {}
+        }
+    }
+
+    fn exception(&self, limit: RateLimit) -> Exception {
+        if limit.per_second == 0 && limit.burst == 0 {
+            return Exception::Unlimited;
+        }
+        let allowance = Allowance::new(limit.burst, limit.per_second);
+        Exception::Sending(Arc::new(Left::new(allowance, self.clock.clone())))
+    }
+
+    fn of(&self, user: &UserId) -> Option<Exception> {
+        self.users().get(user).map(|(_, exception)| exception.clone())
+    }
+
+    fn users(&self) -> MutexGuard<'_, HashMap<OwnedUserId, (RateLimit, Exception)>> {
+        self.users.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl fmt::Debug for Exceptions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Exceptions").finish_non_exhaustive()
     }
 }
 
@@ -119,6 +192,21 @@ mod tests {
         clock.advance(1_000);
         limits.user(Doing::Creating, alice).unwrap();
         limits.user(Doing::Creating, alice).unwrap_err();
+    }
+
+    #[test]
+    fn an_exception_holds_until_it_is_taken_back() {
+        let counted: Arc<dyn Clock> = Arc::new(TestClock::default());
+        let limits = Limits::new(&settings(true), &counted);
+        let alice = user_id!("@alice:test");
+        let sent = || (0..1_000).take_while(|_| limits.user(Doing::Sending, alice).is_ok()).count();
+        limits.exceptions.heed(alice, Some(RateLimit { per_second: 1, burst: 3 }));
+        assert_eq!(sent(), 3);
+        limits.user(Doing::Creating, alice).unwrap();
+        limits.exceptions.heed(alice, Some(RateLimit { per_second: 0, burst: 0 }));
+        assert_eq!(sent(), 1_000);
+        limits.exceptions.heed(alice, None);
+        assert_eq!(sent(), 50);
     }
 
     #[test]

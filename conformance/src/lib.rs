@@ -5,6 +5,7 @@
 //! [`evil`] is another server that lies when asked to, [`mail`] one that takes letters, [`report`] counts what passed. The suites build
 //! on those; `tests/it` holds the black-box tests by URL, and [`operations`] says what they leave out.
 
+pub mod bench;
 pub mod client;
 pub mod complement;
 pub mod engine;

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
-use starling_conformance::{complement, engine, faults, interop, operations};
+use starling_conformance::{bench, complement, engine, faults, interop, operations};
 
 /// Suites against running servers. Each ends with the line 'N passed, N failed'.
 #[derive(Debug, Parser)]
@@ -24,6 +24,8 @@ enum Command {
     Engine(engine::Options),
     /// Conversations with Synapse, matrix-js-sdk and matrix-nio.
     Interop(interop::Options),
+    /// What the client API takes in time, processor and memory.
+    Bench(bench::Options),
     /// What must survive when something breaks.
     Faults {
         #[command(subcommand)]
@@ -38,6 +40,7 @@ async fn main() -> Result<ExitCode> {
         Command::Operations(options) => operations::report(&options)?,
         Command::Engine(options) => engine::run(options).await?,
         Command::Interop(options) => interop::run(options).await?,
+        Command::Bench(options) => bench::run(options).await?,
         Command::Faults { fault } => faults::run(fault).await?,
     };
     Ok(if good { ExitCode::SUCCESS } else { ExitCode::FAILURE })

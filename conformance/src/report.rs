@@ -59,6 +59,11 @@ impl Report {
         self.figures.insert(name.to_owned(), value);
     }
 
+    /// Records a measured value that was printed in a form of its own.
+    pub fn keep(&mut self, name: &str, value: impl Into<Value>) {
+        self.figures.insert(name.to_owned(), value.into());
+    }
+
     /// How many cases failed.
     pub fn failed(&self) -> usize {
         self.cases.iter().filter(|case| !case.passed).count()

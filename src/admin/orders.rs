@@ -11,6 +11,7 @@ use starling_engine::{
         delete, destinations,
         history::{self, Until},
         notices::{self, Notice},
+        rate_limits::{self, RateLimit},
         retention, rooms, tasks,
         tokens::{self, NewToken},
         users::{self, Account, Right},
@@ -58,6 +59,30 @@ pub(crate) enum UserOrder {
         /// The name or the user id.
         name: String,
     },
+    /// Let an account believe that what it says is said, and show it to nobody.
+    ShadowBan {
+        /// The name or the user id.
+        name: String,
+    },
+    /// Undo a shadow ban.
+    UnshadowBan {
+        /// The name or the user id.
+        name: String,
+    },
+    /// Let an account send more, or less, than others: as often as it likes, unless numbers are given.
+    RateLimit {
+        /// The name or the user id.
+        name: String,
+        /// How many messages with each second.
+        #[arg(long, requires = "burst")]
+        per_second: Option<u32>,
+        /// How many messages at once.
+        #[arg(long, requires = "per_second")]
+        burst: Option<u32>,
+        /// As for everybody.
+        #[arg(long, conflicts_with = "per_second")]
+        usual: bool,
+    },
     /// Close an account for good.
     Deactivate {
         /// The name or the user id.
@@ -100,6 +125,12 @@ pub(crate) enum RoomOrder {
         search: Option<String>,
         /// How many at most.
         #[arg(long, default_value_t = 100)]
+        limit: u32,
+    },
+    /// List the rooms that take most bytes, those first: one JSON object on each line.
+    Sizes {
+        /// How many at most.
+        #[arg(long, default_value_t = 10)]
         limit: u32,
     },
     /// Have the users of this server leave a room, and remove what is stored of it.
@@ -198,6 +229,24 @@ pub(super) async fn about_users(engine: &Engine, order: UserOrder) -> anyhow::Re
         UserOrder::Unlock { name } => set(engine, &name, Right::Locked, false).await,
         UserOrder::Suspend { name } => set(engine, &name, Right::Suspended, true).await,
         UserOrder::Unsuspend { name } => set(engine, &name, Right::Suspended, false).await,
+        UserOrder::ShadowBan { name } => set(engine, &name, Right::ShadowBanned, true).await,
+        UserOrder::UnshadowBan { name } => set(engine, &name, Right::ShadowBanned, false).await,
+        UserOrder::RateLimit { name, per_second, burst, usual } => {
+            let user = find(engine, &name).await?;
+            let number = |given: Option<u32>| given.unwrap_or(0);
+            let limit = RateLimit { per_second: number(per_second), burst: number(burst) };
+            rate_limits::set(engine, &user, (!usual).then_some(limit)).await?;
+            Ok(match (usual, per_second) {
+                (true, _) => format!("{user} may do as much as others."),
+                (false, None) => format!("{user} may do as much as they like."),
+                (false, Some(_)) => {
+                    format!(
+                        "{user} may send {} at once, and {} a second.",
+                        limit.burst, limit.per_second
+                    )
+                }
+            })
+        }
         UserOrder::Promote { name } => set(engine, &name, Right::Admin, true).await,
         UserOrder::Demote { name } => set(engine, &name, Right::Admin, false).await,
         UserOrder::Deactivate { name, erase } => {
@@ -242,6 +291,7 @@ fn shown(account: &Account) -> Value {
         "guest": account.is_guest,
         "locked": account.is_locked,
         "suspended": account.is_suspended,
+        "shadow_banned": account.is_shadow_banned,
         "deactivated": account.is_deactivated,
         "created_ts": account.created_ts,
         "last_seen_ts": account.last_seen_ts,
@@ -260,6 +310,10 @@ pub(super) async fn about_rooms(engine: &Engine, order: RoomOrder) -> anyhow::Re
             };
             let (rooms, _) = rooms::list(engine, &wanted).await?;
             lines(rooms.iter().map(|room| json!(room)))
+        }
+        RoomOrder::Sizes { limit } => {
+            let sizes = rooms::sizes(engine, limit.into()).await?;
+            lines(sizes.iter().map(|size| json!(size)))
         }
         RoomOrder::Delete { room, block, keep, force } => {
             let by = BY.to_owned();

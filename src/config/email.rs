@@ -1,5 +1,7 @@
 //! The `email` section.
 
+use std::path::PathBuf;
+
 use lettre::message::Mailbox;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -26,6 +28,12 @@ pub(crate) struct Email {
     ///
     /// `none` is for a mail server on the same machine.
     pub(crate) smtp_tls: SmtpTls,
+
+    /// A file with a further certificate authority (PEM) that the mail server's certificate may come from,
+    /// besides those the operating system trusts.
+    #[serde(with = "types::empty_is_none")]
+    #[schemars(with = "String")]
+    pub(crate) smtp_ca_file: Option<PathBuf>,
 
     /// The user name at the mail server.
     #[serde(with = "types::empty_is_none")]
@@ -81,6 +89,7 @@ impl Default for Email {
             smtp_host: None,
             smtp_port: 0,
             smtp_tls: SmtpTls::Starttls,
+            smtp_ca_file: None,
             smtp_user: None,
             smtp_password: Secret::default(),
             from: String::new(),

@@ -2,7 +2,7 @@
 
 mod web;
 
-use std::{fmt, time::Duration};
+use std::{fmt, fs, path::Path, time::Duration};
 
 use anyhow::Context as _;
 use async_trait::async_trait;
@@ -12,7 +12,7 @@ use lettre::{
     message::{Mailbox, MultiPart},
     transport::smtp::{
         authentication::Credentials,
-        client::{Tls, TlsParameters},
+        client::{Certificate, Tls, TlsParameters},
     },
 };
 use serde::Deserialize;
@@ -72,7 +72,7 @@ impl World {
 fn mail(email: &Email) -> anyhow::Result<(Mailbox, AsyncSmtpTransport<Tokio1Executor>)> {
     let from = email.from.parse().context("`email.from` is not an address")?;
     let host = email.smtp_host.as_deref().unwrap_or_default();
-    let parameters = || TlsParameters::new(host.to_owned());
+    let parameters = || tls(host, email.smtp_ca_file.as_deref());
     let (tls, usual_port) = match email.smtp_tls {
         SmtpTls::Tls => (Tls::Wrapper(parameters()?), 465),
         SmtpTls::Starttls => (Tls::Required(parameters()?), 587),
@@ -87,6 +87,18 @@ fn mail(email: &Email) -> anyhow::Result<(Mailbox, AsyncSmtpTransport<Tokio1Exec
         transport = transport.credentials(Credentials::new(user.clone(), password.to_owned()));
     }
     Ok((from, transport.build()))
+}
+
+/// How the mail server shows that it is the one that is meant.
+fn tls(host: &str, ca_file: Option<&Path>) -> anyhow::Result<TlsParameters> {
+    let mut parameters = TlsParameters::builder(host.to_owned());
+    if let Some(path) = ca_file {
+        let cannot = || format!("cannot use {}, which `email.smtp_ca_file` names", path.display());
+        let pem = fs::read(path).with_context(cannot)?;
+        parameters =
+            parameters.add_root_certificate(Certificate::from_pem(&pem).with_context(cannot)?);
+    }
+    Ok(parameters.build()?)
 }
 
 fn captcha(recaptcha: &Recaptcha) -> anyhow::Result<Captcha> {

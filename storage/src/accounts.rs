@@ -8,6 +8,7 @@ pub mod email_sessions;
 pub mod guest_rooms;
 pub mod membership_tasks;
 pub mod passes;
+pub mod rate_limits;
 pub mod registration_tokens;
 pub mod reports;
 pub mod threepids;
@@ -26,6 +27,8 @@ pub mod flags {
     pub const SUSPENDED: i16 = 8;
     /// Asked at deactivation that their data be erased.
     pub const ERASED: i16 = 16;
+    /// What they say seems to be said, and is not.
+    pub const SHADOW_BANNED: i16 = 32;
 }
 
 /// An account of this deployment.
@@ -94,6 +97,8 @@ pub enum Write {
     MembershipTask(membership_tasks::Write),
     /// Third-party identifiers.
     Threepid(threepids::Write),
+    /// How often a user may do something.
+    RateLimit(rate_limits::Write),
     /// The address of an email session is validated.
     EmailValidated {
         /// The session.
@@ -160,6 +165,7 @@ async fn apply_one(conn: &mut Conn, row: Write) -> Result<()> {
         Write::Pass(write) => return passes::apply(conn, write).await,
         Write::Uia(write) => return uia::apply(conn, write).await,
         Write::MembershipTask(write) => return membership_tasks::apply(conn, write).await,
+        Write::RateLimit(write) => return rate_limits::apply(conn, write).await,
         Write::Threepid(write) => return threepids::apply(conn, write).await,
         Write::EmailValidated { session_id, ts } => {
             return email_sessions::validated(conn, session_id, ts).await;

@@ -35,6 +35,7 @@ const MIGRATIONS: &[(i64, &str, &str)] = &[
     (42, "key_backup", include_str!("../../migrations/0042_key_backup.sql")),
     (43, "dehydrated_devices", include_str!("../../migrations/0043_dehydrated_devices.sql")),
     (47, "media", include_str!("../../migrations/0047_media.sql")),
+    (48, "rate_limits", include_str!("../../migrations/0048_rate_limits.sql")),
 ];
 
 /// Applies the migrations that the database has not seen.

@@ -65,7 +65,11 @@ pub(crate) async fn post(mut call: Call) -> Answer {
     let session = call.authenticated_to_act().await?;
     call.door.limits.user(Doing::Creating, &session.user_id)?;
     let body: Body = call.body_as().await?;
-    let wanted = wanted(session.user_id, body)?;
+    let shadow_banned = session.is_shadow_banned();
+    let mut wanted = wanted(session.user_id, body)?;
+    if shadow_banned {
+        wanted.invite.clear();
+    }
     let room_id = create::create(&call.engine, &wanted).await?;
     answer_json(&json!({ "room_id": room_id }))
 }

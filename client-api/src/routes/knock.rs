@@ -15,6 +15,9 @@ pub(crate) async fn post(mut call: Call) -> Answer {
     call.door.limits.user(Doing::Joining, &session.user_id)?;
     let Named { room_id, via } = Named::of(&call).await?;
     let Wish { reason, .. } = Wish::of(&mut call).await?;
+    if session.is_shadow_banned() {
+        return answer_json(&json!({ "room_id": room_id }));
+    }
     let more = Map::new();
     let knock = Join { user_id: &session.user_id, room_id: &room_id, via, reason, more };
     knock::knock(&call.engine, knock).await?;

@@ -167,6 +167,11 @@ impl Server {
         self.directory.path()
     }
 
+    /// The process id.
+    pub fn pid(&self) -> Result<u32> {
+        Ok(self.process().as_ref().context("the server does not run")?.pid())
+    }
+
     /// The end of the log, for an error message.
     pub fn log_tail(&self) -> String {
         process::tail(&self.log())

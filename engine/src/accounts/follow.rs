@@ -8,7 +8,7 @@ use ruma::{RoomId, UserId, events::StateEventType};
 use starling_storage::{
     Change, account_data,
     accounts::{
-        self,
+        self, flags,
         membership_tasks::{self as rows, MembershipTaskRow, Write},
     },
     memberships::{self, MembershipRow},
@@ -86,8 +86,12 @@ pub(crate) async fn do_all(engine: &Engine) -> Result<(), Internal> {
 async fn do_one(engine: &Engine, task: MembershipTaskRow) -> Result<(), Internal> {
     let user = UserId::parse(task.user_id.as_str())?;
     let mut conn = engine.storage.read().await?;
+    let row = accounts::user(&mut conn, user.as_str()).await?;
     let memberships = memberships::of_user(&mut conn, user.as_str()).await?;
     drop(conn);
+    // Nobody else is to see what a shadow-banned user does.
+    let unseen = row.is_some_and(|row| row.flags & flags::SHADOW_BANNED != 0);
+    let memberships = if unseen && !task.leaving { Vec::new() } else { memberships };
     for membership in memberships {
         if task.leaving {
             leave_one(engine, &user, &membership).await?;

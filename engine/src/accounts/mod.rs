@@ -4,13 +4,13 @@
 //! [`attempts`], [`names`], [`emails`], [`threepids`], [`uia`]), how one comes ([`register`],
 //! [`login`], [`login_tokens`]), how one shows others who one is ([`openid`]), what one has
 //! ([`devices`], [`profiles`], [`data`], [`export`]), how one is found ([`directory`]), how one goes
-//! ([`password`], [`deactivate`], [`erasure`]), what administrators do ([`admin`], [`moderation`]) and are
+//! ([`password`], [`deactivate`], [`erasure`]), what administrators do ([`admin`], [`moderation`], [`shadow`]) and are
 //! told ([`reports`]), and what is done in the background ([`follow`], [`guests`], [`upkeep`]).
 
 use std::fmt;
 
 use ruma::{OwnedDeviceId, OwnedUserId};
-use starling_storage::accounts::flags;
+use starling_storage::accounts::{flags, rate_limits::RateLimitRow as RateLimit};
 
 pub mod tokens;
 
@@ -40,6 +40,7 @@ pub mod password;
 pub mod admin;
 pub mod moderation;
 pub mod reports;
+pub mod shadow;
 pub mod upkeep;
 
 /// Who makes a request: what an access token stands for.
@@ -51,6 +52,8 @@ pub struct Session {
     pub device_id: OwnedDeviceId,
     /// The access token's hash.
     pub token: tokens::Hash,
+    /// How often the user may do something, if that is not as for everybody.
+    pub rate_limit: Option<RateLimit>,
     flags: i16,
 }
 
@@ -71,6 +74,12 @@ impl Session {
     #[must_use]
     pub fn is_locked(&self) -> bool {
         self.flags & flags::LOCKED != 0
+    }
+
+    /// Whether the account is shadow-banned: what it says seems to be said, and is not.
+    #[must_use]
+    pub fn is_shadow_banned(&self) -> bool {
+        self.flags & flags::SHADOW_BANNED != 0
     }
 
     /// Whether the account is suspended: it may read, and do little else.

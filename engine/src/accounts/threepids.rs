@@ -70,7 +70,11 @@ pub async fn list(engine: &Engine, user: &UserId) -> Result<Vec<Threepid>, Inter
 }
 
 /// Whose an e-mail address is; it must be in its canonical form.
-pub(crate) async fn owner(engine: &Engine, address: &str) -> Result<Option<OwnedUserId>, Internal> {
+///
+/// # Errors
+///
+/// When the database fails.
+pub async fn owner(engine: &Engine, address: &str) -> Result<Option<OwnedUserId>, Internal> {
     let mut conn = engine.storage.read().await?;
     let owner = rows::owner(&mut conn, EMAIL, address).await?;
     Ok(owner.map(UserId::parse).transpose()?)

@@ -307,7 +307,7 @@ fn add_refresh_token(
 
 fn session(token: Hash, row: SessionRow) -> Result<Session, Internal> {
     let (user_id, device_id) = ids(&row.user_id, &row.device_id)?;
-    Ok(Session { user_id, device_id, token, flags: row.flags })
+    Ok(Session { user_id, device_id, token, rate_limit: row.rate_limit, flags: row.flags })
 }
 
 fn ids(user: &str, device: &str) -> Result<(OwnedUserId, OwnedDeviceId), Internal> {

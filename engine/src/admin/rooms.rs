@@ -133,6 +133,26 @@ pub struct Wanted {
     pub limit: i64,
 }
 
+/// How much a room takes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Size {
+    /// The room.
+    pub room_id: String,
+    /// The bytes of its events. Indices and state take more.
+    pub bytes: i64,
+}
+
+/// The rooms that take most, those first. It reads every event there is.
+///
+/// # Errors
+///
+/// When the database fails.
+pub async fn sizes(engine: &Engine, limit: i64) -> Result<Vec<Size>, Internal> {
+    let mut conn = engine.storage.read().await?;
+    let sizes = rows::largest(&mut conn, limit).await?;
+    Ok(sizes.into_iter().map(|(room_id, bytes)| Size { room_id, bytes }).collect())
+}
+
 /// A page of rooms, and how many there are in all.
 ///
 /// # Errors

@@ -41,6 +41,8 @@ pub struct Account {
     pub is_locked: bool,
     /// Whether it is suspended.
     pub is_suspended: bool,
+    /// Whether it is shadow-banned.
+    pub is_shadow_banned: bool,
     /// Whether it is closed.
     pub is_deactivated: bool,
     /// Whether its user asked for their data to be erased.
@@ -64,6 +66,7 @@ impl From<rows::ListedUser> for Account {
             is_admin: has(flags::ADMIN),
             is_locked: has(flags::LOCKED),
             is_suspended: has(flags::SUSPENDED),
+            is_shadow_banned: has(flags::SHADOW_BANNED),
             is_erased: has(flags::ERASED),
             is_deactivated: listed.user.deactivated_ts.is_some(),
             created_ts: listed.user.created_ts,
@@ -169,6 +172,8 @@ pub enum Right {
     Locked,
     /// It is suspended.
     Suspended,
+    /// It is shadow-banned.
+    ShadowBanned,
 }
 
 impl Right {
@@ -177,6 +182,7 @@ impl Right {
             Self::Admin => flags::ADMIN,
             Self::Locked => flags::LOCKED,
             Self::Suspended => flags::SUSPENDED,
+            Self::ShadowBanned => flags::SHADOW_BANNED,
         }
     }
 
@@ -184,7 +190,7 @@ impl Right {
     fn is_loss(self, value: bool) -> bool {
         match self {
             Self::Admin => !value,
-            Self::Locked | Self::Suspended => value,
+            Self::Locked | Self::Suspended | Self::ShadowBanned => value,
         }
     }
 }

@@ -1,5 +1,6 @@
 //! Access tokens and refresh tokens, by their SHA-256.
 
+use super::rate_limits::{self, RateLimitRow};
 use crate::db::{Conn, Result, sql};
 
 /// An access token.
@@ -209,6 +210,8 @@ pub struct SessionRow {
     pub flags: i16,
     /// When the account was deactivated.
     pub deactivated_ts: Option<i64>,
+    /// How often the user may do something, if that is not as for everybody.
+    pub rate_limit: Option<RateLimitRow>,
 }
 
 /// The session of an access token.
@@ -218,8 +221,9 @@ pub struct SessionRow {
 /// When the database fails.
 pub async fn session(conn: &mut Conn, token_hash: &[u8]) -> Result<Option<SessionRow>> {
     let row = sql("SELECT t.user_id, t.device_id, t.expires_ts, t.refreshed_from, u.flags, \
-         u.deactivated_ts FROM access_tokens t JOIN users u ON u.user_id = t.user_id \
-         WHERE t.token_hash = $1")
+         u.deactivated_ts, r.per_second, r.burst \
+         FROM access_tokens t JOIN users u ON u.user_id = t.user_id \
+         LEFT JOIN rate_limits r ON r.user_id = t.user_id WHERE t.token_hash = $1")
     .bind(token_hash)
     .optional(conn)
     .await?;
@@ -231,6 +235,10 @@ pub async fn session(conn: &mut Conn, token_hash: &[u8]) -> Result<Option<Sessio
             refreshed_from: row.get(3)?,
             flags: row.get(4)?,
             deactivated_ts: row.get(5)?,
+            rate_limit: match (row.get(6)?, row.get(7)?) {
+                (Some(per_second), Some(burst)) => Some(rate_limits::of(per_second, burst)),
+                _ => None,
+            },
         })
     })
     .transpose()

@@ -59,6 +59,19 @@ pub async fn state_events(conn: &mut Conn, room_ids: &[String]) -> Result<Vec<(S
         .await
 }
 
+/// The rooms whose events take most bytes, those first. It reads every event.
+///
+/// # Errors
+///
+/// When the database fails.
+pub async fn largest(conn: &mut Conn, limit: i64) -> Result<Vec<(String, i64)>> {
+    sql("SELECT room_id, SUM(OCTET_LENGTH(json)) FROM events GROUP BY room_id \
+         ORDER BY 2 DESC, room_id LIMIT $1")
+    .bind(limit)
+    .map(conn, |row| Ok((row.get(0)?, row.get(1)?)))
+    .await
+}
+
 /// How many devices the users of this deployment have who are joined to a room.
 ///
 /// # Errors

@@ -10,6 +10,8 @@ pub(crate) mod devices;
 pub(crate) mod joined_rooms;
 pub(crate) mod login;
 pub(crate) mod memberships;
+pub(crate) mod override_ratelimit;
+pub(crate) mod shadow_ban;
 
 use http::StatusCode;
 use ruma::{OwnedUserId, UserId};
@@ -181,7 +183,7 @@ fn shown(account: &Account) -> Value {
         "user_type": null,
         "deactivated": account.is_deactivated,
         "erased": account.is_erased,
-        "shadow_banned": false,
+        "shadow_banned": account.is_shadow_banned,
         "locked": account.is_locked,
         "suspended": account.is_suspended,
         "appservice_id": account.appservice_id,

@@ -13,6 +13,7 @@ use crate::{
     call::Call,
     error::Error,
     limits::Doing,
+    shadow,
 };
 
 pub(crate) async fn post(mut call: Call) -> Answer {
@@ -25,6 +26,9 @@ pub(crate) async fn post(mut call: Call) -> Answer {
     }
     let about: About = call.body_as().await?;
     let target = about.target()?;
+    if session.is_shadow_banned() {
+        return shadow::done();
+    }
     let member = Member { reason: about.reason, ..Member::default() };
     let sender = &session.user_id;
     let invite = Invite { room_id: &room_id, sender, target: &target, member };

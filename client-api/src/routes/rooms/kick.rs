@@ -9,6 +9,7 @@ use crate::{
     answer::{Answer, json as answer_json},
     call::Call,
     limits::Doing,
+    shadow,
 };
 
 pub(crate) async fn post(mut call: Call) -> Answer {
@@ -17,6 +18,9 @@ pub(crate) async fn post(mut call: Call) -> Answer {
     let room_id: OwnedRoomId = call.path_id(0)?;
     let about: About = call.body_as().await?;
     let (sender, target) = (&session.user_id, &about.target()?);
+    if session.is_shadow_banned() {
+        return shadow::done();
+    }
     let removal = Removal { room_id: &room_id, sender, target, reason: about.reason };
     remove::kick(&call.engine, removal).await?;
     answer_json(&json!({}))

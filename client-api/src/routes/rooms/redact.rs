@@ -7,16 +7,22 @@ use crate::{
     answer::{Answer, json as answer_json},
     call::Call,
     limits::Doing,
+    shadow,
 };
 
 pub(crate) async fn put(mut call: Call) -> Answer {
     let session = call.authenticated().await?;
     call.door.limits.user(Doing::Sending, &session.user_id)?;
+    let (room_id, target) = (call.path_id(0)?, call.path_id(1)?);
+    if session.is_shadow_banned() {
+        call.content().await?;
+        return shadow::sent(&session, &[call.path_arg(0), call.path_arg(1), call.path_arg(2)]);
+    }
     let redaction = Redaction {
-        room_id: call.path_id(0)?,
+        room_id,
         own_only: session.is_suspended(),
         sender: session.user_id,
-        target: call.path_id(1)?,
+        target,
         content: call.content().await?,
         ts: None,
         transaction: Some(Transaction {

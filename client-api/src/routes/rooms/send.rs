@@ -8,14 +8,20 @@ use crate::{
     answer::{Answer, json as answer_json},
     call::Call,
     limits::Doing,
+    shadow,
 };
 
 pub(crate) async fn put(mut call: Call) -> Answer {
     let session = call.authenticated_or_guest_to_act().await?;
     call.door.limits.user(Doing::Sending, &session.user_id)?;
     let kind = TimelineEventType::from(call.path_arg(1));
+    let room_id = call.path_id(0)?;
+    if session.is_shadow_banned() {
+        call.content().await?;
+        return shadow::sent(&session, &[call.path_arg(0), call.path_arg(1), call.path_arg(2)]);
+    }
     let message = Message {
-        room_id: call.path_id(0)?,
+        room_id,
         sender: session.user_id,
         kind,
         content: call.content().await?,

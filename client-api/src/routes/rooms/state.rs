@@ -21,6 +21,7 @@ use crate::{
     answer::{Answer, json as answer_json},
     call::Call,
     limits::Doing,
+    shadow,
 };
 
 pub(crate) async fn get_all(call: Call) -> Answer {
@@ -62,12 +63,17 @@ pub(crate) async fn get(call: Call) -> Answer {
 pub(crate) async fn put(mut call: Call) -> Answer {
     let session = call.authenticated_or_guest_to_act().await?;
     call.door.limits.user(Doing::Sending, &session.user_id)?;
+    let (room_id, content) = (call.path_id(0)?, call.content().await?);
+    if session.is_shadow_banned() {
+        let state = [call.path_arg(0), call.path_arg(1), call.path_arg(2), content.get()];
+        return shadow::sent(&session, &state);
+    }
     let state = SetState {
-        room_id: call.path_id(0)?,
+        room_id,
         sender: session.user_id,
         kind: call.path_arg(1).into(),
         state_key: call.path_arg(2).to_owned(),
-        content: call.content().await?,
+        content,
         ts: None,
     };
     let event_id = membership::set_state(&call.engine, state).await?;

@@ -12,6 +12,7 @@ use crate::{
     call::Call,
     error::Error,
     limits::Doing,
+    shadow,
 };
 
 /// How long somebody types when the client does not say.
@@ -31,6 +32,9 @@ pub(crate) async fn put(mut call: Call) -> Answer {
         return Err(Error::forbidden("Nobody types for somebody else"));
     }
     let body: Body = call.body_as().await?;
+    if session.is_shadow_banned() {
+        return shadow::done();
+    }
     let timeout = Duration::from_millis(body.timeout.unwrap_or(DEFAULT_TIMEOUT_MS));
     let time = body.typing.then_some(timeout);
     typing::set(&call.engine, &room_id, &session.user_id, time).await?;

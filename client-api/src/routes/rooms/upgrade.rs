@@ -13,6 +13,7 @@ use crate::{
     call::Call,
     error::Error,
     limits::Doing,
+    shadow,
 };
 
 #[derive(Deserialize)]
@@ -30,6 +31,9 @@ pub(crate) async fn post(mut call: Call) -> Answer {
     let unsupported = |_| UpgradeError::UnsupportedVersion;
     let version = RoomVersionId::try_from(body.new_version).map_err(unsupported)?;
     let additional_creators = creators(&version, &body.additional_creators, &session.user_id)?;
+    if session.is_shadow_banned() {
+        return shadow::replaced(&session, &[call.path_arg(0), version.as_str()]);
+    }
     let wanted = Upgrade { room_id, user_id: session.user_id, version, additional_creators };
     let replacement = upgrade::upgrade(&call.engine, &wanted).await?;
     answer_json(&json!({ "replacement_room": replacement }))

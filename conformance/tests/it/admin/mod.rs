@@ -5,8 +5,10 @@ mod devices;
 mod event_reports;
 mod federation;
 mod notices;
+mod rate_limits;
 mod registration_tokens;
 mod rooms;
+mod shadow_ban;
 mod users;
 
 use starling_conformance::client::{Api, path};
@@ -14,7 +16,7 @@ use starling_conformance::client::{Api, path};
 use crate::support;
 
 /// Operations with parameters that need not exist: whoever is no administrator learns nothing.
-const OPERATIONS: [(&str, &str); 20] = [
+const OPERATIONS: [(&str, &str); 24] = [
     ("GET", "/_synapse/admin/v2/users"),
     ("GET", "/_synapse/admin/v2/users/@nobody:example.org"),
     ("PUT", "/_synapse/admin/v2/users/@nobody:example.org"),
@@ -23,6 +25,10 @@ const OPERATIONS: [(&str, &str); 20] = [
     ("POST", "/_synapse/admin/v1/reset_password/@nobody:example.org"),
     ("PUT", "/_synapse/admin/v1/suspend/@nobody:example.org"),
     ("POST", "/_synapse/admin/v1/users/@nobody:example.org/login"),
+    ("POST", "/_synapse/admin/v1/users/@nobody:example.org/shadow_ban"),
+    ("GET", "/_synapse/admin/v1/users/@nobody:example.org/override_ratelimit"),
+    ("GET", "/_synapse/admin/v1/statistics/database/rooms"),
+    ("GET", "/_synapse/admin/v1/threepid/email/users/nobody@example.org"),
     ("GET", "/_synapse/admin/v1/whois/@nobody:example.org"),
     ("GET", "/_synapse/admin/v1/registration_tokens"),
     ("GET", "/_synapse/admin/v1/event_reports"),

@@ -288,3 +288,21 @@ async fn it_is_shown_where_a_user_is_and_what_they_keep_here() {
     let answer = get(&admin, &at("/v1/username_available?username={}", &[&free])).await;
     assert_eq!(answer, json!({ "available": true }));
 }
+
+#[tokio::test]
+async fn an_account_is_found_by_its_address() {
+    let admin = support::admin().await;
+    let alice = support::user("alice").await;
+    let name = alice.id.trim_start_matches('@').split(':').next().unwrap();
+    let address = format!("{name}@Example.org");
+    let body = json!({ "threepids": [{ "medium": "email", "address": address }] });
+    admin.api.put(&at("/v2/users/{}", &[&alice.id]), body).await.unwrap().ok().unwrap();
+    let of = |medium: &str, address: &str| at("/v1/threepid/{}/users/{}", &[medium, address]);
+    let found = get(&admin, &of("email", &address)).await;
+    assert_eq!(found, json!({ "user_id": alice.id }));
+    for (medium, address) in [("email", "nobody@example.org"), ("email", "x"), ("msisdn", "39123")]
+    {
+        let answer = admin.api.get(&of(medium, address)).await.unwrap();
+        answer.expect_error(404, "M_NOT_FOUND").unwrap();
+    }
+}

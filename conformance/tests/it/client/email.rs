@@ -1,6 +1,8 @@
 //! E-mail addresses of accounts: `…/email/requestToken`, `/account/3pid`, `m.login.email.identity`, the
 //! page to which letters lead, and log-in by `m.id.thirdparty`.
 
+mod tls;
+
 use http::Method;
 use serde_json::{Value, json};
 use starling_conformance::{
@@ -370,14 +372,6 @@ async fn without_a_mail_server_there_are_no_addresses() {
         let answer = api.post(&path, elsewhere).await.unwrap();
         answer.expect_error(400, "M_SERVER_NOT_TRUSTED").unwrap();
     }
-}
-
-#[tokio::test]
-async fn a_letter_is_not_sent_in_the_clear_when_it_must_be_secured() {
-    let scene = scene(&[("EMAIL__SMTP_TLS", "starttls")]).await;
-    let (_, answer) = scene.try_begin("register", "a@x.org", json!({})).await;
-    answer.expect_error(502, "M_UNKNOWN").unwrap();
-    assert!(scene.mail.is_empty().await);
 }
 
 #[tokio::test]

@@ -1,0 +1,3 @@
+//! `/statistics`: what takes how much room.
+
+pub(crate) mod database;

@@ -1,0 +1,3 @@
+//! `/threepid`: whose an address is.
+
+pub(crate) mod users;

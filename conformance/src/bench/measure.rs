@@ -1,0 +1,98 @@
+//! How long requests took.
+
+use std::{
+    future::Future,
+    time::{Duration, Instant},
+};
+
+use anyhow::Result;
+use futures_util::{StreamExt as _, TryStreamExt as _, stream};
+
+/// Requests of one kind.
+#[derive(Debug)]
+pub(super) struct Series {
+    /// What they do.
+    pub(super) name: &'static str,
+    /// How long each took, in ascending order.
+    taken: Vec<Duration>,
+    /// From the beginning of the first to the end of the last.
+    pub(super) elapsed: Duration,
+}
+
+impl Series {
+    /// Of what was measured elsewhere.
+    pub(super) fn new(name: &'static str, mut taken: Vec<Duration>, elapsed: Duration) -> Self {
+        taken.sort();
+        Self { name, taken, elapsed }
+    }
+
+    /// Several series of the same requests, one after the other.
+    pub(super) fn joined(name: &'static str, series: impl IntoIterator<Item = Self>) -> Self {
+        let (mut taken, mut elapsed) = (Vec::new(), Duration::ZERO);
+        for one in series {
+            taken.extend(one.taken);
+            elapsed += one.elapsed;
+        }
+        Self::new(name, taken, elapsed)
+    }
+
+    /// How many there were.
+    pub(super) fn count(&self) -> usize {
+        self.taken.len()
+    }
+
+    /// How long the slowest of the fastest `percent` took; nothing, when there was none.
+    pub(super) fn percentile(&self, percent: usize) -> Duration {
+        let rank = (self.taken.len() * percent).div_ceil(100).max(1);
+        self.taken.get(rank - 1).copied().unwrap_or_default()
+    }
+}
+
+/// Does something with each item, `at_once` of them at a time, and measures each. What came of them is in
+/// the order in which they ended.
+pub(super) async fn each<T, U, F: Future<Output = Result<U>>>(
+    name: &'static str,
+    at_once: usize,
+    items: impl IntoIterator<Item = T>,
+    work: impl Fn(T) -> F,
+) -> Result<(Series, Vec<U>)> {
+    let begun = Instant::now();
+    let timed = stream::iter(items).map(|item| {
+        let work = work(item);
+        async move {
+            let begun = Instant::now();
+            let outcome = work.await?;
+            anyhow::Ok((begun.elapsed(), outcome))
+        }
+    });
+    let done: Vec<_> = timed.buffer_unordered(at_once.max(1)).try_collect().await?;
+    let elapsed = begun.elapsed();
+    let (taken, outcomes) = done.into_iter().unzip();
+    Ok((Series::new(name, taken, elapsed), outcomes))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn percentiles_are_taken_by_rank() {
+        let taken = (1..=200).rev().map(Duration::from_millis).collect();
+        let series = Series::new("x", taken, Duration::from_secs(1));
+        let at = |percent| series.percentile(percent).as_millis();
+        assert_eq!([at(0), at(50), at(90), at(99), at(100)], [1, 100, 180, 198, 200]);
+        let none = Series::new("x", Vec::new(), Duration::ZERO);
+        assert_eq!(none.percentile(50), Duration::ZERO);
+    }
+
+    #[tokio::test]
+    async fn each_item_is_worked_on_and_measured() {
+        let (series, mut doubled) =
+            each("x", 3, 0..10, |item| async move { Ok(2 * item) }).await.unwrap();
+        doubled.sort_unstable();
+        assert_eq!(doubled, (0..10).map(|item| 2 * item).collect::<Vec<_>>());
+        assert_eq!(series.count(), 10);
+        let failed = each("x", 3, 0..10, |_| async { anyhow::bail!("no") as Result<()> }).await;
+        assert!(failed.is_err());
+    }
+}

@@ -1,0 +1,103 @@
+//! What came of the scenarios, as a table for people and as JSON for programs.
+
+use std::{fmt::Write as _, time::Duration};
+
+use serde::Serialize;
+
+use super::{measure::Series, process::Usage};
+
+const HEADER: &str = "\n| Scenario | Requests | Count | Per second | p50 ms | p90 ms | p99 ms | max ms | \
+                      CPU s | Peak MiB |\n\
+                      | --- | --- | --: | --: | --: | --: | --: | --: | --: | --: |\n";
+
+/// What came of one scenario.
+#[derive(Debug, Serialize)]
+pub(super) struct Played {
+    name: &'static str,
+    cpu_seconds: f64,
+    peak_mib: f64,
+    requests: Vec<Figures>,
+}
+
+#[derive(Debug, Serialize)]
+struct Figures {
+    name: &'static str,
+    count: usize,
+    per_second: f64,
+    p50_ms: f64,
+    p90_ms: f64,
+    p99_ms: f64,
+    max_ms: f64,
+}
+
+impl Played {
+    pub(super) fn new(name: &'static str, series: &[Series], usage: Usage) -> Self {
+        let requests = series.iter().map(Figures::of).collect();
+        Self { name, cpu_seconds: usage.cpu_seconds, peak_mib: usage.peak_mib, requests }
+    }
+}
+
+impl Figures {
+    fn of(series: &Series) -> Self {
+        let at = |percent| milliseconds(series.percentile(percent));
+        Self {
+            name: series.name,
+            count: series.count(),
+            per_second: per_second(series.count(), series.elapsed),
+            p50_ms: at(50),
+            p90_ms: at(90),
+            p99_ms: at(99),
+            max_ms: at(100),
+        }
+    }
+}
+
+fn milliseconds(time: Duration) -> f64 {
+    time.as_secs_f64() * 1_000.0
+}
+
+fn per_second(count: usize, elapsed: Duration) -> f64 {
+    let count = u32::try_from(count).map_or(f64::INFINITY, f64::from);
+    count / elapsed.as_secs_f64().max(f64::EPSILON)
+}
+
+/// One line for each kind of request. Processor and memory are the scenario's, and stand on its first.
+pub(super) fn table(played: &[Played]) -> String {
+    let mut text = HEADER.to_owned();
+    for Played { name, cpu_seconds, peak_mib, requests } in played {
+        let mut usage = format!("{cpu_seconds:.2} | {peak_mib:.0}");
+        for it in requests {
+            // Writing to a string cannot fail.
+            let _ = writeln!(
+                text,
+                "| {name} | {} | {} | {:.0} | {:.1} | {:.1} | {:.1} | {:.1} | {usage} |",
+                it.name, it.count, it.per_second, it.p50_ms, it.p90_ms, it.p99_ms, it.max_ms
+            );
+            usage = " | ".to_owned();
+        }
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn processor_and_memory_stand_on_the_first_line_of_a_scenario() {
+        let series = |name| {
+            let taken = vec![Duration::from_millis(2); 4];
+            Series::new(name, taken, Duration::from_millis(8))
+        };
+        let usage = Usage { cpu_seconds: 0.5, peak_mib: 64.0 };
+        let table = table(&[Played::new("sync", &[series("initial"), series("idle")], usage)]);
+        let lines: Vec<&str> = table.lines().skip(3).collect();
+        assert_eq!(
+            lines,
+            [
+                "| sync | initial | 4 | 500 | 2.0 | 2.0 | 2.0 | 2.0 | 0.50 | 64 |",
+                "| sync | idle | 4 | 500 | 2.0 | 2.0 | 2.0 | 2.0 |  |  |",
+            ]
+        );
+    }
+}
