@@ -211,6 +211,12 @@ impl Error {
         Self::new(StatusCode::FORBIDDEN, "M_THREEPID_DENIED", message)
     }
 
+    /// 403: the identity server wants its terms agreed to first.
+    pub(crate) fn terms_not_signed() -> Self {
+        let message = "The identity server wants its terms to be agreed to";
+        Self::new(StatusCode::FORBIDDEN, "M_TERMS_NOT_SIGNED", message)
+    }
+
     /// 400: the third-party identifier belongs to an account already.
     pub(crate) fn threepid_in_use() -> Self {
         let message = "This address belongs to another account";

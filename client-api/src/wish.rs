@@ -1,9 +1,15 @@
 //! What the routes that change memberships take in common.
 
-use ruma::{OwnedRoomId, OwnedServerName, OwnedUserId, RoomAliasId};
+use ruma::{OwnedRoomId, OwnedServerName, OwnedUserId, RoomAliasId, RoomId, UserId};
 use serde::Deserialize;
 use serde_json::{Map, Value};
-use starling_engine::rooms::aliases;
+use starling_engine::{
+    Engine,
+    rooms::{
+        aliases,
+        membership::threepid::{exchange, proof::Proof},
+    },
+};
 
 use crate::{call::Call, error::Error};
 
@@ -53,6 +59,8 @@ impl Named {
 /// The body of a request to join or knock.
 pub(crate) struct Wish {
     pub(crate) reason: Option<String>,
+    /// The proof that an address is the user's which was invited, with who invited it.
+    pub(crate) accepted: Option<(OwnedUserId, Proof)>,
     /// What else the client wants the event to say.
     pub(crate) more: Map<String, Value>,
 }
@@ -60,14 +68,35 @@ pub(crate) struct Wish {
 impl Wish {
     pub(crate) async fn of(call: &mut Call) -> Result<Self, Error> {
         let mut more: Map<String, Value> = call.body_as().await?;
-        more.remove("third_party_signed");
+        let accepted = more.remove("third_party_signed").map(accepted).transpose()?;
         let reason = match more.remove("reason") {
             None | Some(Value::Null) => None,
             Some(Value::String(reason)) => Some(reason),
             Some(_) => return Err(Error::bad_json("`reason` is not a string")),
         };
-        Ok(Self { reason, more })
+        Ok(Self { reason, accepted, more })
     }
+
+    /// Makes an invite of the user of what was an invite of their address.
+    pub(crate) async fn redeem(
+        &self,
+        engine: &Engine,
+        user_id: &UserId,
+        room_id: &RoomId,
+    ) -> Result<(), Error> {
+        let Some((sender, proof)) = &self.accepted else { return Ok(()) };
+        if proof.mxid != user_id {
+            return Err(Error::forbidden("The invite was accepted by somebody else"));
+        }
+        Ok(exchange::redeem(engine, room_id, sender, proof).await?)
+    }
+}
+
+fn accepted(signed: Value) -> Result<(OwnedUserId, Proof), Error> {
+    let sender = signed.get("sender").and_then(Value::as_str);
+    let sender = sender.and_then(|sender| OwnedUserId::try_from(sender).ok());
+    let accepted = sender.zip(Proof::read(signed));
+    accepted.ok_or_else(|| Error::bad_json("`third_party_signed` is malformed"))
 }
 
 /// The body of a request about another user.

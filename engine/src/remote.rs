@@ -48,6 +48,25 @@ pub trait Transport: Send + Sync + 'static {
         let response = self.send(destination, request, limits).await?;
         Ok(response.map(|body| stream::iter([Ok(body)]).boxed()))
     }
+
+    /// Sends `request` to a server of the web that is no homeserver, and returns the response with its
+    /// whole body.
+    ///
+    /// The request's URI is whole and begins with `https`. The implementation contacts no address that
+    /// a homeserver could not have, signs nothing, and follows no redirect.
+    ///
+    /// # Errors
+    ///
+    /// [`TransportError`] as for [`Transport::send`]; also when there is no way to the web.
+    async fn fetch(
+        &self,
+        request: http::Request<Bytes>,
+        _: Limits,
+    ) -> Result<http::Response<Bytes>, TransportError> {
+        let server = request.uri().host().unwrap_or_default().to_owned();
+        let reason = "there is no way to the web".to_owned();
+        Err(TransportError::Discovery { server, reason })
+    }
 }
 
 /// What one request to another server may cost.

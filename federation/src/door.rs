@@ -138,6 +138,26 @@ impl<T: DeserializeOwned> FromRequest<Door> for SignedBody<T> {
     }
 }
 
+/// A body of a request that anybody may make.
+#[derive(Debug)]
+pub struct UnsignedBody<T> {
+    /// The body.
+    pub body: T,
+    _place: OwnedSemaphorePermit,
+}
+
+impl<T: DeserializeOwned + Send> FromRequest<Door> for UnsignedBody<T> {
+    type Rejection = Error;
+
+    async fn from_request(request: Request, door: &Door) -> Result<Self, Error> {
+        let (request, _) = collect(request, door).await?;
+        let body = serde_json::from_slice(request.body())?;
+        // Strangers wait in one line, whoever they are.
+        let own = door.engine.config.server_name.clone();
+        Ok(Self { body, _place: door.enter(&own).await? })
+    }
+}
+
 /// A request whose sender is known.
 struct Admitted {
     origin: OwnedServerName,

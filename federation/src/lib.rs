@@ -131,6 +131,8 @@ fn table() -> Vec<Route> {
         put("/_matrix/federation/v1/send_knock/{roomId}/{eventId}", routes::send_knock::put),
         put("/_matrix/federation/v1/invite/{roomId}/{eventId}", routes::invite::put_v1),
         put("/_matrix/federation/v2/invite/{roomId}/{eventId}", routes::invite::put_v2),
+        put("/_matrix/federation/v1/3pid/onbind", routes::threepid::onbind::put),
+        put("/_matrix/federation/v1/exchange_third_party_invite/{roomId}", routes::exchange_third_party_invite::put),
         get("/_matrix/federation/v1/query/directory", routes::query::directory::get),
         get("/_matrix/federation/v1/query/profile", routes::query::profile::get),
         get("/_matrix/federation/v1/user/devices/{userId}", routes::user::devices::get),

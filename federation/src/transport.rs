@@ -23,7 +23,7 @@ use crate::{
     config::FederationConfig,
     discovery::Discovery,
     dns::{DnsError, SystemDns},
-    lookup::Lookup,
+    lookup::{Lookup, unbracketed},
     request_auth,
     tls::{TlsError, client_config},
     well_known::WellKnown,
@@ -59,6 +59,7 @@ pub struct HttpTransport {
     server_name: OwnedServerName,
     keys: Arc<SigningKeys>,
     discovery: Discovery,
+    lookup: Arc<Lookup>,
     client: HttpClient,
     all: Arc<Semaphore>,
     per_destination: usize,
@@ -90,7 +91,8 @@ impl HttpTransport {
         Ok(Self {
             server_name: config.server_name.clone(),
             keys,
-            discovery: Discovery::new(lookup, well_known, clock),
+            discovery: Discovery::new(lookup.clone(), well_known, clock),
+            lookup,
             client: HttpClient::new(tls, config.connect_timeout),
             all: Arc::new(Semaphore::new(config.max_requests)),
             per_destination: config.max_requests_per_destination,
@@ -140,6 +142,45 @@ impl HttpTransport {
             self.discovery.forget(destination).await;
         }
         outcome.map_err(|error| failure(destination, error))
+    }
+
+    async fn fetch_in_time(
+        &self,
+        server: &str,
+        request: Request<Bytes>,
+        limits: Limits,
+    ) -> Result<Response<Bytes>, TransportError> {
+        let failed = |reason: String| TransportError::Network { server: server.into(), reason };
+        // Whoever has no name that a homeserver could have is not contacted either.
+        let name = <&ServerName>::try_from(server).map_err(|error| failed(error.to_string()))?;
+        let _place = self.place(name).await?;
+        let (route, request) = self.to_the_web(request).await.map_err(failed)?;
+        self.client.send(&route, request, limits).await.map_err(|error| failed(error.to_string()))
+    }
+
+    /// Where a whole URI leads, and the request as it is sent there.
+    async fn to_the_web(&self, request: Request<Bytes>) -> Result<(Route, Request<Bytes>), String> {
+        let (mut head, body) = request.into_parts();
+        let uri = head.uri;
+        let authority = uri.authority().cloned().ok_or("no host")?;
+        if uri.scheme_str() != Some("https") || authority.as_str().contains('@') {
+            return Err("not a URI for the web".to_owned());
+        }
+        let (host, port) = (authority.host(), authority.port_u16().unwrap_or(443));
+        let route = Route {
+            addresses: self.lookup.addresses(host, port).await.map_err(|e| e.to_string())?,
+            tls_name: rustls::pki_types::ServerName::try_from(unbracketed(host).to_owned())
+                .map_err(|error| error.to_string())?,
+            host: authority.clone(),
+        };
+        let path = uri.path_and_query().map_or("/", |path| path.as_str());
+        head.uri = path.parse().map_err(|_| "not a path".to_owned())?;
+        head.headers.insert(header::USER_AGENT, HeaderValue::from_static(USER_AGENT));
+        if !body.is_empty() {
+            let json = HeaderValue::from_static("application/json");
+            head.headers.entry(header::CONTENT_TYPE).or_insert(json);
+        }
+        Ok((route, Request::from_parts(head, body)))
     }
 
     fn prepared(
@@ -216,6 +257,16 @@ impl Transport for HttpTransport {
             });
             body.boxed()
         }))
+    }
+
+    async fn fetch(
+        &self,
+        request: Request<Bytes>,
+        limits: Limits,
+    ) -> Result<Response<Bytes>, TransportError> {
+        let server = request.uri().authority().map_or("", |it| it.as_str()).to_owned();
+        let in_time = timeout(limits.timeout, self.fetch_in_time(&server, request, limits));
+        in_time.await.unwrap_or(Err(TransportError::Timeout { server }))
     }
 }
 

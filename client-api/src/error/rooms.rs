@@ -5,7 +5,7 @@ use starling_engine::{
     rooms::{
         create::CreateError,
         directory::{DirectoryError, PublishError},
-        membership::{MembershipError, SetStateError},
+        membership::{MembershipError, SetStateError, threepid::ThreepidError},
         mutual::MutualError,
         naming::AliasError,
         send::SendError,
@@ -57,6 +57,26 @@ impl From<MembershipError> for Error {
                 Self::remote_failed("No other server that is in the room could help")
             }
             MembershipError::Internal(cause) => cause.into(),
+        }
+    }
+}
+
+impl From<ThreepidError> for Error {
+    fn from(error: ThreepidError) -> Self {
+        match error {
+            ThreepidError::Malformed(reason) => Self::invalid_param(reason),
+            ThreepidError::Refused(errcode) if errcode == "M_TERMS_NOT_SIGNED" => {
+                Self::terms_not_signed()
+            }
+            ThreepidError::Refused(errcode) => {
+                tracing::info!(errcode, "An identity server refused");
+                Self::forbidden("The identity server refuses this")
+            }
+            ThreepidError::Unreachable(reason) => {
+                tracing::info!(reason, "An identity server did not help");
+                Self::remote_failed("The identity server did not help")
+            }
+            ThreepidError::Membership(error) => error.into(),
         }
     }
 }

@@ -3,7 +3,10 @@
 use ruma::{OwnedUserId, RoomVersionId, events::StateEventType};
 use serde::Deserialize;
 use serde_json::{Map, Value, json, value::RawValue};
-use starling_engine::rooms::create::{self, CreateRoom, InitialState, Preset};
+use starling_engine::rooms::{
+    create::{self, CreateRoom, InitialState, Preset},
+    membership::threepid::ThirdParty,
+};
 
 use crate::{
     answer::{Answer, json as answer_json},
@@ -22,7 +25,7 @@ struct Body {
     #[serde(default)]
     invite: Vec<String>,
     #[serde(default)]
-    invite_3pid: Vec<Value>,
+    invite_3pid: Vec<ThirdParty>,
     room_version: Option<String>,
     #[serde(default)]
     creation_content: Map<String, Value>,
@@ -64,20 +67,19 @@ struct WantedState {
 pub(crate) async fn post(mut call: Call) -> Answer {
     let session = call.authenticated_to_act().await?;
     call.door.limits.user(Doing::Creating, &session.user_id)?;
-    let body: Body = call.body_as().await?;
+    let mut body: Body = call.body_as().await?;
+    let mut by_address = std::mem::take(&mut body.invite_3pid);
     let shadow_banned = session.is_shadow_banned();
     let mut wanted = wanted(session.user_id, body)?;
     if shadow_banned {
         wanted.invite.clear();
+        by_address.clear();
     }
-    let room_id = create::create(&call.engine, &wanted).await?;
+    let room_id = create::create_and_invite(&call.engine, &wanted, &by_address).await?;
     answer_json(&json!({ "room_id": room_id }))
 }
 
 fn wanted(creator: OwnedUserId, body: Body) -> Result<CreateRoom, Error> {
-    if !body.invite_3pid.is_empty() {
-        return Err(Error::threepid_denied("This server invites nobody by e-mail or telephone"));
-    }
     let published = body.visibility.unwrap_or_default() == Visibility::Public;
     let version = body.room_version.map(|version| {
         RoomVersionId::try_from(version).map_err(|_| create::CreateError::UnsupportedVersion)

@@ -14,7 +14,9 @@ pub(crate) async fn post(mut call: Call) -> Answer {
     let session = call.authenticated_to_act().await?;
     call.door.limits.user(Doing::Joining, &session.user_id)?;
     let Named { room_id, via } = Named::of(&call).await?;
-    let Wish { reason, more } = Wish::of(&mut call).await?;
+    let wish = Wish::of(&mut call).await?;
+    wish.redeem(&call.engine, &session.user_id, &room_id).await?;
+    let Wish { reason, more, .. } = wish;
     let join = Join { user_id: &session.user_id, room_id: &room_id, via, reason, more };
     join::join(&call.engine, join).await?;
     answer_json(&json!({ "room_id": room_id }))

@@ -28,4 +28,5 @@ mod health;
 mod nonsense;
 mod scene;
 mod support;
+mod threepid;
 mod too_many;

@@ -29,6 +29,7 @@ use super::{
         content::Member,
         invite::{self, Invite},
         permission,
+        threepid::{self, ThirdParty},
     },
     naming::{self, AliasError},
     room::{self, Room, RoomPlace},
@@ -181,6 +182,32 @@ pub async fn create(engine: &Engine, wanted: &CreateRoom) -> Result<OwnedRoomId,
         Err(error) => return Err(Internal::Damaged(error.to_string()).into()),
     }
     invite_others(engine, wanted, &room_id, &others).await;
+    Ok(room_id)
+}
+
+/// As [`create`], and invites those of whom only an address is known. An invite that is not possible
+/// does not undo the room.
+///
+/// # Errors
+///
+/// See [`CreateError`].
+pub async fn create_and_invite(
+    engine: &Engine,
+    wanted: &CreateRoom,
+    by_address: &[ThirdParty],
+) -> Result<OwnedRoomId, CreateError> {
+    if by_address.len() + wanted.invite.len() > MAX_INVITES {
+        return Err(CreateError::TooMuch(format!("more than {MAX_INVITES} invites")));
+    }
+    let room_id = create(engine, wanted).await?;
+    for whom in by_address {
+        let member = Member { is_direct: wanted.is_direct, ..Member::default() };
+        let invited = threepid::invite(engine, &room_id, &wanted.creator, whom, member).await;
+        if let Err(error) = invited {
+            tracing::info!(%error, room.id = %room_id,
+                "An address could not be invited to a new room");
+        }
+    }
     Ok(room_id)
 }
 

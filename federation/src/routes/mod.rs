@@ -3,6 +3,7 @@
 pub(crate) mod backfill;
 pub(crate) mod event;
 pub(crate) mod event_auth;
+pub(crate) mod exchange_third_party_invite;
 pub(crate) mod get_missing_events;
 pub(crate) mod hierarchy;
 pub(crate) mod invite;
@@ -20,6 +21,7 @@ pub(crate) mod send_leave;
 pub(crate) mod server;
 pub(crate) mod state;
 pub(crate) mod state_ids;
+pub(crate) mod threepid;
 pub(crate) mod timestamp_to_event;
 pub(crate) mod user;
 pub(crate) mod version;

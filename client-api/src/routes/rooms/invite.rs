@@ -1,17 +1,18 @@
 //! POST /_matrix/client/v3/rooms/{roomId}/invite
 
-use ruma::OwnedRoomId;
+use ruma::{OwnedRoomId, RoomId, UserId};
+use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use starling_engine::rooms::membership::{
     content::Member,
     invite::{self, Invite},
+    threepid::{self, ThirdParty},
 };
 
 use crate::wish::About;
 use crate::{
     answer::{Answer, json as answer_json},
     call::Call,
-    error::Error,
     limits::Doing,
     shadow,
 };
@@ -21,8 +22,8 @@ pub(crate) async fn post(mut call: Call) -> Answer {
     call.door.limits.user(Doing::Joining, &session.user_id)?;
     let room_id: OwnedRoomId = call.path_id(0)?;
     let body: Map<String, Value> = call.body_as().await?;
-    if body.contains_key("medium") || body.contains_key("id_server") {
-        return Err(Error::threepid_denied("This server invites nobody by e-mail or telephone"));
+    if ["medium", "address", "id_server"].iter().any(|field| body.contains_key(*field)) {
+        return by_address(&mut call, &room_id, &session.user_id).await;
     }
     let about: About = call.body_as().await?;
     let target = about.target()?;
@@ -33,5 +34,18 @@ pub(crate) async fn post(mut call: Call) -> Answer {
     let sender = &session.user_id;
     let invite = Invite { room_id: &room_id, sender, target: &target, member };
     invite::invite(&call.engine, invite).await?;
+    answer_json(&json!({}))
+}
+
+/// The other form of the request: whom it is about, an identity server knows.
+async fn by_address(call: &mut Call, room_id: &RoomId, sender: &UserId) -> Answer {
+    #[derive(Deserialize)]
+    struct Reason {
+        reason: Option<String>,
+    }
+    let whom: ThirdParty = call.body_as().await?;
+    let Reason { reason } = call.body_as().await?;
+    let member = Member { reason, ..Member::default() };
+    threepid::invite(&call.engine, room_id, sender, &whom, member).await?;
     answer_json(&json!({}))
 }

@@ -15,7 +15,9 @@ pub(crate) async fn post(mut call: Call) -> Answer {
     let session = call.authenticated_or_guest_to_act().await?;
     call.door.limits.user(Doing::Joining, &session.user_id)?;
     let room_id: OwnedRoomId = call.path_id(0)?;
-    let Wish { reason, more } = Wish::of(&mut call).await?;
+    let wish = Wish::of(&mut call).await?;
+    wish.redeem(&call.engine, &session.user_id, &room_id).await?;
+    let Wish { reason, more, .. } = wish;
     let via = Vec::new();
     let join = Join { user_id: &session.user_id, room_id: &room_id, via, reason, more };
     join::join(&call.engine, join).await?;

@@ -22,6 +22,8 @@ pub mod invite;
 
 pub mod permission;
 
+pub mod threepid;
+
 pub mod remove;
 
 pub mod forget;

@@ -1,0 +1,3 @@
+//! `/3pid`: what identity servers say about addresses.
+
+pub(crate) mod onbind;
