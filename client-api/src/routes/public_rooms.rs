@@ -59,6 +59,7 @@ pub(crate) async fn post(mut call: Call) -> Answer {
         limit: limit(body.limit),
         since: body.since,
         network: network.ok_or_else(contradiction)?,
+        ..Search::default()
     };
     page(&call, query.server, search).await
 }

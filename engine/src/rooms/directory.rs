@@ -15,7 +15,7 @@ use starling_storage::{
 
 use super::{
     batch::{Batch, content},
-    naming,
+    federated, naming,
     per_version::PerVersion,
     room, topic,
 };
@@ -63,6 +63,9 @@ pub struct Listed {
     /// What kind of room.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub room_type: Option<String>,
+    /// Whether users of other servers may be in it.
+    #[serde(skip)]
+    pub federated: bool,
 }
 
 /// Which rooms are wanted.
@@ -78,6 +81,8 @@ pub struct Search {
     pub since: Option<String>,
     /// Of which networks.
     pub network: Network,
+    /// Whether another server asks, for its users.
+    pub for_others: bool,
 }
 
 /// Of which networks rooms are: Matrix itself, or those that application services lead to.
@@ -182,7 +187,7 @@ pub async fn page(engine: &Engine, search: &Search) -> Result<Page, DirectoryErr
 
 impl Search {
     fn is_for_all(&self) -> bool {
-        self.term.is_none() && self.room_types.is_none()
+        self.term.is_none() && self.room_types.is_none() && !self.for_others
     }
 }
 
@@ -197,6 +202,9 @@ fn is_wanted(room: &Listed, search: &Search) -> bool {
         text.is_some_and(|text| text.to_lowercase().contains(term))
     };
     let term = search.term.as_ref().map(|term| term.to_lowercase());
+    if search.for_others && !room.federated {
+        return false;
+    }
     let found = term.is_none_or(|term| {
         contains(room.name.as_deref(), &term)
             || contains(room.topic.as_deref(), &term)
@@ -272,6 +280,7 @@ pub(crate) fn shown<'a>(
         join_rule: text(StateEventType::RoomJoinRules, "join_rule")
             .or_else(|| Some("invite".to_owned())),
         room_type: text(StateEventType::RoomCreate, "type"),
+        federated: content(StateEventType::RoomCreate).is_none_or(federated::is_federated),
     }
 }
 

@@ -59,6 +59,8 @@ pub mod directory;
 
 pub mod mutual;
 
+mod federated;
+
 pub mod unread;
 
 pub mod receipts;

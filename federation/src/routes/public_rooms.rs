@@ -51,7 +51,7 @@ pub(crate) async fn post(
     let network = Network::read(include_all_networks, third_party_instance_id);
     let contradiction = || Error::new(Kind::InvalidParam, "Networks are wanted that contradict");
     let network = network.ok_or_else(contradiction)?;
-    page(&door, limit, Search { term, room_types, since, limit: None, network }).await
+    page(&door, limit, Search { term, room_types, since, network, ..Search::default() }).await
 }
 
 async fn page(door: &Door, limit: Option<u64>, search: Search) -> Result<Json<Page>, Error> {
@@ -59,7 +59,7 @@ async fn page(door: &Door, limit: Option<u64>, search: Search) -> Result<Json<Pa
         return Err(Error::new(Kind::Forbidden, "The directory of this server is not public"));
     }
     let limit = limit.map(|limit| usize::try_from(limit).unwrap_or(usize::MAX));
-    let page = directory::page(&door.engine, &Search { limit, ..search }).await;
+    let page = directory::page(&door.engine, &Search { limit, for_others: true, ..search }).await;
     page.map(Json).map_err(|error| match error {
         DirectoryError::BadToken => Error::new(Kind::InvalidParam, error.to_string()),
         DirectoryError::Internal(error) => Error::internal(error),

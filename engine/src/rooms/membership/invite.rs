@@ -25,7 +25,7 @@ use crate::{
     rooms::{
         append::{self, Disposition},
         batch::{Batch, BatchError, MAX_ATTEMPTS},
-        blocked, build,
+        blocked, build, federated,
         receive::judge::{self, Judged},
         room,
         serve::stripped,
@@ -75,6 +75,10 @@ async fn invite_elsewhere(
     let outside = || MembershipError::Forbidden("you are not in this room".to_owned());
     let guard = room::lock(engine, change.room_id).await?.ok_or_else(outside)?;
     let mut batch = Batch::new(engine, &guard);
+    if !federated::is_open_to(&batch, change.target.server_name()).await? {
+        let reason = "this room is for users of one server only";
+        return Err(MembershipError::Forbidden(reason.to_owned()));
+    }
     let (pdu, _) = build::compose(&mut batch, &draft).await?;
     drop(guard);
     let (version, rules) = (*batch.room.version).clone();

@@ -135,3 +135,19 @@ async fn a_server_that_does_not_know_the_version_is_told_of() {
     peer.answer("invite", Reply::error(400, "M_MISSING_PARAM"));
     invite(&alice, &room, trent).await.expect_error(502, "M_UNKNOWN").unwrap();
 }
+
+#[tokio::test]
+async fn a_room_for_one_server_takes_no_users_of_others() {
+    let server = support::server().await;
+    let (alice, peer) = (support::user("alice").await, support::peer().await);
+    let mallory = peer.user("mallory");
+    let options = json!({ "preset": "public_chat", "creation_content": { "m.federate": false } });
+    let room = alice.create_room(options).await.unwrap();
+    let answer = invite(&alice, &room, json!({ "user_id": mallory })).await;
+    answer.expect_error(403, "M_FORBIDDEN").unwrap();
+    assert!(peer.seen("invite").is_empty());
+    let versions = "?ver=11&ver=12";
+    let template = path("/_matrix/federation/v1/make_join/{}/{}", &[&room, &mallory]);
+    let answer = peer.get(server, &format!("{template}{versions}")).await.unwrap();
+    answer.expect_error(403, "M_FORBIDDEN").unwrap();
+}
