@@ -211,6 +211,18 @@ impl Error {
         Self::new(StatusCode::FORBIDDEN, "M_THREEPID_DENIED", message)
     }
 
+    /// 400: the event because of which a thread is to be followed is not in it.
+    pub(crate) fn not_in_thread() -> Self {
+        let message = "The event is not in this thread";
+        Self::new(StatusCode::BAD_REQUEST, "IO.ELEMENT.MSC4306.M_NOT_IN_THREAD", message)
+    }
+
+    /// 409: the user left the thread after the event because of which it is to be followed.
+    pub(crate) fn conflicting_unsubscription() -> Self {
+        let errcode = "IO.ELEMENT.MSC4306.M_CONFLICTING_UNSUBSCRIPTION";
+        Self::new(StatusCode::CONFLICT, errcode, "You left this thread after that event")
+    }
+
     /// 403: the identity server wants its terms agreed to first.
     pub(crate) fn terms_not_signed() -> Self {
         let message = "The identity server wants its terms to be agreed to";

@@ -168,6 +168,8 @@ impl Waiting {
                 | Fact::Receipt { user_id, private: true, .. } => of_user(user_id).collect(),
                 // It is for other servers.
                 Fact::Owed { .. } => HashSet::new(),
+                // Nothing of it is shown by /sync yet.
+                Fact::Subscription { .. } => HashSet::new(),
             },
         };
         ids.into_iter().filter(|id| !self.reading.contains(id)).collect()

@@ -3,7 +3,8 @@
 
 use crate::{
     account_data, accounts, admin, backups, encryption, events, facts::Fact, federation, media,
-    memberships, receipts, rooms, search, state, timeline, to_device, unread, user_directory,
+    memberships, receipts, rooms, search, state, subscriptions, timeline, to_device, unread,
+    user_directory,
 };
 
 /// Stands for a position that the commit will give: the fact's place in [`Change::facts`].
@@ -119,6 +120,8 @@ pub enum Write {
     AccountData(account_data::Write),
     /// Receipts and read positions.
     Receipt(receipts::Write),
+    /// Which threads users follow.
+    Subscription(subscriptions::Write),
     /// Keys, destinations, transactions of other servers.
     Federation(federation::Write),
     /// The words of events.
@@ -191,6 +194,7 @@ write_from!(
     Account(accounts),
     AccountData(account_data),
     Receipt(receipts),
+    Subscription(subscriptions),
     Federation(federation),
     Search(search),
     Admin(admin),

@@ -80,6 +80,13 @@ pub enum Fact {
         /// The server.
         server: String,
     },
+    /// A user follows a thread, or does no more.
+    Subscription {
+        /// The user.
+        user_id: String,
+        /// The room.
+        room_id: String,
+    },
 }
 
 impl Fact {
@@ -101,6 +108,7 @@ impl Fact {
             Self::ToDevice { user_id } => (7, user_id, "", String::new()),
             Self::Signed { user_id } => (9, user_id, "", String::new()),
             Self::Owed { server } => (8, server, "", String::new()),
+            Self::Subscription { user_id, room_id } => (10, user_id, room_id, String::new()),
         }
     }
 
@@ -120,6 +128,7 @@ impl Fact {
             7 => Self::ToDevice { user_id: subject },
             8 => Self::Owed { server: subject },
             9 => Self::Signed { user_id: subject },
+            10 => Self::Subscription { user_id: subject, room_id: object },
             other => return Err(DbError::Corrupt(format!("a fact of kind {other}"))),
         })
     }
@@ -183,6 +192,7 @@ mod tests {
             Fact::ToDevice { user_id: s("@a:b") },
             Fact::Owed { server: s("b") },
             Fact::Signed { user_id: s("@a:b") },
+            Fact::Subscription { user_id: s("@a:b"), room_id: s("!r") },
         ];
         for fact in facts {
             let (kind, subject, object, detail) = fact.columns();

@@ -31,6 +31,7 @@ pub mod rooms;
 pub mod search;
 pub mod state;
 pub mod storage;
+pub mod subscriptions;
 #[cfg(feature = "test-support")]
 pub mod test_support;
 pub mod timeline;

@@ -19,8 +19,8 @@ use crate::{
     facts::{Fact, Positioned},
     federation,
     feed::Feed,
-    media, memberships, receipts, rooms, search, state, timeline, to_device, unread,
-    user_directory,
+    media, memberships, receipts, rooms, search, state, subscriptions, timeline, to_device,
+    unread, user_directory,
 };
 
 /// How many changes one transaction takes at most.
@@ -343,6 +343,7 @@ struct Placed {
     receipts: Vec<(usize, receipts::Write)>,
     lists: Vec<(usize, encryption::lists::Write)>,
     to_device: Vec<(usize, to_device::Write)>,
+    subscriptions: Vec<(usize, subscriptions::Write)>,
 }
 
 /// Writes the rows that need no position, in a fixed order of tables, and returns the others.
@@ -376,6 +377,7 @@ async fn write_rows(conn: &mut Conn, batch: &[Pending]) -> Result<Placed> {
                 Write::Encryption(row) => encryption_rows.push(row),
                 Write::Backup(row) => backup_rows.push(row),
                 Write::ToDevice(row) => placed.to_device.push((index, row)),
+                Write::Subscription(row) => placed.subscriptions.push((index, row)),
             }
         }
     }
@@ -417,6 +419,7 @@ async fn write_placed(
     to_device::apply(conn, with_base(placed.to_device, bases)).await?;
     encryption::lists::advance(conn, facts_of(batch, bases)).await?;
     encryption::lists::apply(conn, with_base(placed.lists, bases)).await?;
+    subscriptions::apply(conn, with_base(placed.subscriptions, bases)).await?;
     // Last: it asks the memberships and account data of this batch too.
     unread::apply(conn, with_base(placed.unread, bases)).await
 }

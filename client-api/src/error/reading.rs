@@ -1,7 +1,9 @@
 //! What the engine refuses to readers, and of what they say they have read or type.
 
 use starling_engine::{
-    reading::{access::ReadError, filter::BadFilter, token::BadToken},
+    reading::{
+        access::ReadError, filter::BadFilter, subscriptions::SubscribeError, token::BadToken,
+    },
     rooms::{receipts::ReceiptError, typing::TypingError},
     search::find::SearchError,
     sync::filters::StoreFilterError,
@@ -15,6 +17,18 @@ impl From<ReadError> for Error {
             ReadError::Forbidden => Self::forbidden("You are not in this room"),
             ReadError::NoSuchEvent => Self::not_found("There is no such event"),
             ReadError::Internal(cause) => cause.into(),
+        }
+    }
+}
+
+impl From<SubscribeError> for Error {
+    fn from(error: SubscribeError) -> Self {
+        match error {
+            SubscribeError::NoSuchThread => Self::not_found("There is no such thread"),
+            SubscribeError::NotInThread => Self::not_in_thread(),
+            SubscribeError::LeftSince => Self::conflicting_unsubscription(),
+            SubscribeError::TooMany => Self::forbidden(error.to_string()),
+            SubscribeError::Internal(cause) => cause.into(),
         }
     }
 }

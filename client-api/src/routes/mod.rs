@@ -39,6 +39,7 @@ pub(crate) mod send_to_device;
 pub(crate) mod summary;
 pub(crate) mod sync;
 pub(crate) mod thirdparty;
+pub(crate) mod thread_subscriptions;
 pub(crate) mod user;
 pub(crate) mod user_directory;
 pub(crate) mod users;

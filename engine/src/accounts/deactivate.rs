@@ -4,6 +4,7 @@ use ruma::UserId;
 use starling_storage::{
     Change, Claim, CommitError, account_data,
     accounts::{self, flags, threepids},
+    subscriptions,
 };
 
 use super::{devices, directory, follow, names, tokens, uia::Proof};
@@ -90,5 +91,6 @@ fn forget(change: &mut Change, user: &UserId) {
     let user_id = user.to_string();
     let flag = flags::ERASED;
     change.write(accounts::Write::Flag { user_id: user_id.clone(), flag, on: true });
-    change.write(account_data::Write::RemoveAll { user_id });
+    change.write(account_data::Write::RemoveAll { user_id: user_id.clone() });
+    change.write(subscriptions::Write::RemoveAll { user_id });
 }

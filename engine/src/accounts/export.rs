@@ -4,7 +4,7 @@ use serde_json::{Map, Value, json};
 use starling_storage::{
     account_data,
     accounts::{devices, flags, threepids},
-    events, memberships,
+    events, memberships, subscriptions,
 };
 
 use super::names;
@@ -19,7 +19,7 @@ pub struct Export {
     /// The user.
     pub user_id: String,
     /// Documents by what they are about: `account`, `profile`, `devices`, `account_data`, `threepids`,
-    /// `rooms`.
+    /// `rooms`, `threads`.
     pub documents: Vec<(&'static str, Value)>,
     /// The rooms that the user is or was something in.
     pub rooms: Vec<String>,
@@ -50,6 +50,7 @@ pub async fn account(engine: &Engine, given: &str) -> Result<Option<Export>, Int
     let threepids = threepids::of_user(&mut conn, user).await?;
     let memberships = memberships::of_user(&mut conn, user).await?;
     let devices = devices::of_user(&mut conn, user).await?;
+    let threads = subscriptions::changed(&mut conn, user, 0, i64::MAX, i64::MAX).await?;
     drop(conn);
     let documents = vec![
         ("account", about),
@@ -58,6 +59,7 @@ pub async fn account(engine: &Engine, given: &str) -> Result<Option<Export>, Int
         ("account_data", data.iter().map(piece).collect::<Result<_, _>>()?),
         ("threepids", threepids.iter().map(threepid).collect()),
         ("rooms", memberships.iter().map(room).collect()),
+        ("threads", threads.iter().map(thread).collect()),
     ];
     let rooms = memberships.into_iter().map(|row| row.room_id).collect();
     Ok(Some(Export { user_id: account.user_id, documents, rooms }))
@@ -125,6 +127,15 @@ fn threepid(row: &threepids::ThreepidRow) -> Value {
         "address": row.address,
         "validated_ts": row.validated_ts,
         "added_ts": row.added_ts,
+    })
+}
+
+fn thread(row: &subscriptions::SubscriptionRow) -> Value {
+    json!({
+        "room_id": row.room_id,
+        "thread_root": row.thread_root,
+        "automatic": row.automatic,
+        "followed": row.unsubscribed_pos.is_none(),
     })
 }
 

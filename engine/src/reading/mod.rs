@@ -32,6 +32,7 @@ pub mod threads;
 pub mod context;
 
 pub mod state;
+pub mod subscriptions;
 
 #[cfg(test)]
 pub(crate) mod stage;

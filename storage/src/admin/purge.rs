@@ -39,7 +39,7 @@ pub enum Write {
 
 /// Tables with few rows for each room, and those of whose rows a room's own ones are not found
 /// without its users.
-const AT_ONCE: [&str; 13] = [
+const AT_ONCE: [&str; 14] = [
     "DELETE FROM partial_rooms WHERE room_id = $1",
     "DELETE FROM aliases WHERE room_id = $1",
     "DELETE FROM forward_extremities WHERE room_id = $1",
@@ -53,6 +53,8 @@ const AT_ONCE: [&str; 13] = [
     "DELETE FROM unread_marks WHERE room_id = $1 AND user_id IN \
        (SELECT m.user_id FROM memberships m WHERE m.room_id = $1 AND m.local = 1)",
     "DELETE FROM push_reach WHERE room_id = $1 AND user_id IN \
+       (SELECT m.user_id FROM memberships m WHERE m.room_id = $1 AND m.local = 1)",
+    "DELETE FROM thread_subscriptions WHERE room_id = $1 AND user_id IN \
        (SELECT m.user_id FROM memberships m WHERE m.room_id = $1 AND m.local = 1)",
     "DELETE FROM account_data WHERE room_id = $1 AND user_id IN \
        (SELECT m.user_id FROM memberships m WHERE m.room_id = $1 AND m.local = 1)",

@@ -22,6 +22,7 @@ pub(crate) mod report;
 pub(crate) mod send;
 pub(crate) mod state;
 pub(crate) mod summary;
+pub(crate) mod thread;
 pub(crate) mod threads;
 pub(crate) mod timestamp_to_event;
 pub(crate) mod typing;

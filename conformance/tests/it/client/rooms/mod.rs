@@ -18,6 +18,7 @@ mod removal;
 mod report;
 mod send;
 mod state;
+mod thread;
 mod threads;
 mod timestamp_to_event;
 mod typing;
