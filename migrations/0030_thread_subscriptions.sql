@@ -10,3 +10,5 @@ CREATE TABLE thread_subscriptions (
     PRIMARY KEY (user_id, room_id, thread_root)
 ) WITHOUT ROWID;
 CREATE INDEX thread_subscriptions_pos ON thread_subscriptions (user_id, pos);
+
+CREATE INDEX thread_subscriptions_by_thread ON thread_subscriptions (room_id, thread_root);

@@ -9,8 +9,8 @@ use starling_engine::{
     Config as EngineConfig, Engine, Parts,
     clock::{Clock, SystemClock},
     config::{
-        Email, PasswordHashing, Presence, Registration, RegistrationMode as EngineRegistrationMode,
-        Retention, ServerNotices, UserDirectory,
+        Email, PasswordHashing, Presence, Push, Registration,
+        RegistrationMode as EngineRegistrationMode, Retention, ServerNotices, UserDirectory,
     },
     keys::SigningKeys,
     remote::{Limits, Transport, TransportError},
@@ -91,6 +91,7 @@ fn engine_config(config: &Config) -> EngineConfig {
         server_notices: server_notices(config),
         retention: retention(config),
         media: config.media.settings(),
+        push: Push { follow_threads: config.push.follow_threads },
         cache_bytes: config.memory_budget.bytes(),
     }
 }

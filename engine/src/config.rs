@@ -33,6 +33,8 @@ pub struct Config {
     pub retention: Retention,
     /// What files are taken and kept.
     pub media: Media,
+    /// Whom messages notify.
+    pub push: Push,
     /// Bytes that the caches of events and state may take together.
     pub cache_bytes: u64,
 }
@@ -158,6 +160,13 @@ pub struct Retention {
     pub shortest_ms: Option<i64>,
     /// No room that says something may ask for more.
     pub longest_ms: Option<i64>,
+}
+
+/// Whom messages notify.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Push {
+    /// Whether messages of a thread notify those who follow it, and nobody else by default.
+    pub follow_threads: bool,
 }
 
 /// The parameters of argon2id.

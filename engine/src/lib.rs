@@ -160,7 +160,7 @@ impl Engine {
     pub fn new(parts: Parts) -> Self {
         let Parts { config, storage, blobs, clock, transport, outside, signing_keys, trie_secret } =
             parts;
-        let cache_bytes = config.cache_bytes;
+        let (cache_bytes, push) = (config.cache_bytes, config.push);
         let shutdown = CancellationToken::new();
         Self(Arc::new(Inner {
             config,
@@ -181,7 +181,7 @@ impl Engine {
             spaces: spaces::Memory::default(),
             rooms: rooms::room::Rooms::default(),
             notifier: notifier::Notifier::start(&storage, &shutdown),
-            push: push::Memory::default(),
+            push: push::Memory::new(push),
             presence: presence::Memory::default(),
             search: search::index::Memory::default(),
             receipts: rooms::receipts::Turns::default(),

@@ -63,6 +63,7 @@ pub(crate) fn config(server_name: &str) -> Config {
         server_notices: None,
         retention: crate::config::Retention::default(),
         media: crate::config::Media::default(),
+        push: crate::config::Push::default(),
         cache_bytes: 16 << 20,
     }
 }

@@ -145,6 +145,7 @@ pub fn config(server_name: &ServerName) -> Config {
         server_notices: None,
         retention: crate::config::Retention::default(),
         media: crate::config::Media::default(),
+        push: crate::config::Push::default(),
         cache_bytes: 1 << 20,
     }
 }

@@ -9,6 +9,7 @@ mod example;
 mod load;
 mod media;
 mod profiles;
+mod push;
 mod rate_limits;
 mod reference;
 mod registration;
@@ -30,6 +31,7 @@ pub(crate) use self::{
     example::example,
     load::{ConfigError, load, process_environment},
     media::Media,
+    push::Push,
     rate_limits::RateLimits,
     registration::{Recaptcha, Registration},
     types::{ListenAddress, LogFormat, Memory, RegistrationMode, Secret},
@@ -91,6 +93,9 @@ pub(crate) struct Config {
 
     /// Files that users upload, and web pages that they point at.
     pub(crate) media: Media,
+
+    /// Whom messages notify.
+    pub(crate) push: Push,
 
     /// Who is there.
     pub(crate) presence: Presence,
@@ -419,6 +424,7 @@ impl Default for Config {
             server_notices: ServerNotices::default(),
             retention: Retention::default(),
             media: Media::default(),
+            push: Push::default(),
             presence: Presence::default(),
             user_directory: UserDirectory::default(),
             profiles: profiles::Profiles::default(),

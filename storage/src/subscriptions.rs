@@ -102,6 +102,18 @@ pub async fn get(
     Ok(composed(text, values).map(conn, subscription_row).await?.into_iter().next())
 }
 
+/// The users who follow a thread.
+///
+/// # Errors
+///
+/// When the database fails.
+pub async fn followers(conn: &mut Conn, room_id: &str, thread_root: &str) -> Result<Vec<String>> {
+    let text = "SELECT user_id FROM thread_subscriptions \
+                WHERE room_id = $1 AND thread_root = $2 AND unsubscribed_pos IS NULL";
+    let values = vec![room_id.into(), thread_root.into()];
+    composed(text.to_owned(), values).map(conn, |row| row.get(0)).await
+}
+
 /// How many threads a user follows or did.
 ///
 /// # Errors

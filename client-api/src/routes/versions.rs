@@ -28,11 +28,13 @@ const UNSTABLE: [&str; 14] = [
     "uk.tcpip.msc4133.stable",
 ];
 
-pub(crate) async fn get(_call: Call) -> Answer {
+pub(crate) async fn get(call: Call) -> Answer {
     let stable = (1..=NEWEST_MINOR).map(|minor| format!("v1.{minor}"));
     let versions = ["r0.5.0", "r0.6.0", "r0.6.1"].map(ToOwned::to_owned).into_iter().chain(stable);
     let mut response = Response::new(versions.collect());
     response.unstable_features = UNSTABLE.map(|name| (name.to_owned(), true)).into();
+    let follow_threads = call.engine.config.push.follow_threads;
+    response.unstable_features.insert("org.matrix.msc4306".to_owned(), follow_threads);
     answer(response)
 }
 

@@ -63,7 +63,7 @@ pub async fn get(
     let found = rows::get(&mut conn, user.as_str(), name_of(room), kind).await?;
     let found = found.filter(|content| content != rows::REMOVED);
     if room.is_none() && kind == rules::KIND {
-        return Ok(Some(rules::content(user, found.as_deref())?));
+        return Ok(Some(rules::content(engine.config.push, user, found.as_deref())?));
     }
     Ok(found.map(RawValue::from_string).transpose()?)
 }

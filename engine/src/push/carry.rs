@@ -13,7 +13,7 @@ use super::{
     change::{self, ChangeError},
     reach, rules,
 };
-use crate::Internal;
+use crate::{Internal, config::Push};
 
 /// Adds to `change` that the rules of a user about `old` hold for `new` too.
 ///
@@ -21,17 +21,18 @@ use crate::Internal;
 ///
 /// When the database fails.
 pub(crate) async fn room_rules(
+    push: Push,
     conn: &mut Conn,
     change: &mut Change,
     user: &UserId,
     old: &RoomId,
     new: &RoomId,
 ) -> Result<(), Internal> {
-    let (mut rules, pos) = rules::read(conn, user).await?;
+    let (mut rules, pos) = rules::read(push, conn, user).await?;
     if !extend(&mut rules, old, new) {
         return Ok(());
     }
-    match change::write(change, user, rules, pos) {
+    match change::write(push, change, user, rules, pos) {
         Ok(()) => Ok(()),
         Err(ChangeError::Internal(error)) => Err(error),
         Err(error) => {
@@ -51,7 +52,7 @@ fn extend(rules: &mut Ruleset, old: &RoomId, new: &RoomId) -> bool {
         rules.room.insert(simple(rule, new.to_owned(), enabled));
         extended = true;
     }
-    for kind in [&mut rules.override_, &mut rules.underride] {
+    for kind in [&mut rules.override_, &mut rules.postcontent, &mut rules.underride] {
         let about_old = |rule: &&ConditionalPushRule| {
             !rule.default && reach::of_conditions(rule) == Some(old.as_str())
         };
@@ -108,7 +109,7 @@ mod tests {
     #[test]
     fn rules_about_a_room_hold_for_its_successor() {
         let (old, new) = (room_id!("!old:x.org"), room_id!("!new:x.org"));
-        let mut rules = rules::default_of(user_id!("@alice:x.org"));
+        let mut rules = rules::default_of(Push::default(), user_id!("@alice:x.org"));
         assert!(!extend(&mut rules, old, new));
         let rule = SimplePushRuleInit {
             actions: vec![],

@@ -17,7 +17,7 @@ use starling_storage::{
 };
 
 use super::{reach, rules};
-use crate::{Engine, Internal};
+use crate::{Engine, Internal, config::Push};
 
 /// How many rules a user may set.
 const MOST_RULES: usize = 1_000;
@@ -63,7 +63,7 @@ pub struct NewRule {
     pub rule_id: String,
     /// What it does.
     pub actions: Vec<Action>,
-    /// When, for `override` and `underride`.
+    /// When, for `override`, `postcontent` and `underride`.
     pub conditions: Vec<PushCondition>,
     /// What to look for, for `content`.
     pub pattern: String,
@@ -167,7 +167,7 @@ async fn change(
 ) -> Result<(), ChangeError> {
     for _ in 0..TRIES {
         let mut conn = engine.storage.read().await.map_err(Internal::from)?;
-        let (mut rules, pos) = rules::read(&mut conn, user).await?;
+        let (mut rules, pos) = rules::read(engine.config.push, &mut conn, user).await?;
         drop(conn);
         how(&mut rules)?;
         match commit(engine, user, rules, pos).await {
@@ -185,19 +185,20 @@ async fn commit(
     pos: i64,
 ) -> Result<(), ChangeError> {
     let mut change = Change::new();
-    write(&mut change, user, rules, pos)?;
+    write(engine.config.push, &mut change, user, rules, pos)?;
     engine.storage.commit(change).await.map_err(Internal::from)?;
     Ok(())
 }
 
 /// Adds to `change` that these are the rules of a user, which were set last at `pos`.
 pub(super) fn write(
+    push: Push,
     change: &mut Change,
     user: &UserId,
     rules: Ruleset,
     pos: i64,
 ) -> Result<(), ChangeError> {
-    let rooms = reach::of(&rules, user);
+    let rooms = reach::of(push, &rules, user);
     let set_by_user = rules.iter().filter(|rule| !rule.is_server_default()).count();
     let content = rules::Content { global: rules };
     let content = serde_json::to_string(&content).map_err(Internal::from)?;
@@ -230,6 +231,11 @@ fn insert(rules: &mut Ruleset, new: &NewRule) -> Result<(), ChangeError> {
             let old = std::mem::take(&mut rules.override_);
             let placed = place(old, conditional(new, enabled), new, |rule| &rule.rule_id)?;
             rules.override_ = placed.into_iter().collect();
+        }
+        RuleKind::PostContent => {
+            let old = std::mem::take(&mut rules.postcontent);
+            let placed = place(old, conditional(new, enabled), new, |rule| &rule.rule_id)?;
+            rules.postcontent = placed.into_iter().collect();
         }
         RuleKind::Underride => {
             let old = std::mem::take(&mut rules.underride);
@@ -328,7 +334,7 @@ mod tests {
     #[test]
     fn rules_stand_where_they_are_put() {
         let rules_of = |rules: &Ruleset| order(rules).join(" ");
-        let mut rules = rules::default_of(user_id!("@alice:a.org"));
+        let mut rules = rules::default_of(Push::default(), user_id!("@alice:a.org"));
         let mut put = |id, before, after| {
             insert(&mut rules, &rule(id, before, after)).unwrap();
             rules_of(&rules)

@@ -39,6 +39,8 @@ pub struct Listener<'a> {
     pub display_name: String,
     /// Their rules.
     pub rules: &'a Ruleset,
+    /// Whether they follow the thread that the event says it belongs to.
+    pub follows: bool,
 }
 
 impl Subject {
@@ -74,6 +76,9 @@ impl Subject {
             Some(levels) => context.with_power_levels(levels.clone()),
             None => context,
         };
+        let follows = listener.follows;
+        let context =
+            context.with_has_thread_subscription_fn(move |_| Box::pin(std::future::ready(follows)));
         // The conditions that are in use here wait for nothing.
         let applies = |rule: &ruma::push::AnyPushRuleRef<'_>| {
             rule.applies(&self.event, &context).now_or_never().unwrap_or(false)
@@ -105,11 +110,12 @@ impl Outcome {
 
 #[cfg(test)]
 mod tests {
-    use ruma::{RoomVersionId, user_id};
+    use ruma::{RoomVersionId, push::RuleKind, user_id};
     use serde_json::json;
 
     use super::*;
     use crate::{
+        config::Push,
         push::rules,
         rooms::testing::{Draft, Room, draft},
     };
@@ -120,8 +126,12 @@ mod tests {
     }
 
     fn outcome(pdu: &Pdu, user: &str, rules: &Ruleset) -> (bool, bool) {
-        let listener =
-            Listener { user_id: user.try_into().unwrap(), display_name: "Bobby".to_owned(), rules };
+        heard(pdu, user, rules, false)
+    }
+
+    fn heard(pdu: &Pdu, user: &str, rules: &Ruleset, follows: bool) -> (bool, bool) {
+        let (user_id, display_name) = (user.try_into().unwrap(), "Bobby".to_owned());
+        let listener = Listener { user_id, display_name, rules, follows };
         let outcome = Subject::new(pdu, 3, None).unwrap().outcome(&listener);
         (outcome.notify, outcome.highlight)
     }
@@ -129,7 +139,8 @@ mod tests {
     #[test]
     fn the_predefined_rules() {
         let bob = user_id!("@bob:a.org");
-        let (rules, everybody) = (rules::default_of(bob), rules::of_everybody());
+        let push = Push::default();
+        let (rules, everybody) = (rules::default_of(push, bob), rules::of_everybody(push));
         let text = |content: Value| said("m.room.message", content);
         let mention = json!({ "user_ids": [bob] });
         let edit = json!({ "rel_type": "m.replace", "event_id": "$e" });
@@ -151,5 +162,39 @@ mod tests {
             assert_eq!(outcome(&pdu, "@:localhost", &everybody), to_all, "{}", pdu.json);
             assert_eq!(outcome(&pdu, "@alice:a.org", &rules), (false, false), "{}", pdu.json);
         }
+    }
+
+    #[test]
+    fn a_thread_is_heard_by_those_who_follow_it() {
+        let bob = user_id!("@bob:a.org");
+        let text = |content: Value| said("m.room.message", content);
+        let thread = json!({ "rel_type": "m.thread", "event_id": "$root" });
+        let (quiet, aloud) = (json!({ "m.relates_to": thread }), json!({ "user_ids": [bob] }));
+        let aloud = json!({ "m.relates_to": thread, "m.mentions": aloud });
+        for (follow_threads, pdu, to_others, to_followers) in [
+            (false, text(quiet.clone()), (true, false), (true, false)),
+            (true, text(quiet), (false, false), (true, false)),
+            (true, text(aloud), (true, true), (true, true)),
+            (true, text(json!({})), (true, false), (true, false)),
+        ] {
+            let rules = rules::default_of(Push { follow_threads }, bob);
+            for (follows, outcome) in [(false, to_others), (true, to_followers)] {
+                assert_eq!(heard(&pdu, "@bob:a.org", &rules, follows), outcome, "{}", pdu.json);
+            }
+        }
+    }
+
+    #[test]
+    fn rules_about_threads_are_kept_as_the_user_set_them() {
+        let bob = user_id!("@bob:a.org");
+        let on = Push { follow_threads: true };
+        let mut rules = rules::default_of(on, bob);
+        let id = ".io.element.msc4306.rule.subscribed_thread";
+        rules.set_enabled(RuleKind::PostContent, id, false).unwrap();
+        let stored = serde_json::to_string(&rules::Content { global: rules }).unwrap();
+        let again = rules::parse(on, bob, &stored).unwrap();
+        let enabled: Vec<_> = again.postcontent.iter().map(|rule| rule.enabled).collect();
+        assert_eq!(enabled, [true, false]);
+        assert!(rules::parse(Push::default(), bob, &stored).unwrap().postcontent.is_empty());
     }
 }

@@ -14,6 +14,8 @@ use std::{collections::HashSet, sync::Arc};
 use moka::sync::Cache;
 use ruma::{OwnedUserId, push::Ruleset};
 
+use crate::config::Push;
+
 /// How many users' rules, and lists of ignored users, are kept parsed.
 const KEPT: u64 = 10_000;
 
@@ -26,17 +28,17 @@ pub struct Memory {
     everybody: Arc<Ruleset>,
 }
 
-impl Default for Memory {
-    fn default() -> Self {
+impl Memory {
+    /// Nothing yet.
+    #[must_use]
+    pub fn new(push: Push) -> Self {
         Self {
             rules: Cache::new(KEPT),
             ignored: Cache::new(KEPT),
-            everybody: Arc::new(rules::of_everybody()),
+            everybody: Arc::new(rules::of_everybody(push)),
         }
     }
-}
 
-impl Memory {
     /// The default rules without those that are about one user.
     #[must_use]
     pub fn everybody(&self) -> &Ruleset {

@@ -11,14 +11,15 @@ use ruma::{
 };
 
 use super::{evaluate::Outcome, rules};
+use crate::config::Push;
 
 /// Every room.
 pub const EVERYWHERE: &str = "";
 
 /// The rooms in which rules make a difference; [`EVERYWHERE`] stands for all.
 #[must_use]
-pub fn of(rules: &Ruleset, user: &UserId) -> Vec<String> {
-    let default = rules::default_of(user);
+pub fn of(push: Push, rules: &Ruleset, user: &UserId) -> Vec<String> {
+    let default = rules::default_of(push, user);
     let places: BTreeSet<String> =
         rules.iter().filter_map(|rule| of_rule(rule, &default)).collect();
     if places.contains(EVERYWHERE) {
@@ -35,7 +36,9 @@ fn of_rule(rule: AnyPushRuleRef<'_>, default: &Ruleset) -> Option<String> {
     // A rule that is not enabled may stand for one that was, and may be enabled again.
     let place = match rule {
         AnyPushRuleRef::Room(rule) => literal(rule.rule_id.as_str()),
-        AnyPushRuleRef::Override(rule) | AnyPushRuleRef::Underride(rule) => of_conditions(rule),
+        AnyPushRuleRef::Override(rule)
+        | AnyPushRuleRef::PostContent(rule)
+        | AnyPushRuleRef::Underride(rule) => of_conditions(rule),
         _ => None,
     };
     Some(place.unwrap_or(EVERYWHERE).to_owned())
@@ -75,14 +78,18 @@ mod tests {
     #[test]
     fn a_muted_room_is_one_room() {
         let alice = user_id!("@alice:a.org");
-        let mut rules = rules::default_of(alice);
-        assert!(of(&rules, alice).is_empty());
+        let mut rules = rules::default_of(Push::default(), alice);
+        assert!(of(Push::default(), &rules, alice).is_empty());
         let muted = NewSimplePushRule::new(room_id!("!muted:a.org").to_owned(), vec![]);
         rules.insert(NewPushRule::Room(muted), None, None).unwrap();
-        assert_eq!(of(&rules, alice), ["!muted:a.org"]);
+        assert_eq!(of(Push::default(), &rules, alice), ["!muted:a.org"]);
         rules.set_actions(RuleKind::Underride, ".m.rule.call", vec![Action::Notify]).unwrap();
-        assert_eq!(of(&rules, alice), ["!muted:a.org"], "only the sound is another one");
+        assert_eq!(
+            of(Push::default(), &rules, alice),
+            ["!muted:a.org"],
+            "only the sound is another one"
+        );
         rules.set_enabled(RuleKind::Override, ".m.rule.master", true).unwrap();
-        assert_eq!(of(&rules, alice), [EVERYWHERE]);
+        assert_eq!(of(Push::default(), &rules, alice), [EVERYWHERE]);
     }
 }

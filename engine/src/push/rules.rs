@@ -5,14 +5,14 @@ use std::{collections::HashSet, sync::Arc};
 
 use ruma::{
     OwnedUserId, UserId,
-    push::{PredefinedOverrideRuleId, Ruleset},
+    push::{ConditionalPushRule, PredefinedOverrideRuleId, Ruleset},
 };
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use starling_storage::{Conn, account_data};
 
 use super::polls;
-use crate::{Engine, Internal};
+use crate::{Engine, Internal, config::Push};
 
 /// The account data that holds the push rules.
 pub const KIND: &str = "m.push_rules";
@@ -27,21 +27,26 @@ pub struct Content {
     pub global: Ruleset,
 }
 
-/// The rules of a user who has set none: those that the specification predefines, and those for polls.
+/// The rules of a user who has set none: those that the specification predefines, those for polls, and
+/// where they are wanted those for threads that are followed.
 ///
-/// <https://spec.matrix.org/v1.19/client-server-api/#predefined-rules>
+/// <https://spec.matrix.org/v1.19/client-server-api/#predefined-rules> and
+/// <https://github.com/matrix-org/matrix-spec-proposals/pull/4306>
 #[must_use]
-pub fn default_of(user: &UserId) -> Ruleset {
+pub fn default_of(push: Push, user: &UserId) -> Ruleset {
     let mut rules = Ruleset::server_default(user);
     polls::add(&mut rules);
+    if !push.follow_threads {
+        rules.postcontent.clear();
+    }
     rules
 }
 
 /// The predefined rules without those that are about one user. No event can name this user, as rules
 /// that would look for the name are left out.
-pub(super) fn of_everybody() -> Ruleset {
+pub(super) fn of_everybody(push: Push) -> Ruleset {
     let nobody = ruma::user_id!("@:localhost");
-    let mut rules = default_of(nobody);
+    let mut rules = default_of(push, nobody);
     for about_one in
         [PredefinedOverrideRuleId::IsUserMention, PredefinedOverrideRuleId::InviteForMe]
     {
@@ -57,15 +62,19 @@ pub(super) fn of_everybody() -> Ruleset {
 /// When the database fails.
 pub async fn get(engine: &Engine, user: &UserId) -> Result<Ruleset, Internal> {
     let mut conn = engine.storage.read().await?;
-    Ok(read(&mut conn, user).await?.0)
+    Ok(read(engine.config.push, &mut conn, user).await?.0)
 }
 
 /// The rules of a user, and where they were set last; 0: they never were.
-pub(super) async fn read(conn: &mut Conn, user: &UserId) -> Result<(Ruleset, i64), Internal> {
+pub(super) async fn read(
+    push: Push,
+    conn: &mut Conn,
+    user: &UserId,
+) -> Result<(Ruleset, i64), Internal> {
     let found = account_data::get_with_pos(conn, user.as_str(), "", KIND).await?;
     Ok(match found {
-        Some((content, pos)) => (parse(user, &content)?, pos),
-        None => (default_of(user), 0),
+        Some((content, pos)) => (parse(push, user, &content)?, pos),
+        None => (default_of(push, user), 0),
     })
 }
 
@@ -74,10 +83,29 @@ pub(super) async fn read(conn: &mut Conn, user: &UserId) -> Result<(Ruleset, i64
 /// # Errors
 ///
 /// When they are not what this server stored.
-pub fn parse(user: &UserId, content: &str) -> Result<Ruleset, Internal> {
+pub fn parse(push: Push, user: &UserId, content: &str) -> Result<Ruleset, Internal> {
     let mut rules = serde_json::from_str::<Content>(content)?.global;
-    rules.update_with_server_default(default_of(user));
+    let mut default = default_of(push, user);
+    let postcontent = std::mem::take(&mut default.postcontent).into_iter().collect();
+    update_postcontent(&mut rules, postcontent);
+    rules.update_with_server_default(default);
     Ok(rules)
+}
+
+/// Brings the rules of the one kind up to date that `ruma` leaves as it is. Where none are predefined
+/// there is no such kind.
+fn update_postcontent(rules: &mut Ruleset, default: Vec<ConditionalPushRule>) {
+    let old = std::mem::take(&mut rules.postcontent);
+    if default.is_empty() {
+        return;
+    }
+    rules.postcontent = old.iter().filter(|rule| !rule.default).cloned().collect();
+    for mut rule in default {
+        if let Some(set) = old.get(rule.rule_id.as_str()) {
+            (rule.enabled, rule.actions) = (set.enabled, set.actions.clone());
+        }
+        rules.postcontent.insert(rule);
+    }
 }
 
 /// The content of `m.push_rules` for the client of a user.
@@ -85,10 +113,10 @@ pub fn parse(user: &UserId, content: &str) -> Result<Ruleset, Internal> {
 /// # Errors
 ///
 /// When the stored rules are not what this server stored.
-pub fn content(user: &UserId, stored: Option<&str>) -> Result<Box<RawValue>, Internal> {
+pub fn content(push: Push, user: &UserId, stored: Option<&str>) -> Result<Box<RawValue>, Internal> {
     let global = match stored {
-        Some(content) => parse(user, content)?,
-        None => default_of(user),
+        Some(content) => parse(push, user, content)?,
+        None => default_of(push, user),
     };
     Ok(serde_json::value::to_raw_value(&Content { global })?)
 }
@@ -109,8 +137,8 @@ pub async fn set_at(
         return Ok(rules);
     }
     let (rules, pos) = match pos {
-        Some(_) => read(conn, user).await?,
-        None => (default_of(user), 0),
+        Some(_) => read(engine.config.push, conn, user).await?,
+        None => (default_of(engine.config.push, user), 0),
     };
     let rules = Arc::new(rules);
     engine.push.rules.insert((key.0, pos), rules.clone());

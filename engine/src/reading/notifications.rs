@@ -20,6 +20,7 @@ use super::{
     access::Asking,
     reader::Reader,
     show::{Form, Seen},
+    subscriptions,
 };
 use crate::{
     Engine, Internal,
@@ -169,7 +170,8 @@ impl<'a> Pager<'a> {
         if membership != MembershipState::Join && !is_about_user {
             return Ok(None);
         }
-        let actions = actions(&self.rules, user_id, place, &event.pdu, notified.highlight);
+        let follows = subscriptions::follows(self.engine, user_id, &event.pdu).await?;
+        let actions = actions(&self.rules, user_id, place, &event.pdu, follows, notified.highlight);
         let has_read = |mark: &Mark| mark.thread.is_empty() || mark.thread == notified.thread;
         let read = place.marks.iter().any(|mark| has_read(mark) && mark.pos >= notified.pos);
         let ts = event.received_ts;
@@ -186,10 +188,11 @@ fn actions(
     user_id: &ruma::UserId,
     place: &Place,
     pdu: &crate::events::Pdu,
+    follows: bool,
     highlight: bool,
 ) -> Vec<Action> {
     let (user_id, display_name) = (user_id.to_owned(), place.display_name.clone());
-    let listener = Listener { user_id, display_name, rules };
+    let listener = Listener { user_id, display_name, rules, follows };
     let subject = Subject::new(pdu, place.joined_members, None);
     let actions = subject.map_or(&[][..], |subject| subject.actions(&listener));
     if Outcome::of(actions) == (Outcome { notify: true, highlight }) {

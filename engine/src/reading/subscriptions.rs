@@ -2,7 +2,8 @@
 //! want to.
 //!
 //! <https://github.com/matrix-org/matrix-spec-proposals/pull/4306>, and the list of changes of
-//! <https://github.com/matrix-org/matrix-spec-proposals/pull/4308>. Push rules do not ask for it.
+//! <https://github.com/matrix-org/matrix-spec-proposals/pull/4308>. Push rules ask for it where that is
+//! configured.
 
 use std::collections::BTreeMap;
 
@@ -17,7 +18,11 @@ use super::{
     access::{Asking, ReadError},
     context,
 };
-use crate::{Engine, Internal, rooms::append::relations};
+use crate::{
+    Engine, Internal,
+    events::Pdu,
+    rooms::append::{relations, unread},
+};
 
 /// How many threads a user may follow.
 const MOST: i64 = 20_000;
@@ -128,6 +133,22 @@ pub async fn get(
     context::find(engine, asking, thread.room_id, thread.root).await?;
     let row = known(engine, asking.user_id, thread).await?;
     Ok(row.filter(|row| row.unsubscribed_pos.is_none()).map(|row| row.automatic))
+}
+
+/// Whether a user follows the thread that an event says it belongs to, as far as push rules ask for it.
+///
+/// # Errors
+///
+/// When the database fails.
+pub(super) async fn follows(
+    engine: &Engine,
+    user_id: &UserId,
+    pdu: &Pdu,
+) -> Result<bool, Internal> {
+    let root = unread::thread_root(pdu).filter(|_| engine.config.push.follow_threads);
+    let Some(root) = root else { return Ok(false) };
+    let row = known(engine, user_id, Thread { room_id: &pdu.room_id, root: &root }).await?;
+    Ok(row.is_some_and(|row| row.unsubscribed_pos.is_none()))
 }
 
 async fn known(

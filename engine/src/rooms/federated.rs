@@ -18,9 +18,9 @@ use crate::internal::Internal;
 pub(super) async fn is_open_to(batch: &Batch, server: &ServerName) -> Result<bool, Internal> {
     let key = (StateEventType::RoomCreate, String::new());
     let state = batch.state(batch.room.row.current_state, std::slice::from_ref(&key)).await?;
-    Ok(state
-        .get(&key)
-        .is_none_or(|create| create.sender.server_name() == server || is_federated(&create.content)))
+    Ok(state.get(&key).is_none_or(|create| {
+        create.sender.server_name() == server || is_federated(&create.content)
+    }))
 }
 
 /// Whether the content of a create event makes a room for users of all servers.

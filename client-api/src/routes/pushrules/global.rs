@@ -29,7 +29,9 @@ pub(crate) async fn get_all(call: Call) -> Answer {
 
 pub(crate) async fn get(call: Call) -> Answer {
     match rule(&call).await? {
-        AnyPushRule::Override(rule) | AnyPushRule::Underride(rule) => answer::json(&rule),
+        AnyPushRule::Override(rule)
+        | AnyPushRule::PostContent(rule)
+        | AnyPushRule::Underride(rule) => answer::json(&rule),
         AnyPushRule::Content(rule) => answer::json(&rule),
         AnyPushRule::Room(rule) => answer::json(&rule),
         AnyPushRule::Sender(rule) => answer::json(&rule),
@@ -134,6 +136,10 @@ fn kind(call: &Call) -> Option<RuleKind> {
         "sender" => Some(RuleKind::Sender),
         "room" => Some(RuleKind::Room),
         "content" => Some(RuleKind::Content),
+        // As it is named in the rules, and as some libraries name it in paths.
+        "postcontent" | "io.element.msc4306.postcontent" => {
+            call.engine.config.push.follow_threads.then_some(RuleKind::PostContent)
+        }
         _ => None,
     }
 }

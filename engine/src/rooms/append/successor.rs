@@ -60,7 +60,7 @@ pub(super) async fn take_along(
     let change = &mut batch.change;
     room_data(&mut conn, change, user, &old, &new).await?;
     direct(&mut conn, change, user, &old, &new).await?;
-    push::carry::room_rules(&mut conn, change, user, &old, &new).await
+    push::carry::room_rules(engine.config.push, &mut conn, change, user, &old, &new).await
 }
 
 /// Whether a user was in the batch's room at some time before: they may have been invited again since.

@@ -2,7 +2,7 @@
 //! those to whom it means something else. What an event costs does not grow with the members, but
 //! with those whose rules are their own.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use ruma::{
     Int, OwnedEventId, OwnedUserId, UserId,
@@ -14,13 +14,14 @@ use ruma::{
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use starling_storage::{
-    At, Conn,
+    At, Conn, subscriptions,
     timeline::{self, Entry},
     unread::{self, MAIN, Mark, NotificationRow, Write, notifies},
 };
 
 use super::{members, relations};
 use crate::{
+    Engine,
     events::{Pdu, StoredEvent},
     internal::Internal,
     push::{
@@ -55,6 +56,7 @@ pub(super) async fn count(
         user_id: ruma::user_id!("@:localhost").to_owned(),
         display_name: String::new(),
         rules: batch.engine.push.everybody(),
+        follows: false,
     };
     let by_default = subject.outcome(&nobody);
     if by_default.is_something() {
@@ -103,7 +105,10 @@ async fn notify_some(
     let engine = batch.engine.clone();
     let mentioned = mentioned(&event.pdu, &engine.config.server_name);
     let mut conn = engine.storage.read().await?;
-    let mut listeners = unread::listeners(&mut conn, &entry.room_id, &mentioned).await?;
+    let followers = followers(&engine, &mut conn, &event.pdu).await?;
+    let concerned: BTreeSet<String> = mentioned.into_iter().chain(followers.clone()).collect();
+    let concerned: Vec<String> = concerned.into_iter().collect();
+    let mut listeners = unread::listeners(&mut conn, &entry.room_id, &concerned).await?;
     listeners.extend(invited(&mut conn, &event.pdu, &engine.config.server_name).await?);
     for listener in listeners {
         let Ok(user_id) = OwnedUserId::try_from(listener.user_id.as_str()) else { continue };
@@ -113,7 +118,8 @@ async fn notify_some(
         }
         let rules = rules::set_at(&engine, &mut conn, &user_id, listener.rules_pos).await?;
         let display_name = listener.display_name.unwrap_or_default();
-        let outcome = subject.outcome(&Listener { user_id, display_name, rules: &rules });
+        let follows = followers.contains(&listener.user_id);
+        let outcome = subject.outcome(&Listener { user_id, display_name, rules: &rules, follows });
         // Whoever has rules of their own is not counted with everybody.
         let counted = if listener.own_rules { Outcome::default() } else { by_default };
         let more = |is: bool, was: bool| i16::from(is) - i16::from(was);
@@ -133,6 +139,19 @@ async fn notify_some(
         }
     }
     Ok(())
+}
+
+/// The users who follow the thread that an event says it belongs to, where that makes a difference.
+async fn followers(
+    engine: &Engine,
+    conn: &mut Conn,
+    pdu: &Pdu,
+) -> Result<HashSet<String>, Internal> {
+    let Some(root) = thread_root(pdu).filter(|_| engine.config.push.follow_threads) else {
+        return Ok(HashSet::new());
+    };
+    let followers = subscriptions::followers(conn, pdu.room_id.as_str(), root.as_str()).await?;
+    Ok(followers.into_iter().collect())
 }
 
 /// The users of this server that an event mentions.

@@ -26,7 +26,7 @@ fn push_rules(sync: &Sync<'_>) -> Result<Option<Box<RawValue>>, Internal> {
     if stored.is_none() && sync.moment.since.is_some() {
         return Ok(None);
     }
-    let content = rules::content(sync.asking.user_id, stored)?;
+    let content = rules::content(sync.engine.config.push, sync.asking.user_id, stored)?;
     event(rules::KIND, &content).map(Some)
 }
 

@@ -84,6 +84,63 @@ async fn changes_are_listed_page_by_page() {
     assert_eq!(bob.api.get(LIST).await.unwrap().ok().unwrap(), json!({}));
 }
 
+async fn unread(user: &User, room: &str) -> Value {
+    let answer = user.api.get("/_matrix/client/v3/sync").await.unwrap().ok().unwrap();
+    answer["rooms"]["join"][room]["unread_notifications"]["notification_count"].clone()
+}
+
+async fn announced(user: &User) -> Value {
+    let answer = user.api.get("/_matrix/client/versions").await.unwrap().ok().unwrap();
+    answer["unstable_features"]["org.matrix.msc4306"].clone()
+}
+
+const RULE: &str = "/_matrix/client/v3/pushrules/global/{}/{}";
+const UNFOLLOWED: &str = ".io.element.msc4306.rule.unsubscribed_thread";
+
+#[tokio::test]
+async fn where_it_is_wanted_a_thread_notifies_those_who_follow_it() {
+    let server = support::server_with(&[("PUSH__FOLLOW_THREADS", "true")]).await;
+    let alice = User::register(&server, "alice").await.unwrap();
+    let bob = User::register(&server, "bob").await.unwrap();
+    assert_eq!(announced(&bob).await, true);
+    let room = alice.create_public_room().await.unwrap();
+    bob.join(&room, &[]).await.unwrap();
+    let root = alice.say(&room, "root").await.unwrap();
+    reply(&alice, &room, &root).await;
+    assert_eq!(unread(&bob, &room).await, 1, "of the thread bob hears nothing");
+    put(&bob, &room, &root, json!({})).await.ok().unwrap();
+    reply(&alice, &room, &root).await;
+    assert_eq!(unread(&bob, &room).await, 2);
+    bob.api.delete(&subscription(&room, &root)).await.unwrap().ok().unwrap();
+    reply(&alice, &room, &root).await;
+    assert_eq!(unread(&bob, &room).await, 2);
+    let rule = path(RULE, &["postcontent", UNFOLLOWED]);
+    let found = bob.api.get(&rule).await.unwrap().ok().unwrap();
+    let condition =
+        json!({ "kind": "io.element.msc4306.thread_subscription", "subscribed": false });
+    assert_eq!((&found["actions"], &found["conditions"]), (&json!([]), &json!([condition])));
+    let enabled = format!("{rule}/enabled");
+    bob.api.put(&enabled, json!({ "enabled": false })).await.unwrap().ok().unwrap();
+    reply(&alice, &room, &root).await;
+    assert_eq!(unread(&bob, &room).await, 3, "bob wants to hear of all threads");
+}
+
+#[tokio::test]
+async fn elsewhere_a_thread_notifies_like_any_message() {
+    let (alice, bob) = (support::user("alice").await, support::user("bob").await);
+    assert_eq!(announced(&bob).await, false);
+    let room = alice.create_public_room().await.unwrap();
+    bob.join(&room, &[]).await.unwrap();
+    let root = alice.say(&room, "root").await.unwrap();
+    reply(&alice, &room, &root).await;
+    assert_eq!(unread(&bob, &room).await, 2);
+    let rule = path(RULE, &["postcontent", UNFOLLOWED]);
+    bob.api.get(&rule).await.unwrap().expect_error(404, "M_NOT_FOUND").unwrap();
+    let mine = path(RULE, &["postcontent", "mine"]);
+    let answer = bob.api.put(&mine, json!({ "actions": [] })).await.unwrap();
+    answer.expect_error(400, "M_INVALID_PARAM").unwrap();
+}
+
 #[tokio::test]
 async fn refusals() {
     let (alice, bob) = (support::user("alice").await, support::user("bob").await);
