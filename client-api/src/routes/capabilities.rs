@@ -10,8 +10,10 @@ use crate::{
 
 pub(crate) async fn get(call: Call) -> Answer {
     let session = call.authenticated().await?;
-    let stable = |version: &ruma::RoomVersionId| (version.to_string(), Value::from("stable"));
-    let room_versions: Map<_, _> = versions::SUPPORTED.iter().map(stable).collect();
+    let stable = versions::SUPPORTED.iter().map(|version| (version.as_str(), "stable"));
+    let all = stable.chain(versions::UNSTABLE.map(|version| (version, "unstable")));
+    let room_versions: Map<_, _> =
+        all.map(|(version, how)| (version.to_owned(), Value::from(how))).collect();
     let login_tokens = json!({ "enabled": call.door.settings.login_tokens });
     let mut capabilities = json!({
         "m.room_versions": {
@@ -76,6 +78,7 @@ mod tests {
         let answer = door.get("/_matrix/client/v3/capabilities", &alice).await;
         let versions = &answer.body["capabilities"]["m.room_versions"];
         assert_eq!(versions["default"], "12");
-        assert_eq!(versions["available"].as_object().unwrap().len(), 12);
+        assert_eq!(versions["available"].as_object().unwrap().len(), 14);
+        assert_eq!(versions["available"]["org.matrix.msc3757.11"], "unstable");
     }
 }

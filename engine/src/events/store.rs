@@ -16,7 +16,7 @@ use starling_storage::{
 };
 
 use super::Pdu;
-use crate::{Engine, internal::Internal};
+use crate::{Engine, internal::Internal, rooms::versions};
 
 /// An event with what this server noted about it.
 #[derive(Clone, Debug)]
@@ -154,7 +154,7 @@ pub async fn room_version(
     let Some(row) = row else { return Ok(None) };
     let version = RoomVersionId::try_from(row.room_version)?;
     let unknown = || Internal::Damaged(format!("{room_id} has the unknown version {version}"));
-    let rules = version.rules().ok_or_else(unknown)?;
+    let rules = versions::rules(&version).ok_or_else(unknown)?;
     let version = Arc::new((version, rules));
     engine.events.versions.insert(room_id.to_owned(), version.clone());
     Ok(Some(version))

@@ -12,7 +12,10 @@ use starling_storage::{memberships::MembershipRow, timeline};
 use crate::{
     Engine, Internal,
     events::{StoredEvent, store},
-    rooms::visibility::{self, View},
+    rooms::{
+        versions,
+        visibility::{self, View},
+    },
     state::Snapshots,
 };
 
@@ -213,6 +216,6 @@ impl Reader {
 /// The version of a room that this server is not in, as was said with the invite or the knock.
 fn version_outside(row: &MembershipRow) -> Option<Arc<(RoomVersionId, RoomVersionRules)>> {
     let version = RoomVersionId::try_from(row.room_version.as_deref()?).ok()?;
-    let rules = version.rules()?;
+    let rules = versions::rules(&version)?;
     Some(Arc::new((version, rules)))
 }

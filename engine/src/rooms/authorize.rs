@@ -14,7 +14,7 @@ use ruma::{
 };
 use serde_json::value::RawValue;
 
-use super::versions;
+use super::{owned_state, versions};
 use crate::{
     events::{Pdu, format},
     state::StateKey,
@@ -116,7 +116,8 @@ pub fn check_state(
     state: impl Fn(&StateEventType, &str) -> Option<Arc<Pdu>>,
 ) -> Result<(), Denied> {
     check_content(pdu)?;
-    state_res::check_state_dependent_auth_rules(&rules.authorization, pdu, state)
+    let pdu = owned_state::check(pdu, rules, &state)?;
+    state_res::check_state_dependent_auth_rules(&rules.authorization, &*pdu, state)
         .map_err(Denied::State)
 }
 
@@ -150,7 +151,7 @@ fn check_content(pdu: &Pdu) -> Result<(), Denied> {
 fn check_room_version(pdu: &Pdu) -> Result<(), Denied> {
     let Some(version) = content_field(pdu, "room_version") else { return Ok(()) };
     let known = serde_json::from_str::<RoomVersionId>(version.get())
-        .is_ok_and(|version| versions::SUPPORTED.contains(&version));
+        .is_ok_and(|version| versions::rules(&version).is_some());
     if known { Ok(()) } else { Err(Denied::Event(format!("unknown room version {version}"))) }
 }
 

@@ -5,7 +5,8 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use ruma::{
-    CanonicalJsonValue, OwnedEventId, OwnedUserId, RoomId, events::TimelineEventType,
+    CanonicalJsonValue, OwnedEventId, OwnedUserId, RoomId,
+    events::{StateEventType, TimelineEventType},
     room_version_rules::RoomVersionRules,
 };
 use serde::Serialize;
@@ -15,7 +16,7 @@ use super::{
     append::{self, Disposition, NewEvent},
     authorize::{self, Denied},
     batch::{Batch, State},
-    state_at,
+    owned_state, state_at,
 };
 use crate::{
     Engine,
@@ -321,6 +322,9 @@ async fn authorise(batch: &Batch, pdu: &Pdu, state_before: i64) -> Result<(), Bu
     let rules = batch.room.rules();
     let keys = authorize::state_keys(pdu, rules).map_err(BuildError::Denied)?;
     let before = batch.state(state_before, &keys).await?;
+    let at =
+        |kind: &StateEventType, key: &str| before.get(&(kind.clone(), key.to_owned())).cloned();
+    owned_state::check_form(pdu, at).map_err(BuildError::BadContent)?;
     let known = |id: &ruma::EventId| before.values().find(|event| event.event_id == id).cloned();
     authorize::check_event(pdu, rules, known).map_err(BuildError::Denied)?;
     check_state(pdu, rules, &before)?;

@@ -4,6 +4,8 @@ pub mod versions;
 
 pub mod authorize;
 
+pub mod owned_state;
+
 pub mod checks;
 
 mod auth_graph;

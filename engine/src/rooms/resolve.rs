@@ -7,18 +7,24 @@
 //!
 //! <https://spec.matrix.org/v1.19/rooms/v12/#state-resolution>
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::{
+    collections::{BTreeSet, HashMap, HashSet},
+    sync::Arc,
+};
 
 use ruma::{
     EventId, OwnedEventId,
-    events::StateEventType,
+    events::{StateEventType, TimelineEventType},
     room_version_rules::{RoomVersionRules, StateResolutionV2Rules, StateResolutionVersion},
     state_res::{self, utils::event_id_set::EventIdSet},
 };
 
 pub use super::auth_graph::{Events, RoomSource, StateMap};
-use super::{auth_graph, authorize, resolve_v1};
-use crate::state::{NodeSource, StateKey, Trie};
+use super::{auth_graph, authorize, batch::State, owned_state, power, resolve_v1};
+use crate::{
+    events::Pdu,
+    state::{NodeSource, StateKey, Trie},
+};
 
 /// Why states could not be merged.
 #[derive(Debug, thiserror::Error)]
@@ -91,7 +97,10 @@ pub async fn resolve<S: RoomSource>(
         StateResolutionVersion::V2(version) => {
             let input =
                 prepare(source, sets, rules, version).await.map_err(ResolveError::Source)?;
-            let resolved = input.resolve(rules, version)?;
+            let resolved = match input.has_owned_state() {
+                true => input.resolve_owned(rules, version)?,
+                false => input.resolve(rules, version)?,
+            };
             (input.agreed, resolved)
         }
         _ => resolve_v1(source, sets, rules).await.map_err(ResolveError::Source)?,
@@ -184,6 +193,47 @@ impl Input {
             |_| Some(self.subgraph.iter().cloned().collect()),
         )?;
         Ok(resolved.into_iter().collect())
+    }
+
+    /// As [`Input::resolve`], in a room with owned state. The rules that `ruma` applies know none, so it is
+    /// hidden from them. The power levels are resolved before it and do not depend on it: with those that
+    /// come out it is decided which of it is allowed, and the rest is resolved again.
+    fn resolve_owned(
+        &self,
+        rules: &RoomVersionRules,
+        version: &StateResolutionV2Rules,
+    ) -> Result<StateMap, state_res::Error> {
+        let hidden = |map: &StateMap| -> StateMap {
+            map.iter().map(|(key, id)| (owned_state::hidden(key.clone()), id.clone())).collect()
+        };
+        let hidden_event =
+            |(id, pdu): (&OwnedEventId, &Arc<Pdu>)| (id.clone(), owned_state::hidden_event(pdu));
+        let mut all = Self {
+            sets: self.sets.iter().map(hidden).collect(),
+            agreed: hidden(&self.agreed),
+            chains: self.chains.clone(),
+            subgraph: self.subgraph.clone(),
+            events: self.events.iter().map(hidden_event).collect(),
+        };
+        let resolved = all.resolve(rules, version)?;
+        let of_power = power::state_keys().map(|key| {
+            let event_id = resolved.get(&key).or_else(|| all.agreed.get(&key))?;
+            Some((key, self.events.get(event_id)?.clone()))
+        });
+        let of_power: State = of_power.into_iter().flatten().collect();
+        let may_stand = |id: &OwnedEventId| {
+            self.events.get(id).is_none_or(|pdu| owned_state::may_set(pdu, &of_power, rules))
+        };
+        for set in &mut all.sets {
+            set.retain(|_, id| may_stand(id));
+        }
+        let resolved = all.resolve(rules, version)?;
+        Ok(resolved.into_iter().map(|(key, id)| (owned_state::shown(key), id)).collect())
+    }
+
+    fn has_owned_state(&self) -> bool {
+        let create = |pdu: &&Arc<Pdu>| pdu.kind == TimelineEventType::RoomCreate;
+        self.events.values().find(create).is_some_and(|create| owned_state::holds(create))
     }
 }
 
@@ -344,5 +394,52 @@ mod tests {
             assert!(source.read.into_inner() <= 12, "{version}");
             assert_eq!(source.searched.into_inner(), 0);
         }
+    }
+
+    #[test]
+    fn owned_state_is_merged_by_its_own_rule() {
+        const KEY: &str = "@bob:b.org_x";
+        let mut room = Room::new(&RoomVersionId::try_from("org.matrix.msc3757.11").unwrap());
+        let levels = |users| json!({ "users": users, "state_default": 0 });
+        let levels = |users| draft("m.room.power_levels", "@alice:a.org", "", levels(users));
+        let old = room.send(levels(json!({ "@alice:a.org": 100, "@carol:c.org": 50 })));
+        for user in ["@bob:b.org", "@carol:c.org"] {
+            room.send(membership(user, user, "join"));
+        }
+        let made = |room: &mut Room, draft| {
+            let pdu = room.make(draft);
+            room.events.insert(pdu.event_id.clone(), pdu.clone());
+            pdu
+        };
+        let set = |sender| draft("org.example", sender, KEY, json!({ "by": sender }));
+        let by_bob = made(&mut room, set("@bob:b.org"));
+        let by_carol = made(&mut room, set("@carol:c.org"));
+        let demoting = made(&mut room, levels(json!({ "@alice:a.org": 100 })));
+        let key = by_bob.key().unwrap();
+        let levels = old.key().unwrap();
+        let at = |key: &StateKey, pdu: &Arc<Pdu>| (key.clone(), pdu.event_id.clone());
+        let agreed = room.state.iter().filter(|(key, _)| **key != levels);
+        let agreed: StateMap = agreed.map(|(key, pdu)| at(key, pdu)).collect();
+        let merged = |sets: [StateMap; 2], agreed: &StateMap| {
+            let (read, searched) = (AtomicUsize::new(0), AtomicUsize::new(0));
+            let source = Counted { room: &room, agreed, read, searched };
+            resolve(&source, &sets, &room.rules).now_or_never().unwrap().unwrap()
+        };
+        let demoted = [
+            StateMap::from([at(&levels, &old), at(&key, &by_carol)]),
+            StateMap::from([at(&levels, &demoting)]),
+        ];
+        let changes = merged(demoted, &agreed);
+        let wanted = [
+            (levels.clone(), Some(demoting.event_id.clone())),
+            (key.clone(), None::<OwnedEventId>),
+        ];
+        assert!(wanted.iter().all(|it| changes.contains(it)), "{changes:?}");
+        let with_levels: StateMap = agreed.into_iter().chain([at(&levels, &old)]).collect();
+        let both = [&by_bob, &by_carol].map(|pdu| StateMap::from([at(&key, pdu)]));
+        let changes = merged(both, &with_levels);
+        let [(changed, Some(winner))] = changes.as_slice() else { panic!("{changes:?}") };
+        assert_eq!(*changed, key);
+        assert!([&by_bob, &by_carol].iter().any(|pdu| pdu.event_id == *winner));
     }
 }

@@ -6,7 +6,7 @@
 
 use ruma::{RoomVersionId, room_version_rules::RoomVersionRules};
 
-/// The supported room versions, all of them stable.
+/// The supported room versions that are stable.
 pub const SUPPORTED: [RoomVersionId; 12] = [
     RoomVersionId::V1,
     RoomVersionId::V2,
@@ -22,13 +22,26 @@ pub const SUPPORTED: [RoomVersionId; 12] = [
     RoomVersionId::V12,
 ];
 
+/// The supported room versions that are not: those with state that belongs to users
+/// ([`super::owned_state`]), otherwise like 10 and 11.
+pub const UNSTABLE: [&str; 2] = ["org.matrix.msc3757.10", "org.matrix.msc3757.11"];
+
 /// The version of a new room when the client does not ask for one.
 pub const DEFAULT: RoomVersionId = RoomVersionId::V12;
 
 /// The rules of a supported room version; `None` when it is not supported.
 #[must_use]
 pub fn rules(version: &RoomVersionId) -> Option<RoomVersionRules> {
-    SUPPORTED.contains(version).then(|| version.rules()).flatten()
+    match version.as_str() {
+        "org.matrix.msc3757.10" => Some(RoomVersionRules::V10),
+        "org.matrix.msc3757.11" => Some(RoomVersionRules::V11),
+        _ => SUPPORTED.contains(version).then(|| version.rules()).flatten(),
+    }
+}
+
+/// The names of all supported room versions.
+pub fn names() -> impl Iterator<Item = &'static str> {
+    SUPPORTED.iter().map(RoomVersionId::as_str).chain(UNSTABLE)
 }
 
 #[cfg(test)]
@@ -37,7 +50,8 @@ mod tests {
 
     #[test]
     fn every_supported_version_has_rules_and_no_other() {
-        assert!(SUPPORTED.iter().all(|version| rules(version).is_some()));
+        let known = |name| rules(&RoomVersionId::try_from(name).unwrap()).is_some();
+        assert!(names().all(known));
         let unknown = RoomVersionId::try_from("org.example.unknown").unwrap();
         assert!(rules(&unknown).is_none());
         assert!(SUPPORTED.contains(&DEFAULT));

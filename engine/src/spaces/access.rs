@@ -5,6 +5,7 @@
 use ruma::RoomVersionId;
 
 use super::summary::Summary;
+use crate::rooms::versions;
 
 /// What somebody has to do with a room.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -63,7 +64,8 @@ impl Summary {
     /// of rooms whose version nobody names, the best is believed.
     fn has(&self, rule: Rule) -> bool {
         let version = self.room_version.as_deref().map(RoomVersionId::try_from);
-        let Some(rules) = version.and_then(Result::ok).and_then(|version| version.rules()) else {
+        let rules = version.and_then(Result::ok).and_then(|version| versions::rules(&version));
+        let Some(rules) = rules else {
             return true;
         };
         match rule {

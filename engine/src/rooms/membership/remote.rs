@@ -132,7 +132,7 @@ impl Wish<'_> {
         let path =
             ask::path(self.handshake.make(), &[self.room_id.as_str(), self.user_id.as_str()]);
         let versions: Vec<(&str, &str)> =
-            versions::SUPPORTED.iter().map(|version| ("ver", version.as_str())).collect();
+            versions::names().map(|version| ("ver", version)).collect();
         let path = match self.handshake {
             Handshake::Leave => path,
             Handshake::Join | Handshake::Knock => ask::query(path, &versions),

@@ -88,3 +88,28 @@ async fn a_member_cannot_say_who_let_them_in() {
     let now = alice.state(&room, "m.room.member", &alice.id).await.unwrap().ok().unwrap();
     assert_eq!(now, json!({ "membership": "join", "displayname": "A" }));
 }
+
+#[tokio::test]
+async fn state_belongs_to_users_where_the_room_version_says_so() {
+    let (alice, bob) = (support::user("alice").await, support::user("bob").await);
+    for version in ["org.matrix.msc3757.10", "org.matrix.msc3757.11"] {
+        let levels = json!({ "events": { "org.example": 0 } });
+        let options = json!({ "preset": "public_chat", "room_version": version,
+                              "power_level_content_override": levels });
+        let room = alice.create_room(options).await.unwrap();
+        bob.join(&room, &[]).await.unwrap();
+        let key = |user: &User, suffix: &str| format!("{}{suffix}", user.id);
+        for (user, key, status, errcode) in [
+            (&bob, key(&bob, ""), 200, ""),
+            (&bob, key(&bob, "_device:!@#"), 200, ""),
+            (&alice, key(&bob, "_device:!@#"), 200, ""),
+            (&bob, key(&alice, "_device"), 403, "M_FORBIDDEN"),
+            (&bob, key(&alice, ""), 403, "M_FORBIDDEN"),
+            (&alice, key(&alice, "@device"), 400, "M_BAD_JSON"),
+            (&alice, "@oops".to_owned(), 400, "M_BAD_JSON"),
+        ] {
+            let answer = set(user, &room, "org.example", &key, json!({})).await;
+            assert_eq!((answer.status, answer.errcode()), (status, errcode), "{key}");
+        }
+    }
+}
