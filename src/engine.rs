@@ -9,7 +9,7 @@ use starling_engine::{
     Config as EngineConfig, Engine, Parts,
     clock::{Clock, SystemClock},
     config::{
-        Email, PasswordHashing, Presence, Push, Registration,
+        DelayedEvents, Email, PasswordHashing, Presence, Push, Registration,
         RegistrationMode as EngineRegistrationMode, Retention, ServerNotices, UserDirectory,
     },
     keys::SigningKeys,
@@ -91,6 +91,11 @@ fn engine_config(config: &Config) -> EngineConfig {
         server_notices: server_notices(config),
         retention: retention(config),
         media: config.media.settings(),
+        delayed_events: DelayedEvents {
+            enabled: config.delayed_events.enabled,
+            longest_ms: i64::from(config.delayed_events.longest_seconds) * 1_000,
+            most_per_user: i64::from(config.delayed_events.most_per_user),
+        },
         push: Push { follow_threads: config.push.follow_threads },
         cache_bytes: config.memory_budget.bytes(),
     }

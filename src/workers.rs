@@ -9,7 +9,7 @@ use starling_engine::{
     encryption::remote_lists,
     media::sweep,
     outbound, presence,
-    rooms::receive::transaction,
+    rooms::{delayed, receive::transaction},
     search::index,
 };
 use tokio::{
@@ -28,6 +28,7 @@ impl Workers {
         let mut workers = vec![
             ("accounts", tokio::spawn(upkeep::run(engine.clone()))),
             ("memberships", tokio::spawn(follow::run(engine.clone()))),
+            ("delayed events", tokio::spawn(delayed::run(engine.clone()))),
             ("guests", tokio::spawn(guests::run(engine.clone()))),
             ("presence", tokio::spawn(presence::run(engine.clone()))),
             ("user directory", tokio::spawn(directory::follow::run(engine.clone()))),

@@ -223,6 +223,19 @@ impl Error {
         Self::new(StatusCode::CONFLICT, errcode, "You left this thread after that event")
     }
 
+    /// 403: an event would wait for too long, in the words of those who know the proposal's old text too.
+    pub(crate) fn max_delay_exceeded(longest_ms: i64) -> Self {
+        Self::forbidden("The event would wait for too long")
+            .with("org.matrix.msc4140.errcode", "M_MAX_DELAY_EXCEEDED")
+            .with("org.matrix.msc4140.max_delay", longest_ms)
+    }
+
+    /// 403: too many events of a user wait.
+    pub(crate) fn max_delayed_events_exceeded() -> Self {
+        Self::forbidden("Too many of your events wait to be sent")
+            .with("org.matrix.msc4140.errcode", "M_MAX_DELAYED_EVENTS_EXCEEDED")
+    }
+
     /// 403: the identity server wants its terms agreed to first.
     pub(crate) fn terms_not_signed() -> Self {
         let message = "The identity server wants its terms to be agreed to";

@@ -35,6 +35,8 @@ pub struct Config {
     pub media: Media,
     /// Whom messages notify.
     pub push: Push,
+    /// Events that are sent later.
+    pub delayed_events: DelayedEvents,
     /// Bytes that the caches of events and state may take together.
     pub cache_bytes: u64,
 }
@@ -160,6 +162,23 @@ pub struct Retention {
     pub shortest_ms: Option<i64>,
     /// No room that says something may ask for more.
     pub longest_ms: Option<i64>,
+}
+
+/// Events that are sent later.
+#[derive(Clone, Copy, Debug)]
+pub struct DelayedEvents {
+    /// Whether there are any.
+    pub enabled: bool,
+    /// How long one waits at most, in milliseconds.
+    pub longest_ms: i64,
+    /// How many of one user wait at most.
+    pub most_per_user: i64,
+}
+
+impl Default for DelayedEvents {
+    fn default() -> Self {
+        Self { enabled: true, longest_ms: 24 * 60 * 60 * 1_000, most_per_user: 100 }
+    }
 }
 
 /// Whom messages notify.

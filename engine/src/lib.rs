@@ -120,6 +120,8 @@ pub struct Inner {
     pub search: search::index::Memory,
     /// Who sends receipts.
     pub receipts: rooms::receipts::Turns,
+    /// Events that wait to be sent.
+    pub delayed: rooms::delayed::Delayed,
     /// Who is typing.
     pub typing: rooms::typing::Typing,
     /// What other servers are told and nobody stores.
@@ -185,6 +187,7 @@ impl Engine {
             presence: presence::Memory::default(),
             search: search::index::Memory::default(),
             receipts: rooms::receipts::Turns::default(),
+            delayed: rooms::delayed::Delayed::default(),
             typing: rooms::typing::Typing::default(),
             ephemeral: ephemeral::Ephemeral::default(),
             encryption: encryption::Memory::default(),

@@ -64,6 +64,7 @@ pub(crate) fn config(server_name: &str) -> Config {
         retention: crate::config::Retention::default(),
         media: crate::config::Media::default(),
         push: crate::config::Push::default(),
+        delayed_events: crate::config::DelayedEvents::default(),
         cache_bytes: 16 << 20,
     }
 }

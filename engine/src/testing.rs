@@ -146,6 +146,7 @@ pub fn config(server_name: &ServerName) -> Config {
         retention: crate::config::Retention::default(),
         media: crate::config::Media::default(),
         push: crate::config::Push::default(),
+        delayed_events: crate::config::DelayedEvents::default(),
         cache_bytes: 1 << 20,
     }
 }

@@ -3,6 +3,7 @@
 //! The field comments below are what an administrator reads: `starling config example` and
 //! `docs/configuration.md` are made from them. Their first line is the summary.
 
+mod delayed_events;
 mod document;
 mod email;
 mod example;
@@ -27,6 +28,7 @@ use serde::{Deserialize, Serialize};
 use starling_engine::rooms::versions;
 
 pub(crate) use self::{
+    delayed_events::DelayedEvents,
     email::{Email, SmtpTls},
     example::example,
     load::{ConfigError, load, process_environment},
@@ -96,6 +98,9 @@ pub(crate) struct Config {
 
     /// Whom messages notify.
     pub(crate) push: Push,
+
+    /// Events that clients have sent later.
+    pub(crate) delayed_events: DelayedEvents,
 
     /// Who is there.
     pub(crate) presence: Presence,
@@ -425,6 +430,7 @@ impl Default for Config {
             retention: Retention::default(),
             media: Media::default(),
             push: Push::default(),
+            delayed_events: DelayedEvents::default(),
             presence: Presence::default(),
             user_directory: UserDirectory::default(),
             profiles: profiles::Profiles::default(),

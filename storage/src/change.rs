@@ -2,9 +2,9 @@
 //! become true. The writer applies it wholly or not at all.
 
 use crate::{
-    account_data, accounts, admin, backups, encryption, events, facts::Fact, federation, media,
-    memberships, receipts, rooms, search, state, subscriptions, timeline, to_device, unread,
-    user_directory,
+    account_data, accounts, admin, backups, delayed_events, encryption, events, facts::Fact,
+    federation, media, memberships, receipts, rooms, search, state, subscriptions, timeline,
+    to_device, unread, user_directory,
 };
 
 /// Stands for a position that the commit will give: the fact's place in [`Change::facts`].
@@ -122,6 +122,8 @@ pub enum Write {
     Receipt(receipts::Write),
     /// Which threads users follow.
     Subscription(subscriptions::Write),
+    /// Events that are to be sent later.
+    DelayedEvent(delayed_events::Write),
     /// Keys, destinations, transactions of other servers.
     Federation(federation::Write),
     /// The words of events.
@@ -195,6 +197,7 @@ write_from!(
     AccountData(account_data),
     Receipt(receipts),
     Subscription(subscriptions),
+    DelayedEvent(delayed_events),
     Federation(federation),
     Search(search),
     Admin(admin),

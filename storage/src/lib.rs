@@ -8,6 +8,7 @@
 mod alone;
 mod bulk;
 pub mod db;
+pub mod delayed_events;
 mod dialect;
 
 pub mod account_data;

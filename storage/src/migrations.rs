@@ -31,6 +31,7 @@ const MIGRATIONS: &[(i64, &str, &str)] = &[
     (25, "threepids", include_str!("../../migrations/0025_threepids.sql")),
     (26, "retention", include_str!("../../migrations/0026_retention.sql")),
     (30, "thread subscriptions", include_str!("../../migrations/0030_thread_subscriptions.sql")),
+    (31, "delayed events", include_str!("../../migrations/0031_delayed_events.sql")),
     (40, "encryption", include_str!("../../migrations/0040_encryption.sql")),
     (41, "to_device", include_str!("../../migrations/0041_to_device.sql")),
     (42, "key_backup", include_str!("../../migrations/0042_key_backup.sql")),

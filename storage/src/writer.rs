@@ -15,12 +15,12 @@ use crate::{
     admin, backups, bulk,
     change::{At, Change, Claim, Write},
     db::{Conn, Db, DbError, Result, Value, sql},
-    encryption, events,
+    delayed_events, encryption, events,
     facts::{Fact, Positioned},
     federation,
     feed::Feed,
-    media, memberships, receipts, rooms, search, state, subscriptions, timeline, to_device,
-    unread, user_directory,
+    media, memberships, receipts, rooms, search, state, subscriptions, timeline, to_device, unread,
+    user_directory,
 };
 
 /// How many changes one transaction takes at most.
@@ -354,6 +354,7 @@ async fn write_rows(conn: &mut Conn, batch: &[Pending]) -> Result<Placed> {
     let (mut search_rows, mut admin_rows, mut directory_rows) = (vec![], vec![], vec![]);
     let (mut encryption_rows, mut backup_rows) = (vec![], vec![]);
     let mut media_rows = vec![];
+    let mut delayed_rows = vec![];
     for (index, pending) in batch.iter().enumerate() {
         for row in pending.change.writes.iter().cloned() {
             match row {
@@ -368,6 +369,7 @@ async fn write_rows(conn: &mut Conn, batch: &[Pending]) -> Result<Placed> {
                 Write::Admin(row) => admin_rows.push(row),
                 Write::UserDirectory(row) => directory_rows.push(row),
                 Write::Media(row) => media_rows.push(row),
+                Write::DelayedEvent(row) => delayed_rows.push(row),
                 Write::Timeline(row) => placed.timeline.push((index, row)),
                 Write::Unread(row) => placed.unread.push((index, row)),
                 Write::Membership(row) => placed.memberships.push((index, row)),
@@ -392,6 +394,7 @@ async fn write_rows(conn: &mut Conn, batch: &[Pending]) -> Result<Placed> {
     encryption::apply(conn, encryption_rows).await?;
     backups::apply(conn, backup_rows).await?;
     media::apply(conn, media_rows).await?;
+    delayed_events::apply(conn, delayed_rows).await?;
     Ok(placed)
 }
 

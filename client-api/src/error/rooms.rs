@@ -4,6 +4,7 @@ use starling_engine::{
     ask::AskError,
     rooms::{
         create::CreateError,
+        delayed::{DelayError, ManageError},
         directory::{DirectoryError, PublishError},
         membership::{MembershipError, SetStateError, threepid::ThreepidError},
         mutual::MutualError,
@@ -32,6 +33,30 @@ impl From<SendError> for Error {
             SendError::DuplicateAnnotation => Self::duplicate_annotation(error.to_string()),
             SendError::NameTaken => Self::room_in_use(),
             SendError::Internal(cause) => cause.into(),
+        }
+    }
+}
+
+impl From<DelayError> for Error {
+    fn from(error: DelayError) -> Self {
+        match error {
+            DelayError::Disabled => Self::forbidden("This server sends no events later"),
+            DelayError::NoDelay => Self::invalid_param(error.to_string()),
+            DelayError::TooLong(longest_ms) => Self::max_delay_exceeded(longest_ms),
+            DelayError::TooMany => Self::max_delayed_events_exceeded(),
+            DelayError::NotInRoom => Self::forbidden("You are not in this room"),
+            DelayError::TooLarge => Self::too_large("The event is too large"),
+            DelayError::Internal(cause) => cause.into(),
+        }
+    }
+}
+
+impl From<ManageError> for Error {
+    fn from(error: ManageError) -> Self {
+        match error {
+            ManageError::NotFound => Self::not_found("There is no such delayed event"),
+            ManageError::Refused(error) => (*error).into(),
+            ManageError::Internal(cause) => cause.into(),
         }
     }
 }

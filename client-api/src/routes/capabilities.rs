@@ -30,6 +30,11 @@ pub(crate) async fn get(call: Call) -> Answer {
         "m.get_login_token": login_tokens,
         "org.matrix.msc3882.get_login_token": login_tokens,
     });
+    let delays = call.engine.config.delayed_events;
+    if delays.enabled {
+        capabilities["org.matrix.msc4140.delayed_events"] =
+            json!({ "max_delay_ms": delays.longest_ms, "max_scheduled": delays.most_per_user });
+    }
     if session.is_admin() && !session.is_suspended() {
         capabilities["m.account_moderation"] = json!({ "suspend": true, "lock": true });
     }

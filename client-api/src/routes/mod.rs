@@ -10,6 +10,7 @@ pub(crate) mod capabilities;
 pub(crate) mod client;
 pub(crate) mod create_room;
 pub(crate) mod dehydrated_device;
+pub(crate) mod delayed_events;
 pub(crate) mod delete_devices;
 pub(crate) mod devices;
 pub(crate) mod directory;

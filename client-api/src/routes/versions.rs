@@ -33,6 +33,8 @@ pub(crate) async fn get(call: Call) -> Answer {
     let versions = ["r0.5.0", "r0.6.0", "r0.6.1"].map(ToOwned::to_owned).into_iter().chain(stable);
     let mut response = Response::new(versions.collect());
     response.unstable_features = UNSTABLE.map(|name| (name.to_owned(), true)).into();
+    let delayed_events = call.engine.config.delayed_events.enabled;
+    response.unstable_features.insert("org.matrix.msc4140".to_owned(), delayed_events);
     let follow_threads = call.engine.config.push.follow_threads;
     response.unstable_features.insert("org.matrix.msc4306".to_owned(), follow_threads);
     answer(response)

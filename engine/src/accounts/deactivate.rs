@@ -4,7 +4,7 @@ use ruma::UserId;
 use starling_storage::{
     Change, Claim, CommitError, account_data,
     accounts::{self, flags, threepids},
-    subscriptions,
+    delayed_events, subscriptions,
 };
 
 use super::{devices, directory, follow, names, tokens, uia::Proof};
@@ -60,6 +60,7 @@ pub(crate) async fn close(
     if erase {
         forget(&mut change, user);
     }
+    change.write(delayed_events::Write::RemoveAll { user_id: user_id.clone() });
     change.write(accounts::Write::Deactivate { user_id, ts: engine.clock.now_ms() });
     change.write(account_data::Write::RemoveProfile { user_id: user.to_string() });
     directory::follow::remove(&mut change, user);

@@ -4,7 +4,7 @@ use serde_json::{Map, Value, json};
 use starling_storage::{
     account_data,
     accounts::{devices, flags, threepids},
-    events, memberships, subscriptions,
+    delayed_events, events, memberships, subscriptions,
 };
 
 use super::names;
@@ -19,7 +19,7 @@ pub struct Export {
     /// The user.
     pub user_id: String,
     /// Documents by what they are about: `account`, `profile`, `devices`, `account_data`, `threepids`,
-    /// `rooms`, `threads`.
+    /// `rooms`, `threads`, `delayed_events`.
     pub documents: Vec<(&'static str, Value)>,
     /// The rooms that the user is or was something in.
     pub rooms: Vec<String>,
@@ -51,6 +51,7 @@ pub async fn account(engine: &Engine, given: &str) -> Result<Option<Export>, Int
     let memberships = memberships::of_user(&mut conn, user).await?;
     let devices = devices::of_user(&mut conn, user).await?;
     let threads = subscriptions::changed(&mut conn, user, 0, i64::MAX, i64::MAX).await?;
+    let waiting = delayed_events::of_user(&mut conn, user).await?;
     drop(conn);
     let documents = vec![
         ("account", about),
@@ -60,6 +61,7 @@ pub async fn account(engine: &Engine, given: &str) -> Result<Option<Export>, Int
         ("threepids", threepids.iter().map(threepid).collect()),
         ("rooms", memberships.iter().map(room).collect()),
         ("threads", threads.iter().map(thread).collect()),
+        ("delayed_events", waiting.iter().map(delayed_event).collect::<Result<_, _>>()?),
     ];
     let rooms = memberships.into_iter().map(|row| row.room_id).collect();
     Ok(Some(Export { user_id: account.user_id, documents, rooms }))
@@ -128,6 +130,16 @@ fn threepid(row: &threepids::ThreepidRow) -> Value {
         "validated_ts": row.validated_ts,
         "added_ts": row.added_ts,
     })
+}
+
+fn delayed_event(row: &delayed_events::DelayedEventRow) -> Result<Value, Internal> {
+    Ok(json!({
+        "room_id": row.room_id,
+        "type": row.kind,
+        "state_key": row.state_key,
+        "content": serde_json::from_str::<Value>(&row.content)?,
+        "due_ts": row.due_ts(),
+    }))
 }
 
 fn thread(row: &subscriptions::SubscriptionRow) -> Value {

@@ -40,6 +40,8 @@ pub mod topic;
 
 pub mod send;
 
+pub mod delayed;
+
 pub mod naming;
 
 pub mod restricted;

@@ -19,6 +19,7 @@ use super::{
     blocked,
     build::{self, BuildError, Draft},
     canonical_alias::{self, AliasProblem},
+    delayed,
     power::{self, Action, Powers},
     room::{self, RoomGuard},
 };
@@ -174,6 +175,19 @@ pub struct SetState {
 ///
 /// See [`SendError`].
 pub async fn state(engine: &Engine, state: SetState) -> Result<OwnedEventId, SendError> {
+    state_once(engine, state, None).await
+}
+
+/// As [`state`], under a transaction.
+///
+/// # Errors
+///
+/// See [`SendError`].
+pub async fn state_once(
+    engine: &Engine,
+    state: SetState,
+    transaction: Option<&Transaction>,
+) -> Result<OwnedEventId, SendError> {
     let SetState { room_id, sender, kind, state_key, content, ts } = state;
     if kind == StateEventType::RoomCreate {
         return Err(SendError::BadContent("a room is created once".to_owned()));
@@ -186,7 +200,7 @@ pub async fn state(engine: &Engine, state: SetState) -> Result<OwnedEventId, Sen
     }
     let kind = TimelineEventType::from(kind);
     let draft = Draft { sender, kind, state_key: Some(state_key), content, redacts: None, ts };
-    one(engine, &room_id, &draft, None).await
+    one(engine, &room_id, &draft, transaction).await
 }
 
 /// Since room version 12 power levels have no place for those who made the room.
@@ -342,6 +356,7 @@ async fn attempt(
     }
     if let Some(transaction) = transaction {
         batch.claim_transaction(claim(engine, &pdu, transaction));
+        delayed::note_sent(&mut batch, transaction);
     }
     match batch.commit(guard).await {
         Ok(_) => Ok(Some(pdu.event_id.clone())),

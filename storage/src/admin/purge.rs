@@ -39,7 +39,8 @@ pub enum Write {
 
 /// Tables with few rows for each room, and those of whose rows a room's own ones are not found
 /// without its users.
-const AT_ONCE: [&str; 14] = [
+const AT_ONCE: [&str; 15] = [
+    "DELETE FROM delayed_events WHERE room_id = $1",
     "DELETE FROM partial_rooms WHERE room_id = $1",
     "DELETE FROM aliases WHERE room_id = $1",
     "DELETE FROM forward_extremities WHERE room_id = $1",

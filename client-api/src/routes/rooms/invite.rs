@@ -23,7 +23,10 @@ pub(crate) async fn post(mut call: Call) -> Answer {
     let room_id: OwnedRoomId = call.path_id(0)?;
     let body: Map<String, Value> = call.body_as().await?;
     if ["medium", "address", "id_server"].iter().any(|field| body.contains_key(*field)) {
-        return by_address(&mut call, &room_id, &session.user_id).await;
+        return match session.is_shadow_banned() {
+            true => shadow::done(),
+            false => by_address(&mut call, &room_id, &session.user_id).await,
+        };
     }
     let about: About = call.body_as().await?;
     let target = about.target()?;

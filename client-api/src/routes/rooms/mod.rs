@@ -3,6 +3,7 @@
 pub(crate) mod aliases;
 pub(crate) mod ban;
 pub(crate) mod context;
+pub(crate) mod delayed_event;
 pub(crate) mod event;
 pub(crate) mod forget;
 pub(crate) mod hierarchy;

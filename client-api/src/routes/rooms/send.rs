@@ -4,6 +4,7 @@ use ruma::events::TimelineEventType;
 use serde_json::json;
 use starling_engine::rooms::send::{self, Message, Transaction};
 
+use super::delayed_event;
 use crate::{
     answer::{Answer, json as answer_json},
     call::Call,
@@ -14,6 +15,9 @@ use crate::{
 pub(crate) async fn put(mut call: Call) -> Answer {
     let session = call.authenticated_or_guest_to_act().await?;
     call.door.limits.user(Doing::Sending, &session.user_id)?;
+    if let Some(delay_ms) = delayed_event::wanted(&call)? {
+        return delayed_event::message(call, session, delay_ms).await;
+    }
     let kind = TimelineEventType::from(call.path_arg(1));
     let room_id = call.path_id(0)?;
     if session.is_shadow_banned() {

@@ -17,6 +17,7 @@ use starling_engine::{
     rooms::{membership, send::SetState},
 };
 
+use super::delayed_event;
 use crate::{
     answer::{Answer, json as answer_json},
     call::Call,
@@ -63,6 +64,9 @@ pub(crate) async fn get(call: Call) -> Answer {
 pub(crate) async fn put(mut call: Call) -> Answer {
     let session = call.authenticated_or_guest_to_act().await?;
     call.door.limits.user(Doing::Sending, &session.user_id)?;
+    if let Some(delay_ms) = delayed_event::wanted(&call)? {
+        return delayed_event::state(call, session, delay_ms).await;
+    }
     let (room_id, content) = (call.path_id(0)?, call.content().await?);
     if session.is_shadow_banned() {
         let state = [call.path_arg(0), call.path_arg(1), call.path_arg(2), content.get()];

@@ -5,6 +5,7 @@ mod admin;
 mod capabilities;
 mod create_room;
 mod dehydrated_device;
+mod delayed_events;
 mod delete_devices;
 mod devices;
 mod directory;

@@ -33,7 +33,7 @@ use serde_json::{Map, Value, value::to_raw_value};
 use starling_storage::memberships;
 
 use self::{content::Member, invite::Invite};
-use super::send::{self, SendError, SetState};
+use super::send::{self, SendError, SetState, Transaction};
 use crate::{Engine, ask::AskError, internal::Internal};
 
 /// Why a membership was not changed.
@@ -133,8 +133,21 @@ impl From<AskError> for MembershipError {
 ///
 /// See [`SetStateError`].
 pub async fn set_state(engine: &Engine, state: SetState) -> Result<OwnedEventId, SetStateError> {
+    set_state_once(engine, state, None).await
+}
+
+/// As [`set_state`], under a transaction. An invite, which is no news a second time, needs none.
+///
+/// # Errors
+///
+/// See [`SetStateError`].
+pub async fn set_state_once(
+    engine: &Engine,
+    state: SetState,
+    transaction: Option<&Transaction>,
+) -> Result<OwnedEventId, SetStateError> {
     if state.kind != StateEventType::RoomMember {
-        return Ok(send::state(engine, state).await?);
+        return Ok(send::state_once(engine, state, transaction).await?);
     }
     let mut more: Map<String, Value> = serde_json::from_str(state.content.get())
         .map_err(|error| MembershipError::BadContent(error.to_string()))?;
@@ -149,7 +162,8 @@ pub async fn set_state(engine: &Engine, state: SetState) -> Result<OwnedEventId,
             true => to_raw_value(&more).map_err(|error| SendError::from(Internal::from(error)))?,
             false => state.content,
         };
-        return Ok(send::state(engine, SetState { content, ..state }).await?);
+        let state = SetState { content, ..state };
+        return Ok(send::state_once(engine, state, transaction).await?);
     }
     let target = <&UserId>::try_from(state.state_key.as_str())
         .map_err(|_| MembershipError::BadContent("the state key is not a user ID".to_owned()))?;
