@@ -9,6 +9,7 @@ use starling_engine::{
         membership::{MembershipError, SetStateError, threepid::ThreepidError},
         mutual::MutualError,
         naming::AliasError,
+        policy::PolicyError,
         send::SendError,
         upgrade::UpgradeError,
     },
@@ -32,7 +33,22 @@ impl From<SendError> for Error {
             SendError::NoThreadRoot => Self::unknown(error.to_string()),
             SendError::DuplicateAnnotation => Self::duplicate_annotation(error.to_string()),
             SendError::NameTaken => Self::room_in_use(),
+            SendError::Policy(error) => error.into(),
             SendError::Internal(cause) => cause.into(),
+        }
+    }
+}
+
+impl From<PolicyError> for Error {
+    fn from(error: PolicyError) -> Self {
+        match error {
+            PolicyError::Refused { status, errcode, message } => {
+                Self::new(status, &errcode, message)
+            }
+            PolicyError::Unavailable => {
+                Self::remote_failed("The policy server of this room does not answer")
+            }
+            PolicyError::Internal(cause) => cause.into(),
         }
     }
 }
@@ -76,6 +92,7 @@ impl From<MembershipError> for Error {
             MembershipError::UnsupportedThere => Self::unsupported_there(),
             MembershipError::InviteBlocked => Self::invite_blocked(),
             MembershipError::ServerNotices => Self::server_notices(),
+            MembershipError::Policy(error) => error.into(),
             MembershipError::StillInRoom => Self::unknown("You are still in this room"),
             MembershipError::RemoteFailed(reason) => {
                 tracing::info!(reason, "Other servers did not help");

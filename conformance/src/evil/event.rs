@@ -66,6 +66,14 @@ impl Event {
         Self::identify(&rules(version)?, canonical_object(pdu)?)
     }
 
+    /// What `key` signs of this event, as `seal` does.
+    pub fn signature(&self, version: &str, key: &Key) -> Result<String> {
+        let mut object = canonical_object(&self.pdu)?;
+        object.remove("signatures");
+        object.remove("unsigned");
+        Ok(key.sign(&render_object(&essence(&object, &rules(version)?))))
+    }
+
     /// The same event with something changed after it was hashed and signed; the id stays.
     pub fn tampered(&self, change: impl FnOnce(&mut Value)) -> Self {
         let mut changed = self.clone();

@@ -19,6 +19,7 @@ mod json;
 mod key;
 mod listen;
 mod peer;
+mod policy;
 mod room;
 mod script;
 mod serve;

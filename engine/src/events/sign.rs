@@ -188,15 +188,43 @@ fn unexpected(field: &'static str, expected: Option<&str>, found: Option<&str>) 
     }
 }
 
+/// The event with a signature that another server made, beside those that it has.
+///
+/// # Errors
+///
+/// When it would be no event with it: it is too large, for example.
+pub fn add_signature(
+    pdu: &Pdu,
+    server: &ServerName,
+    key_id: &str,
+    signature: &str,
+    rules: &RoomVersionRules,
+) -> Result<Pdu, SignError> {
+    let mut event = Canonical::parse(pdu.json.get(), rules).map_err(not_an_event)?;
+    insert(event.object_mut(), server, key_id.to_owned(), signature.to_owned())
+        .map_err(not_an_event)?;
+    let rejected = pdu.rejected;
+    Ok(Pdu { rejected, ..Pdu::from_canonical(event, rules)? })
+}
+
 fn insert_signature(
     event: &mut CanonicalJsonObject,
     origin: &ServerName,
     signature: &Signature,
 ) -> Result<(), ruma::canonical_json::CanonicalJsonFieldError> {
+    insert(event, origin, signature.id(), signature.base64())
+}
+
+fn insert(
+    event: &mut CanonicalJsonObject,
+    server: &ServerName,
+    key_id: String,
+    signature: String,
+) -> Result<(), ruma::canonical_json::CanonicalJsonFieldError> {
     event
         .get_as_object_or_insert_default("signatures", "signatures")?
-        .get_as_object_or_insert_default(origin.as_str(), "signatures")?
-        .insert(signature.id(), CanonicalJsonValue::from(signature.base64()));
+        .get_as_object_or_insert_default(server.as_str(), "signatures")?
+        .insert(key_id, CanonicalJsonValue::from(signature));
     Ok(())
 }
 

@@ -14,6 +14,9 @@ use ruma::{
 
 use super::{Canonical, Pdu};
 
+/// The ID of the key by which policy servers sign.
+pub const POLICY_KEY_ID: &str = "ed25519:policy_server";
+
 /// A key of another server.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ServerKey {
@@ -88,7 +91,9 @@ pub fn signing_keys(
     let event = parse(pdu, rules)?;
     let mut keys = BTreeMap::new();
     for server in required(event.object(), rules)? {
-        let ids = signatures(event.object(), &server)?.keys().cloned().collect();
+        let ids = signatures(event.object(), &server)?.keys();
+        // No server publishes the key by which it signs as a policy server.
+        let ids = ids.filter(|id| *id != POLICY_KEY_ID).cloned().collect();
         keys.insert(server, ids);
     }
     Ok(keys)
@@ -115,6 +120,20 @@ pub fn verify(
         verify_server(pdu, &server, signatures, keys.get(&server), &text, rules)?;
     }
     Ok(())
+}
+
+/// Whether an event has a right signature by one key of a server, which is given with the key's ID and the
+/// raw public key.
+#[must_use]
+pub fn is_signed_by(
+    pdu: &Pdu,
+    (server, key_id, public_key): (&ServerName, &str, &[u8]),
+    rules: &RoomVersionRules,
+) -> bool {
+    let Ok(event) = parse(pdu, rules) else { return false };
+    let Ok(text) = signed_text(&event, rules) else { return false };
+    let Ok(signatures) = signatures(event.object(), server) else { return false };
+    signatures.get(key_id).is_some_and(|it| is_right_by(it, public_key, &text))
 }
 
 fn verify_server(
@@ -145,10 +164,14 @@ fn verify_server(
 }
 
 fn is_right(signature: &CanonicalJsonValue, key: &ServerKey, text: &str) -> bool {
+    is_right_by(signature, &key.public_key, text)
+}
+
+fn is_right_by(signature: &CanonicalJsonValue, public_key: &[u8], text: &str) -> bool {
     let Some(signature) = signature.as_str() else { return false };
     let Ok(signature) = Base64::<Standard>::parse(signature) else { return false };
     let algorithm = SigningKeyAlgorithm::Ed25519;
-    verify_canonical_json_bytes(&algorithm, &key.public_key, signature.as_bytes(), text.as_bytes())
+    verify_canonical_json_bytes(&algorithm, public_key, signature.as_bytes(), text.as_bytes())
         .is_ok()
 }
 

@@ -24,6 +24,8 @@ pub mod room;
 
 pub mod batch;
 
+pub mod policy;
+
 pub mod power;
 
 pub mod state_at;

@@ -1,9 +1,10 @@
 //! Saying something in a room: messages, state, redactions.
 
 pub mod guests;
+mod policed;
 mod related;
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use ruma::{
     EventId, OwnedDeviceId, OwnedEventId, OwnedRoomId, OwnedUserId, RoomId, UserId,
@@ -20,6 +21,7 @@ use super::{
     build::{self, BuildError, Draft},
     canonical_alias::{self, AliasProblem},
     delayed,
+    policy::PolicyError,
     power::{self, Action, Powers},
     room::{self, RoomGuard},
 };
@@ -69,9 +71,21 @@ pub enum SendError {
     /// A name that was to be taken is taken.
     #[error("the name is taken")]
     NameTaken,
+    /// The room's policy server has not signed it.
+    #[error(transparent)]
+    Policy(PolicyError),
     /// This server failed.
     #[error(transparent)]
     Internal(#[from] Internal),
+}
+
+impl From<PolicyError> for SendError {
+    fn from(error: PolicyError) -> Self {
+        match error {
+            PolicyError::Internal(error) => Self::Internal(error),
+            error => Self::Policy(error),
+        }
+    }
 }
 
 impl From<BuildError> for SendError {
@@ -325,6 +339,9 @@ pub(super) async fn one(
     if let Some(done) = done_before(engine, &draft.sender, transaction).await? {
         return Ok(done);
     }
+    if let Some(server) = policed::to_ask(engine, &guard, draft).await? {
+        return policed::one(engine, guard, draft, transaction, &server).await;
+    }
     for _ in 0..MAX_ATTEMPTS {
         match attempt(engine, &mut guard, draft, transaction).await? {
             Some(event_id) => {
@@ -346,10 +363,7 @@ async fn attempt(
     transaction: Option<&Transaction>,
 ) -> Result<Option<OwnedEventId>, SendError> {
     let mut batch = Batch::new(engine, guard);
-    let before = current(&batch, draft).await?;
-    related::check(engine, &batch.room.id, draft).await?;
-    guests::check(&batch, draft).await?;
-    check_open(&batch, draft, before.as_deref()).await?;
+    let before = prepare(&batch, draft).await?;
     let pdu = build::author(&mut batch, draft).await?;
     if let Some(same) = before.filter(|before| says_the_same(before, &pdu, guard)) {
         return Ok(Some(same.event_id.clone()));
@@ -367,6 +381,15 @@ async fn attempt(
     }
 }
 
+/// Checks what is not for the rules of the room, and gives back the state event that would be replaced.
+async fn prepare(batch: &Batch, draft: &Draft) -> Result<Option<Arc<Pdu>>, SendError> {
+    let before = current(batch, draft).await?;
+    related::check(&batch.engine, &batch.room.id, draft).await?;
+    guests::check(batch, draft).await?;
+    check_open(batch, draft, before.as_deref()).await?;
+    Ok(before)
+}
+
 /// That nobody gets into a room that administrators have blocked, before they had all who were in it
 /// leave; those may still say what they are called.
 async fn check_open(batch: &Batch, draft: &Draft, before: Option<&Pdu>) -> Result<(), SendError> {
@@ -381,7 +404,7 @@ async fn check_open(batch: &Batch, draft: &Draft, before: Option<&Pdu>) -> Resul
 }
 
 /// The state event that a draft would replace.
-async fn current(batch: &Batch, draft: &Draft) -> Result<Option<std::sync::Arc<Pdu>>, Internal> {
+async fn current(batch: &Batch, draft: &Draft) -> Result<Option<Arc<Pdu>>, Internal> {
     let Some(state_key) = draft.state_key.clone() else { return Ok(None) };
     let key = (StateEventType::from(draft.kind.to_string()), state_key);
     let mut state = batch.state(batch.room.row.current_state, std::slice::from_ref(&key)).await?;

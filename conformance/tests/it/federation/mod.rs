@@ -10,6 +10,7 @@ mod make_join;
 mod media;
 mod membership;
 mod openid;
+mod policy;
 mod public_rooms;
 mod query;
 mod reading;

@@ -25,7 +25,7 @@ use crate::{
     rooms::{
         append::{self, Disposition},
         batch::{Batch, BatchError, MAX_ATTEMPTS},
-        blocked, build, federated,
+        blocked, build, federated, policy,
         receive::judge::{self, Judged},
         room,
         serve::stripped,
@@ -83,11 +83,14 @@ async fn invite_elsewhere(
     drop(guard);
     let (version, rules) = (*batch.room.version).clone();
     let server = change.target.server_name().to_owned();
+    let pdu = policy::signed(engine, pdu).await?;
     let made = Made { pdu, version, rules, server };
     let root = batch.room.row.current_state;
     let state = stripped::of_room(engine, change.room_id, root).await?;
     let state: Vec<_> = state.iter().map(|pdu| pdu.json.clone()).collect();
     let signed = ask_to_sign(engine, &made, &state).await?;
+    // The invited server may have given it back without.
+    let signed = policy::signed(engine, signed).await?;
     put(engine, change.room_id, signed).await
 }
 

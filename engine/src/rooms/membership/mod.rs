@@ -33,7 +33,10 @@ use serde_json::{Map, Value, value::to_raw_value};
 use starling_storage::memberships;
 
 use self::{content::Member, invite::Invite};
-use super::send::{self, SendError, SetState, Transaction};
+use super::{
+    policy::PolicyError,
+    send::{self, SendError, SetState, Transaction},
+};
 use crate::{Engine, ask::AskError, internal::Internal};
 
 /// Why a membership was not changed.
@@ -75,9 +78,18 @@ pub enum MembershipError {
     /// The other servers that would have to help did not.
     #[error("no other server could help: {0}")]
     RemoteFailed(String),
+    /// The room's policy server has not signed the event.
+    #[error(transparent)]
+    Policy(PolicyError),
     /// This server failed.
     #[error(transparent)]
     Internal(#[from] Internal),
+}
+
+impl From<PolicyError> for MembershipError {
+    fn from(error: PolicyError) -> Self {
+        SendError::from(error).into()
+    }
 }
 
 impl From<SendError> for MembershipError {
@@ -87,6 +99,7 @@ impl From<SendError> for MembershipError {
             SendError::Forbidden(reason) => Self::Forbidden(reason),
             SendError::TooLarge => Self::TooLarge,
             SendError::GuestsForbidden => Self::GuestsForbidden,
+            SendError::Policy(error) => Self::Policy(error),
             SendError::Internal(error) => Self::Internal(error),
             SendError::BadContent(reason) | SendError::MalformedAlias(reason) => {
                 Self::BadContent(reason)

@@ -50,4 +50,9 @@ impl Budget {
         self.0 = self.0.saturating_sub(1);
         left
     }
+
+    /// Leaves no more requests to be made.
+    pub fn spend(&mut self) {
+        self.0 = 0;
+    }
 }

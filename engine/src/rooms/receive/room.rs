@@ -24,8 +24,9 @@ use crate::{
     events::{Pdu, store},
     internal::Internal,
     rooms::{
-        append::{self, Disposition},
+        append::{self, Disposition, NewEvent},
         batch::{Batch, BatchError, MAX_ATTEMPTS},
+        policy::{self, PolicyError, PolicyServer},
         room,
         serve::access,
     },
@@ -46,6 +47,8 @@ struct Work {
     claimed: Option<ClaimedState>,
     /// Events that authorise it, once they were asked for.
     auth: Option<Events>,
+    /// Whether the room's policy server was asked to sign it.
+    policy_asked: bool,
 }
 
 /// What an event at the head of the line lacks.
@@ -53,6 +56,7 @@ struct Work {
 enum Need {
     Before,
     Auth,
+    Signature(PolicyServer),
 }
 
 /// Receives events that a server sent for a room, and says what became of each.
@@ -102,7 +106,7 @@ pub async fn receive(
 
 impl Work {
     fn new(pdu: Arc<Pdu>, rounds: u8) -> Self {
-        Self { pdu, rounds, claimed: None, auth: None }
+        Self { pdu, rounds, claimed: None, auth: None, policy_asked: false }
     }
 }
 
@@ -150,6 +154,9 @@ async fn drain(
                 filled
             }
             Need::Auth => authorise(peer, &mut budget, &mut work).await?,
+            Need::Signature(server) => {
+                ask_for_signature(peer, &mut budget, &mut work, &server).await?
+            }
         };
         match filled {
             Filled::Before(events) => {
@@ -188,7 +195,14 @@ async fn advance(
         for work in line.iter() {
             match judge_work(&mut batch, work).await? {
                 Judged::Known => fates.push((work.pdu.event_id.clone(), Ok(()))),
-                Judged::Ready(new) => {
+                Judged::Ready(mut new) => {
+                    if let Some(server) = lacks_signature(&batch, &new).await? {
+                        if !work.policy_asked {
+                            need = Some(Need::Signature(server));
+                            break;
+                        }
+                        new.disposition = Disposition::SoftFailed;
+                    }
                     fates.push((work.pdu.event_id.clone(), fate(new.disposition)));
                     append::append(&mut batch, new).await?;
                 }
@@ -230,6 +244,15 @@ async fn judge_work(batch: &mut Batch, work: &Work) -> Result<Judged, Internal> 
         None => None,
     };
     judge::judge(batch, &work.pdu, state_before).await
+}
+
+/// The policy server whose signature an event lacks that would be accepted otherwise.
+async fn lacks_signature(batch: &Batch, new: &NewEvent) -> Result<Option<PolicyServer>, Internal> {
+    if new.disposition != Disposition::Accepted {
+        return Ok(None);
+    }
+    let server = policy::of(batch).await?;
+    Ok(server.filter(|server| !server.lets_through(&new.pdu, batch.room.rules())))
 }
 
 /// What was found for an event that lacked something.
@@ -285,6 +308,32 @@ async fn store_known(
     let stored = store::get_many(peer.engine, peer.room_id, &ids).await?;
     let in_place = stored.into_iter().filter(|(_, event)| event.state_before.is_some());
     Ok(in_place.map(|(event_id, _)| event_id).collect())
+}
+
+/// Asks the room's policy server for its signature, which a server that knows no policy servers has not asked
+/// for. An event without is soft-failed.
+async fn ask_for_signature(
+    peer: &Peer<'_>,
+    budget: &mut Budget,
+    work: &mut Work,
+    server: &PolicyServer,
+) -> Result<Filled, Internal> {
+    work.policy_asked = true;
+    if !budget.take() {
+        return Ok(Filled::Work);
+    }
+    match policy::ask(peer.engine, server, &work.pdu, peer.rules).await {
+        Ok(signed) => work.pdu = signed,
+        Err(PolicyError::Internal(error)) => return Err(error),
+        Err(error) => {
+            // Who does not answer now is not asked again for each event of the transaction.
+            if matches!(error, PolicyError::Unavailable) {
+                budget.spend();
+            }
+            tracing::info!(event.id = %work.pdu.event_id, %error, "The policy server does not sign");
+        }
+    }
+    Ok(Filled::Work)
 }
 
 /// Asks for the events that authorise an event.

@@ -23,6 +23,7 @@ use crate::{
     rooms::{
         append::{self, Disposition, NewEvent},
         batch::{Batch, BatchError, MAX_ATTEMPTS},
+        policy::{self, PolicyError},
         receive::{
             intake,
             judge::{self, Judged},
@@ -147,6 +148,11 @@ async fn take(
         None => pdu.json.clone(),
     };
     let pdu = verified(engine, room_id, &version.1, raw).await?;
+    // Who is not in the room cannot know of its policy server.
+    let pdu = policy::signed(engine, pdu).await.map_err(|error| match error {
+        PolicyError::Internal(error) => SubmitError::Internal(error),
+        error => SubmitError::Forbidden(error.to_string()),
+    })?;
     let mut guard = room::lock(engine, room_id).await?.ok_or(SubmitError::NotFound)?;
     for _ in 0..MAX_ATTEMPTS {
         if let Some(taken) = attempt(engine, &mut guard, &pdu).await? {
