@@ -163,7 +163,8 @@ pub(crate) fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Admin(command) => administer(command),
         Command::Config(ConfigCommand::Example) => print(&config::example()),
         Command::Config(ConfigCommand::Check(source)) => {
-            source.load()?;
+            let config = source.load()?;
+            config.appservices.load(&config.server_name)?;
             print("The configuration is right.\n")
         }
     }

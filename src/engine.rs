@@ -7,6 +7,8 @@ use bytes::Bytes;
 use ruma::ServerName;
 use starling_engine::{
     Config as EngineConfig, Engine, Parts,
+    accounts::masquerade,
+    appservices::ApplicationServices,
     clock::{Clock, SystemClock},
     config::{
         DelayedEvents, Email, PasswordHashing, Presence, Push, Registration,
@@ -39,8 +41,9 @@ pub(crate) async fn start(config: &Config, storage: Storage) -> anyhow::Result<E
     let transport = transport(config, signing_keys.clone(), clock.clone())?;
     let outside = Arc::new(World::new(config)?);
     let blobs = blobs(config)?;
-    let config = engine_config(config);
-    Ok(Engine::new(Parts {
+    let appservices = config.appservices.load(&config.server_name)?;
+    let config = EngineConfig { appservices, ..engine_config(config) };
+    let engine = Engine::new(Parts {
         config,
         storage,
         blobs,
@@ -49,7 +52,9 @@ pub(crate) async fn start(config: &Config, storage: Storage) -> anyhow::Result<E
         outside,
         signing_keys,
         trie_secret,
-    }))
+    });
+    masquerade::make_senders(&engine).await?;
+    Ok(engine)
 }
 
 fn engine_config(config: &Config) -> EngineConfig {
@@ -97,6 +102,7 @@ fn engine_config(config: &Config) -> EngineConfig {
             most_per_user: i64::from(config.delayed_events.most_per_user),
         },
         push: Push { follow_threads: config.push.follow_threads },
+        appservices: ApplicationServices::default(),
         cache_bytes: config.memory_budget.bytes(),
     }
 }

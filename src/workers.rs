@@ -6,6 +6,7 @@ use starling_engine::{
     Engine,
     accounts::{directory, follow, guests, upkeep},
     admin::{retention, tasks},
+    deliveries,
     encryption::remote_lists,
     media::sweep,
     outbound, presence,
@@ -36,6 +37,8 @@ impl Workers {
             ("media", tokio::spawn(sweep::run(engine.clone()))),
         ];
         workers.push(("tasks", tokio::spawn(tasks::run(engine.clone(), held))));
+        let couriers = deliveries::start(engine).into_iter();
+        workers.extend(couriers.map(|task| ("application services", task)));
         if config.retention.enabled {
             workers.push(("retention", tokio::spawn(retention::run(engine.clone()))));
         }

@@ -2,7 +2,7 @@
 
 use axum::{body::Body, response::Response};
 use bytes::BytesMut;
-use http::{HeaderValue, header};
+use http::{HeaderValue, StatusCode, header};
 use ruma::api::{OutgoingResponse, OutgoingResponseExt as _};
 use serde::Serialize;
 
@@ -20,6 +20,13 @@ pub(crate) fn answer(response: impl OutgoingResponse) -> Answer {
 /// 200 with a value of our own as JSON.
 pub(crate) fn json(value: &impl Serialize) -> Answer {
     raw_json(serde_json::to_vec(value).map_err(Error::internal)?)
+}
+
+/// The same with another status than 200.
+pub(crate) fn json_with(status: StatusCode, value: &impl Serialize) -> Answer {
+    let mut response = json(value)?;
+    *response.status_mut() = status;
+    Ok(response)
 }
 
 /// 200 with bytes that are JSON already.

@@ -5,21 +5,26 @@
 
 use std::{
     net::{IpAddr, Ipv4Addr},
-    sync::{Mutex, PoisonError},
+    sync::{Arc, Mutex, PoisonError},
 };
 
 use axum::{body::Body, extract::MatchedPath};
 use bytes::Bytes;
 use http::{Method, header, request::Parts};
 use ruma::{
-    OwnedUserId,
+    OwnedUserId, UInt,
     api::{IncomingRequest, IncomingRequestExt as _},
 };
 use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::value::RawValue;
 use starling_engine::{
     Engine,
-    accounts::{Session, devices, tokens},
+    accounts::{
+        Session, devices,
+        masquerade::{self, Mask},
+        tokens,
+    },
+    appservices::ApplicationService,
 };
 
 use crate::{ClientIp, Door, body, error::Error, limits::Doing};
@@ -82,11 +87,80 @@ impl Call {
 
     async fn session(&self) -> Result<Session, Error> {
         let token = self.access_token().ok_or_else(Error::missing_token)?;
-        let session = tokens::authenticate(&self.engine, &token).await?;
-        self.door.limits.heed(&session);
-        self.door.limits.user(Doing::Anything, &session.user_id)?;
-        devices::note_seen(&self.engine, &session, self.client_ip(), self.user_agent());
+        let session = match self.engine.config.appservices.by_token(&token) {
+            Some(service) => self.masked(service).await?,
+            None => {
+                let session = tokens::authenticate(&self.engine, &token).await?;
+                self.door.limits.heed(&session);
+                session
+            }
+        };
+        self.limit(Doing::Anything, &session)?;
+        if session.device().is_some() {
+            devices::note_seen(&self.engine, &session, self.client_ip(), self.user_agent());
+        }
         Ok(session)
+    }
+
+    /// An application service that acts for one of its users.
+    ///
+    /// <https://spec.matrix.org/v1.19/application-service-api/#identity-assertion>
+    async fn masked(&self, service: &Arc<ApplicationService>) -> Result<Session, Error> {
+        #[derive(Deserialize)]
+        struct Query {
+            user_id: Option<String>,
+            device_id: Option<String>,
+            /// The name before the specification had one.
+            #[serde(rename = "org.matrix.msc3202.device_id")]
+            unstable_device_id: Option<String>,
+        }
+        self.engine.deliveries.spoke(&service.id);
+        let query: Query = self.query_as()?;
+        let device_id = query.device_id.or(query.unstable_device_id);
+        let mask = Mask { user_id: query.user_id.as_deref(), device_id: device_id.as_deref() };
+        Ok(masquerade::authenticate(&self.engine, service, mask).await?)
+    }
+
+    /// The application service that asks, whoever it acts for; `None` when the token is no application
+    /// service's.
+    pub(crate) fn appservice(&self) -> Result<Option<Arc<ApplicationService>>, Error> {
+        let token = self.access_token().ok_or_else(Error::missing_token)?;
+        let service = self.engine.config.appservices.by_token(&token);
+        if let Some(service) = service {
+            self.engine.deliveries.spoke(&service.id);
+        }
+        Ok(service.cloned())
+    }
+
+    /// The same, where nobody else can ask.
+    pub(crate) fn required_appservice(&self) -> Result<Arc<ApplicationService>, Error> {
+        self.appservice()?.ok_or_else(|| Error::unknown_token(false))
+    }
+
+    /// The time that an application service gives an event (`ts`); nobody else can.
+    ///
+    /// <https://spec.matrix.org/v1.19/application-service-api/#timestamp-massaging>
+    pub(crate) fn massaged_ts(&self, session: &Session) -> Result<Option<i64>, Error> {
+        #[derive(Deserialize)]
+        struct Query {
+            ts: Option<String>,
+        }
+        if session.appservice.is_none() {
+            return Ok(None);
+        }
+        let Some(ts) = self.query_as::<Query>()?.ts else { return Ok(None) };
+        let ts = ts.parse().ok().and_then(UInt::new);
+        let ts =
+            ts.ok_or_else(|| Error::invalid_param("`ts` is no time that an event can have"))?;
+        Ok(Some(ts.into()))
+    }
+
+    /// Takes one from the allowance of who asks, if they have one.
+    pub(crate) fn limit(&self, doing: Doing, session: &Session) -> Result<(), Error> {
+        match session.is_limited() {
+            true => self.door.limits.user(doing, &session.user_id),
+            false => Ok(()),
+        }
     }
 
     /// Who asks, who must administer this server. What administrators ask for is logged.
@@ -134,7 +208,7 @@ impl Call {
     /// Takes one from the allowance of who asks: the user's, or that of the address.
     pub(crate) fn take(&self, doing: Doing, session: Option<&Session>) -> Result<(), Error> {
         match session {
-            Some(session) => self.door.limits.user(doing, &session.user_id),
+            Some(session) => self.limit(doing, session),
             None => self.door.limits.address(doing, self.client_ip()),
         }
     }

@@ -12,6 +12,7 @@ use starling_engine::Internal;
 
 mod accounts;
 mod admin;
+mod appservices;
 pub(crate) mod encryption;
 mod media;
 mod parse;
@@ -166,6 +167,16 @@ impl Error {
     /// 400: the user name is taken.
     pub(crate) fn user_in_use() -> Self {
         Self::new(StatusCode::BAD_REQUEST, "M_USER_IN_USE", "This user name is taken")
+    }
+
+    /// 400: only an application service, or another one, may make or use this.
+    pub(crate) fn exclusive(message: impl Into<Cow<'static, str>>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, "M_EXCLUSIVE", message)
+    }
+
+    /// 400: the user for whom an application service acts has no such device.
+    pub(crate) fn unknown_device() -> Self {
+        Self::new(StatusCode::BAD_REQUEST, "M_UNKNOWN_DEVICE", "The user has no such device")
     }
 
     /// 400: the room alias is taken.
@@ -323,6 +334,36 @@ impl Error {
     pub(crate) fn unable_to_authorise_join() -> Self {
         let message = "Whether you may join cannot be told by this server";
         Self::new(StatusCode::BAD_REQUEST, "M_UNABLE_TO_AUTHORISE_JOIN", message)
+    }
+
+    /// 408: who should know did not answer.
+    pub(crate) fn request_timeout(message: impl Into<Cow<'static, str>>) -> Self {
+        Self::new(StatusCode::REQUEST_TIMEOUT, "M_UNKNOWN", message)
+    }
+
+    /// 400: the application service listens nowhere.
+    pub(crate) fn url_not_set() -> Self {
+        let message = "The application service has no address";
+        Self::new(StatusCode::BAD_REQUEST, "M_URL_NOT_SET", message)
+    }
+
+    /// 502: the application service could not be reached.
+    pub(crate) fn connection_failed(message: impl Into<Cow<'static, str>>) -> Self {
+        Self::new(StatusCode::BAD_GATEWAY, "M_CONNECTION_FAILED", message)
+    }
+
+    /// 504: the application service took too long.
+    pub(crate) fn connection_timeout() -> Self {
+        let message = "The application service did not answer in time";
+        Self::new(StatusCode::GATEWAY_TIMEOUT, "M_CONNECTION_TIMEOUT", message)
+    }
+
+    /// 502: the application service did not say that all is well. It alone is told what it said.
+    pub(crate) fn bad_status(status: u16, body: String) -> Self {
+        let message = "The application service answered with an error";
+        Self::new(StatusCode::BAD_GATEWAY, "M_BAD_STATUS", message)
+            .with("status", status)
+            .with("body", body)
     }
 
     /// 413.

@@ -4,7 +4,7 @@ use ruma::{UserId, api::IncomingRequest};
 use serde_json::{Map, Value, json};
 use starling_engine::{
     accounts::{
-        attempts,
+        Session, attempts,
         emails::Purpose,
         uia::{self, Failure, Object, Outcome, Proof, Stage, Wanted},
     },
@@ -81,6 +81,22 @@ pub(crate) async fn authenticate(
             answer.insert("params".into(), params(flows, &call.door.settings));
             Err(Error::authentication_wanted(answer))
         }
+    }
+}
+
+/// The same for somebody who is logged in; an application service, which has full control over its users,
+/// is asked nothing.
+///
+/// <https://spec.matrix.org/v1.19/application-service-api/#deleting-devices>
+pub(crate) async fn of_session(
+    call: &mut Call,
+    action: &str,
+    session: &Session,
+    flows: &[&[Stage]],
+) -> Result<Proof, Error> {
+    match session.appservice {
+        Some(_) => Ok(Proof::not_asked(call.body_as().await?)),
+        None => authenticate(call, action, Some(&session.user_id), flows).await,
     }
 }
 

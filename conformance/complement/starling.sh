@@ -47,6 +47,15 @@ resolve_overrides() {
     echo "{ $list }"
 }
 
+# `a.yaml,b.yaml`: the suite lays the registrations of application services there.
+appservice_files() {
+    list=
+    for file in "$root"/complement/appservice/*.yaml; do
+        [ ! -e "$file" ] || list="$list${list:+,}$file"
+    done
+    echo "$list"
+}
+
 # --- PostgreSQL: a database for each container and each image --------------------------------------
 
 is_postgres() {
@@ -92,6 +101,8 @@ start() {
     export STARLING__FEDERATION__TLS__KEY="$data/tls.key"
     overrides=$(resolve_overrides)
     export STARLING__FEDERATION__RESOLVE_OVERRIDES="$overrides"
+    appservices=$(appservice_files)
+    export STARLING__APPSERVICES__FILES="$appservices"
     if is_postgres; then
         take_database
         url=$(database_url)

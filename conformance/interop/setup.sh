@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Installs the real peers of the tests: Synapse and matrix-nio in a Python environment, matrix-js-sdk
+# Installs the real peers of the tests: Synapse, matrix-nio and mautrix in a Python environment, matrix-js-sdk
 # with a Node.js that it supports. Run it as often as you like: what is there already is kept.
 #
 #   conformance/interop/setup.sh             install
@@ -72,7 +72,7 @@ install_python_peers() {
         rm "$venv_link"
     fi
     # The stamp is written last, so an interrupted installation is begun again.
-    if cmp -s "$requirements" "$home/installed" && "$home/bin/python" -c 'import synapse, nio'; then
+    if cmp -s "$requirements" "$home/installed" && "$home/bin/python" -c 'import synapse, nio, mautrix'; then
         return
     fi
     rm -rf "$home"
@@ -104,5 +104,5 @@ install_system_packages
 install_python_peers
 (install_node_peers)
 version=$(node_version)
-"$venv_link/bin/pip" list --disable-pip-version-check 2>/dev/null | grep -E '^matrix-(synapse|nio) '
+"$venv_link/bin/pip" list --disable-pip-version-check 2>/dev/null | grep -E '^(matrix-(synapse|nio)|mautrix) '
 echo "node $version"

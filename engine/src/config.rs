@@ -2,6 +2,8 @@
 
 use ruma::{OwnedServerName, RoomVersionId};
 
+use crate::appservices::ApplicationServices;
+
 /// Settings of the engine, filled by the program.
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -37,6 +39,8 @@ pub struct Config {
     pub push: Push,
     /// Events that are sent later.
     pub delayed_events: DelayedEvents,
+    /// The bridges and bots that act for users.
+    pub appservices: ApplicationServices,
     /// Bytes that the caches of events and state may take together.
     pub cache_bytes: u64,
 }

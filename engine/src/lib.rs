@@ -10,6 +10,7 @@ use starling_storage::{Storage, blobs::Blobs};
 use tokio_util::sync::CancellationToken;
 
 pub mod allowance;
+pub mod appservices;
 pub mod clock;
 pub mod config;
 pub mod outside;
@@ -56,6 +57,8 @@ pub mod reading;
 pub mod search;
 pub mod sync;
 
+pub mod deliveries;
+
 pub mod admin;
 
 #[cfg(test)]
@@ -88,6 +91,8 @@ pub struct Inner {
     pub signing_keys: Arc<keys::SigningKeys>,
     /// The keys of other servers.
     pub remote_keys: keys::RemoteKeys,
+    /// What is known of application services.
+    pub appservices: appservices::Memory,
     /// What keys the state snapshots.
     pub trie_secret: state::store::Secret,
     /// State nodes that were used last.
@@ -128,6 +133,8 @@ pub struct Inner {
     pub ephemeral: ephemeral::Ephemeral,
     /// Whose turn it is to change keys.
     pub encryption: encryption::Memory,
+    /// Which application services are left alone for a while.
+    pub deliveries: deliveries::Memory,
     /// What administrators have going.
     pub admin: admin::Memory,
     /// Who fetches files, and works on pictures.
@@ -164,13 +171,16 @@ impl Engine {
             parts;
         let (cache_bytes, push) = (config.cache_bytes, config.push);
         let shutdown = CancellationToken::new();
+        let deliveries = deliveries::Memory::new(&config.appservices);
         Self(Arc::new(Inner {
+            deliveries,
             config,
             clock,
             transport,
             outside,
             signing_keys,
             remote_keys: keys::RemoteKeys::default(),
+            appservices: appservices::Memory::default(),
             trie_secret,
             state_nodes: state::store::NodeCache::new(cache_bytes / 2),
             events: events::store::EventCache::new(cache_bytes / 2),

@@ -11,7 +11,7 @@ use std::{
 
 use ruma::{RoomId, UserId};
 use starling_storage::{Fact, Positioned, Storage, memberships};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 
 /// How many pieces of news are kept for somebody who still reads; one who misses more is woken.
@@ -19,7 +19,7 @@ const KEPT: usize = 256;
 
 /// Everybody who waits. Cheap to clone.
 #[derive(Clone, Debug, Default)]
-pub struct Notifier(Arc<Mutex<Waiting>>);
+pub struct Notifier(Arc<Mutex<Waiting>>, watch::Sender<u64>);
 
 #[derive(Debug, Default)]
 struct Waiting {
@@ -82,11 +82,19 @@ impl Notifier {
     /// Wakes who waits in a room because its list of typing users changed.
     pub fn typing(&self, room_id: &RoomId) {
         self.lock().publish(&News::Typing(room_id.to_string()));
+        self.1.send_modify(|count| *count += 1);
     }
 
     /// Wakes a user, and who waits in some rooms, because the user's presence changed.
     pub fn presence(&self, user_id: &UserId, rooms: Vec<String>) {
         self.lock().publish(&News::Presence(user_id.to_string(), rooms));
+        self.1.send_modify(|count| *count += 1);
+    }
+
+    /// Changes whenever something happens that has no position: typing and presence.
+    #[must_use]
+    pub fn passing(&self) -> watch::Receiver<u64> {
+        self.1.subscribe()
     }
 
     fn lock(&self) -> MutexGuard<'_, Waiting> {

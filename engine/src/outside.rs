@@ -7,6 +7,8 @@ use bytes::Bytes;
 use futures_util::stream::BoxStream;
 use url::Url;
 
+use crate::remote::Limits;
+
 /// A letter to one address.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Letter {
@@ -48,7 +50,18 @@ pub struct Fetched {
     pub body: BoxStream<'static, Result<Bytes, OutsideError>>,
 }
 
-/// The way to a mail server, to whoever makes captchas, and to the web.
+/// Why an application service gave no answer.
+#[derive(Debug, thiserror::Error)]
+pub enum ServiceError {
+    /// It took too long.
+    #[error("it took too long")]
+    TimedOut,
+    /// It could not be reached, or said too much. The reason shows no address.
+    #[error("{0}")]
+    Failed(String),
+}
+
+/// The way to a mail server, to whoever makes captchas, to application services, and to the web.
 #[async_trait]
 pub trait Outside: fmt::Debug + Send + Sync {
     /// Hands a letter to the mail server, which has accepted it when this returns.
@@ -72,6 +85,17 @@ pub trait Outside: fmt::Debug + Send + Sync {
     ///
     /// When nothing answers, or nothing that may be asked.
     async fn fetch(&self, url: &Url, limits: FetchLimits) -> Result<Fetched, OutsideError>;
+
+    /// Hands a request to an application service, and gives back its answer of whatever status.
+    ///
+    /// # Errors
+    ///
+    /// When there is none within the limits.
+    async fn ask_service(
+        &self,
+        request: http::Request<Bytes>,
+        limits: Limits,
+    ) -> Result<http::Response<Bytes>, ServiceError>;
 }
 
 /// Nothing is set up.
@@ -90,5 +114,13 @@ impl Outside for Nothing {
 
     async fn fetch(&self, _: &Url, _: FetchLimits) -> Result<Fetched, OutsideError> {
         Err(OutsideError("nothing is fetched from the web".to_owned()))
+    }
+
+    async fn ask_service(
+        &self,
+        _: http::Request<Bytes>,
+        _: Limits,
+    ) -> Result<http::Response<Bytes>, ServiceError> {
+        Err(ServiceError::Failed("there are no application services".to_owned()))
     }
 }

@@ -65,6 +65,7 @@ pub(crate) fn config(server_name: &str) -> Config {
         media: crate::config::Media::default(),
         push: crate::config::Push::default(),
         delayed_events: crate::config::DelayedEvents::default(),
+        appservices: crate::appservices::ApplicationServices::default(),
         cache_bytes: 16 << 20,
     }
 }

@@ -1,8 +1,11 @@
 //! An engine on a temporary database, with a clock that stands still, for tests.
 
-use std::sync::{
-    Arc, Mutex, PoisonError,
-    atomic::{AtomicI64, Ordering},
+use std::{
+    collections::VecDeque,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicI64, Ordering},
+    },
 };
 
 use async_trait::async_trait;
@@ -29,7 +32,7 @@ use crate::{
     clock::Clock,
     config::{PasswordHashing, Registration, RegistrationMode},
     keys::SigningKeys,
-    outside::{FetchLimits, Fetched, Letter, Outside, OutsideError},
+    outside::{FetchLimits, Fetched, Letter, Outside, OutsideError, ServiceError},
     remote::{Limits, Transport, TransportError},
     state::store::Secret,
 };
@@ -77,9 +80,19 @@ impl Transport for NoServers {
     }
 }
 
-/// A mail server that keeps what it takes, and captchas of which one answer is right.
+/// A mail server that keeps what it takes, captchas of which one answer is right, and application services
+/// that answer what they are told to.
 #[derive(Debug, Default)]
-pub struct TestWorld(Mutex<Vec<Letter>>);
+pub struct TestWorld {
+    letters: Mutex<Vec<Letter>>,
+    services: Mutex<Services>,
+}
+
+#[derive(Debug, Default)]
+struct Services {
+    asked: Vec<Request<Bytes>>,
+    answers: VecDeque<(u16, &'static str)>,
+}
 
 impl TestWorld {
     /// The answer that solves every captcha.
@@ -87,7 +100,20 @@ impl TestWorld {
 
     /// Takes the letters that have come in.
     pub fn letters(&self) -> Vec<Letter> {
-        std::mem::take(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+        std::mem::take(&mut self.letters.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// What application services answer next, of status and body; the status 0 is no answer. Without
+    /// further answers all is well.
+    pub fn answer(&self, answers: impl IntoIterator<Item = (u16, &'static str)>) {
+        let mut services = self.services.lock().unwrap_or_else(PoisonError::into_inner);
+        services.answers.extend(answers);
+    }
+
+    /// Takes what application services have been asked.
+    pub fn asked(&self) -> Vec<Request<Bytes>> {
+        let mut services = self.services.lock().unwrap_or_else(PoisonError::into_inner);
+        std::mem::take(&mut services.asked)
     }
 }
 
@@ -97,7 +123,7 @@ impl Outside for TestWorld {
         if letter.to.ends_with("@refused.example") {
             return Err(OutsideError("as the test wants it".to_owned()));
         }
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).push(letter);
+        self.letters.lock().unwrap_or_else(PoisonError::into_inner).push(letter);
         Ok(())
     }
 
@@ -107,6 +133,22 @@ impl Outside for TestWorld {
 
     async fn fetch(&self, _: &Url, _: FetchLimits) -> Result<Fetched, OutsideError> {
         Err(OutsideError("there is no web in this test".to_owned()))
+    }
+
+    async fn ask_service(
+        &self,
+        request: Request<Bytes>,
+        _: Limits,
+    ) -> Result<Response<Bytes>, ServiceError> {
+        let mut services = self.services.lock().unwrap_or_else(PoisonError::into_inner);
+        let answer = services.answers.pop_front();
+        services.asked.push(request);
+        let (status, body) = answer.unwrap_or((200, "{}"));
+        if status == 0 {
+            return Err(ServiceError::Failed("as the test wants it".to_owned()));
+        }
+        let response = Response::builder().status(status).body(Bytes::from_static(body.as_bytes()));
+        response.map_err(|error| ServiceError::Failed(error.to_string()))
     }
 }
 
@@ -147,6 +189,7 @@ pub fn config(server_name: &ServerName) -> Config {
         media: crate::config::Media::default(),
         push: crate::config::Push::default(),
         delayed_events: crate::config::DelayedEvents::default(),
+        appservices: crate::appservices::ApplicationServices::default(),
         cache_bytes: 1 << 20,
     }
 }

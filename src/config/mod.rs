@@ -3,6 +3,7 @@
 //! The field comments below are what an administrator reads: `starling config example` and
 //! `docs/configuration.md` are made from them. Their first line is the summary.
 
+mod appservices;
 mod delayed_events;
 mod document;
 mod email;
@@ -83,6 +84,9 @@ pub(crate) struct Config {
 
     /// Accounts and their passwords.
     pub(crate) accounts: Accounts,
+
+    /// Bridges and bots that act for users.
+    pub(crate) appservices: appservices::Appservices,
 
     /// New rooms.
     pub(crate) rooms: Rooms,
@@ -425,6 +429,7 @@ impl Default for Config {
             registration: Registration::default(),
             email: Email::default(),
             accounts: Accounts::default(),
+            appservices: appservices::Appservices::default(),
             rooms: Rooms::default(),
             server_notices: ServerNotices::default(),
             retention: Retention::default(),

@@ -1,4 +1,4 @@
-//! The way to the mail server, to whoever makes captchas, and to the web.
+//! The way to the mail server, to whoever makes captchas, to application services, and to the web.
 
 mod web;
 
@@ -6,6 +6,7 @@ use std::{fmt, fs, path::Path, time::Duration};
 
 use anyhow::Context as _;
 use async_trait::async_trait;
+use bytes::{Bytes, BytesMut};
 use http::header;
 use lettre::{
     AsyncSmtpTransport, AsyncTransport as _, Message, Tokio1Executor,
@@ -16,7 +17,10 @@ use lettre::{
     },
 };
 use serde::Deserialize;
-use starling_engine::outside::{FetchLimits, Fetched, Letter, Outside, OutsideError};
+use starling_engine::{
+    outside::{FetchLimits, Fetched, Letter, Outside, OutsideError, ServiceError},
+    remote::Limits,
+};
 use url::Url;
 
 use self::web::Web;
@@ -28,6 +32,9 @@ const SMTP_PATIENCE: Duration = Duration::from_secs(20);
 /// How long a captcha may take to be verified.
 const CAPTCHA_PATIENCE: Duration = Duration::from_secs(10);
 
+/// How long an application service may take to accept a connection.
+const CONNECT_PATIENCE: Duration = Duration::from_secs(5);
+
 /// How large the answer to that may be, in bytes.
 const LARGEST_ANSWER: usize = 64 * 1024;
 
@@ -36,6 +43,7 @@ pub(crate) struct World {
     mail: Option<(Mailbox, AsyncSmtpTransport<Tokio1Executor>)>,
     captcha: Option<Captcha>,
     web: Web,
+    services: reqwest::Client,
 }
 
 struct Captcha {
@@ -65,6 +73,7 @@ impl World {
             mail: email.map(mail).transpose()?,
             captcha: recaptcha.map(captcha).transpose()?,
             web: Web::new(config.media.allow_private_addresses)?,
+            services: services()?,
         })
     }
 }
@@ -99,6 +108,16 @@ fn tls(host: &str, ca_file: Option<&Path>) -> anyhow::Result<TlsParameters> {
             parameters.add_root_certificate(Certificate::from_pem(&pem).with_context(cannot)?);
     }
     Ok(parameters.build()?)
+}
+
+/// Where an application service listens is written down by the administrator: it leads nowhere else.
+fn services() -> anyhow::Result<reqwest::Client> {
+    let client = reqwest::Client::builder()
+        .connect_timeout(CONNECT_PATIENCE)
+        .redirect(reqwest::redirect::Policy::none())
+        .no_proxy()
+        .build()?;
+    Ok(client)
 }
 
 fn captcha(recaptcha: &Recaptcha) -> anyhow::Result<Captcha> {
@@ -141,6 +160,44 @@ impl Outside for World {
 
     async fn fetch(&self, url: &Url, limits: FetchLimits) -> Result<Fetched, OutsideError> {
         self.web.fetch(url, limits).await
+    }
+
+    async fn ask_service(
+        &self,
+        request: http::Request<Bytes>,
+        limits: Limits,
+    ) -> Result<http::Response<Bytes>, ServiceError> {
+        let asked = self.send_to_service(request, limits.max_body);
+        tokio::time::timeout(limits.timeout, asked).await.unwrap_or(Err(ServiceError::TimedOut))
+    }
+}
+
+impl World {
+    async fn send_to_service(
+        &self,
+        request: http::Request<Bytes>,
+        max_body: usize,
+    ) -> Result<http::Response<Bytes>, ServiceError> {
+        let request = request.try_into().map_err(service_error)?;
+        let mut answer = self.services.execute(request).await.map_err(service_error)?;
+        let mut body = BytesMut::new();
+        while let Some(chunk) = answer.chunk().await.map_err(service_error)? {
+            if body.len() + chunk.len() > max_body {
+                return Err(ServiceError::Failed(format!("it said more than {max_body} bytes")));
+            }
+            body.extend_from_slice(&chunk);
+        }
+        let mut response = http::Response::new(body.freeze());
+        *response.status_mut() = answer.status();
+        Ok(response)
+    }
+}
+
+/// Without the address: a path of the application service may be nobody else's business.
+fn service_error(error: reqwest::Error) -> ServiceError {
+    match error.is_timeout() {
+        true => ServiceError::TimedOut,
+        false => ServiceError::Failed(format!("{:#}", anyhow::Error::new(error.without_url()))),
     }
 }
 

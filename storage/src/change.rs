@@ -2,9 +2,9 @@
 //! become true. The writer applies it wholly or not at all.
 
 use crate::{
-    account_data, accounts, admin, backups, delayed_events, encryption, events, facts::Fact,
-    federation, media, memberships, receipts, rooms, search, state, subscriptions, timeline,
-    to_device, unread, user_directory,
+    account_data, accounts, admin, appservices, backups, delayed_events, encryption, events,
+    facts::Fact, federation, media, memberships, receipts, rooms, search, state, subscriptions,
+    timeline, to_device, unread, user_directory,
 };
 
 /// Stands for a position that the commit will give: the fact's place in [`Change::facts`].
@@ -140,6 +140,8 @@ pub enum Write {
     Backup(backups::Write),
     /// Media and thumbnails.
     Media(media::Write),
+    /// What application services were told, and what they list.
+    Appservice(appservices::Write),
 }
 
 impl Change {
@@ -205,7 +207,8 @@ write_from!(
     Encryption(encryption),
     ToDevice(to_device),
     Backup(backups),
-    Media(media)
+    Media(media),
+    Appservice(appservices)
 );
 
 impl At {

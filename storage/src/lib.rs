@@ -14,6 +14,7 @@ mod dialect;
 pub mod account_data;
 pub mod accounts;
 pub mod admin;
+pub mod appservices;
 pub mod backups;
 pub mod blobs;
 pub mod change;

@@ -225,6 +225,19 @@ pub async fn local_joined(conn: &mut Conn, room_id: &str) -> Result<Vec<String>>
     .await
 }
 
+/// What the users of this deployment are in a room, and since where.
+///
+/// # Errors
+///
+/// When the database fails.
+pub async fn local(conn: &mut Conn, room_id: &str) -> Result<Vec<(String, String, i64)>> {
+    sql("SELECT user_id, membership, pos FROM memberships \
+         WHERE room_id = $1 AND local = 1 ORDER BY user_id")
+    .bind(room_id)
+    .map(conn, |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))
+    .await
+}
+
 /// The rooms that a user is joined to.
 ///
 /// # Errors

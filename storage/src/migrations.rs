@@ -38,6 +38,7 @@ const MIGRATIONS: &[(i64, &str, &str)] = &[
     (43, "dehydrated_devices", include_str!("../../migrations/0043_dehydrated_devices.sql")),
     (47, "media", include_str!("../../migrations/0047_media.sql")),
     (48, "rate_limits", include_str!("../../migrations/0048_rate_limits.sql")),
+    (49, "application services", include_str!("../../migrations/0049_application_services.sql")),
 ];
 
 /// Applies the migrations that the database has not seen.

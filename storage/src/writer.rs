@@ -12,7 +12,7 @@ use tokio::sync::{mpsc, oneshot};
 use crate::{
     account_data,
     accounts::{self, Once},
-    admin, backups, bulk,
+    admin, appservices, backups, bulk,
     change::{At, Change, Claim, Write},
     db::{Conn, Db, DbError, Result, Value, sql},
     delayed_events, encryption, events,
@@ -355,6 +355,7 @@ async fn write_rows(conn: &mut Conn, batch: &[Pending]) -> Result<Placed> {
     let (mut encryption_rows, mut backup_rows) = (vec![], vec![]);
     let mut media_rows = vec![];
     let mut delayed_rows = vec![];
+    let mut appservice_rows = vec![];
     for (index, pending) in batch.iter().enumerate() {
         for row in pending.change.writes.iter().cloned() {
             match row {
@@ -370,6 +371,7 @@ async fn write_rows(conn: &mut Conn, batch: &[Pending]) -> Result<Placed> {
                 Write::UserDirectory(row) => directory_rows.push(row),
                 Write::Media(row) => media_rows.push(row),
                 Write::DelayedEvent(row) => delayed_rows.push(row),
+                Write::Appservice(row) => appservice_rows.push(row),
                 Write::Timeline(row) => placed.timeline.push((index, row)),
                 Write::Unread(row) => placed.unread.push((index, row)),
                 Write::Membership(row) => placed.memberships.push((index, row)),
@@ -395,6 +397,7 @@ async fn write_rows(conn: &mut Conn, batch: &[Pending]) -> Result<Placed> {
     backups::apply(conn, backup_rows).await?;
     media::apply(conn, media_rows).await?;
     delayed_events::apply(conn, delayed_rows).await?;
+    appservices::apply(conn, appservice_rows).await?;
     Ok(placed)
 }
 

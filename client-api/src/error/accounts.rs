@@ -11,6 +11,7 @@ use starling_engine::accounts::{
     emails::{RequestError, SubmitError},
     login::LoginError,
     login_tokens::IssueError,
+    masquerade::MasqueradeError,
     moderation::ModerationError,
     names::NameError,
     password::SetPasswordError,
@@ -33,6 +34,20 @@ impl From<AuthenticateError> for Error {
             AuthenticateError::Unknown => Self::unknown_token(false),
             AuthenticateError::Expired => Self::unknown_token(true),
             AuthenticateError::Internal(cause) => cause.into(),
+        }
+    }
+}
+
+impl From<MasqueradeError> for Error {
+    fn from(error: MasqueradeError) -> Self {
+        match error {
+            MasqueradeError::NoUser => Self::invalid_param("This is no user"),
+            MasqueradeError::NotItsOwn | MasqueradeError::Unregistered => {
+                Self::forbidden(error.to_string())
+            }
+            MasqueradeError::Deactivated => Self::user_deactivated(),
+            MasqueradeError::UnknownDevice => Self::unknown_device(),
+            MasqueradeError::Internal(cause) => cause.into(),
         }
     }
 }
@@ -124,6 +139,7 @@ impl From<NameError> for Error {
                 "A user name consists of a-z, 0-9 and . _ = - / + and is not too long",
             ),
             NameError::Taken => Self::user_in_use(),
+            NameError::Exclusive => Self::exclusive("This name is kept for an application service"),
             NameError::Internal(cause) => cause.into(),
         }
     }
@@ -162,6 +178,7 @@ impl From<LoginError> for Error {
             LoginError::Wrong => Self::forbidden("User name or password is wrong"),
             LoginError::Deactivated => Self::user_deactivated(),
             LoginError::Locked => Self::user_locked(),
+            LoginError::Exclusive => Self::exclusive(error.to_string()),
             LoginError::BadDevice => bad_device(),
             LoginError::Busy => Self::limit_exceeded(PASSWORDS_BUSY),
             LoginError::Internal(cause) => cause.into(),

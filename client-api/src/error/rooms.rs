@@ -3,12 +3,14 @@
 use starling_engine::{
     ask::AskError,
     rooms::{
+        aliases::ResolveError,
         create::CreateError,
         delayed::{DelayError, ManageError},
         directory::{DirectoryError, PublishError},
         membership::{MembershipError, SetStateError, threepid::ThreepidError},
         mutual::MutualError,
         naming::AliasError,
+        networks::ListError,
         policy::PolicyError,
         send::SendError,
         upgrade::UpgradeError,
@@ -159,11 +161,30 @@ impl From<UpgradeError> for Error {
     }
 }
 
+impl From<ListError> for Error {
+    fn from(error: ListError) -> Self {
+        match error {
+            ListError::UnknownRoom => Self::not_found("There is no such room"),
+            ListError::Internal(cause) => cause.into(),
+        }
+    }
+}
+
+impl From<ResolveError> for Error {
+    fn from(error: ResolveError) -> Self {
+        match error {
+            ResolveError::NoAnswer => Self::request_timeout(error.to_string()),
+            ResolveError::Internal(cause) => cause.into(),
+        }
+    }
+}
+
 impl From<AliasError> for Error {
     fn from(error: AliasError) -> Self {
         match error {
             AliasError::Malformed(reason) => Self::invalid_param(reason),
             AliasError::Taken => Self::alias_taken(),
+            AliasError::Exclusive => Self::exclusive(error.to_string()),
             AliasError::Unknown => Self::not_found("There is no such alias"),
             AliasError::Forbidden => Self::forbidden("You may not do this"),
             AliasError::Internal(cause) => cause.into(),

@@ -1,11 +1,12 @@
 //! POST /_matrix/client/v3/createRoom
 
-use ruma::{OwnedUserId, RoomVersionId, events::StateEventType};
+use ruma::{OwnedUserId, RoomAliasId, RoomVersionId, events::StateEventType};
 use serde::Deserialize;
 use serde_json::{Map, Value, json, value::RawValue};
 use starling_engine::rooms::{
     create::{self, CreateRoom, InitialState, Preset},
     membership::threepid::ThirdParty,
+    naming,
 };
 
 use crate::{
@@ -66,8 +67,15 @@ struct WantedState {
 
 pub(crate) async fn post(mut call: Call) -> Answer {
     let session = call.authenticated_to_act().await?;
-    call.door.limits.user(Doing::Creating, &session.user_id)?;
+    call.limit(Doing::Creating, &session)?;
     let mut body: Body = call.body_as().await?;
+    if let Some(localpart) = &body.room_alias_name {
+        let alias = format!("#{localpart}:{}", call.engine.config.server_name);
+        // What is no alias is refused below.
+        if let Ok(alias) = <&RoomAliasId>::try_from(&*alias) {
+            naming::check_kept(&call.engine, session.appservice.as_deref(), alias)?;
+        }
+    }
     let mut by_address = std::mem::take(&mut body.invite_3pid);
     let shadow_banned = session.is_shadow_banned();
     let mut wanted = wanted(session.user_id, body)?;

@@ -13,9 +13,9 @@ use crate::{
 pub(crate) async fn post(mut call: Call) -> Answer {
     let session = call.authenticated().await?;
     let user = &session.user_id;
-    call.door.limits.user(Doing::Account, user)?;
+    call.limit(Doing::Account, &session)?;
     let action = uia::DELETE_DEVICES;
-    let proof = uia::authenticate(&mut call, action, Some(user), uia::PASSWORD).await?;
+    let proof = uia::of_session(&mut call, action, &session, uia::PASSWORD).await?;
     let request: Request = uia::parse_proved(&call, &proof)?;
     devices::remove(&call.engine, user, &request.devices, &proof).await?;
     answer(Response::new())

@@ -3,14 +3,16 @@
 //! PUT /_matrix/client/v3/devices/{deviceId}
 //! DELETE /_matrix/client/v3/devices/{deviceId}
 
+use http::StatusCode;
 use ruma::{
     MilliSecondsSinceUnixEpoch, OwnedDeviceId, UInt,
     api::client::device::{Device, delete_device, get_device, get_devices, update_device},
 };
+use serde_json::json;
 use starling_engine::accounts::devices;
 
 use crate::{
-    answer::{Answer, answer},
+    answer::{self, Answer, answer},
     call::Call,
     error::Error,
     limits::Doing,
@@ -33,20 +35,26 @@ pub(crate) async fn get(mut call: Call) -> Answer {
 
 pub(crate) async fn put(mut call: Call) -> Answer {
     let session = call.authenticated_or_guest().await?;
-    call.door.limits.user(Doing::Account, &session.user_id)?;
+    call.limit(Doing::Account, &session)?;
     let request: update_device::v3::Request = call.parse().await?;
-    let user = &session.user_id;
-    devices::rename(&call.engine, user, &request.device_id, request.display_name).await?;
-    answer(update_device::v3::Response::new())
+    let (user, device, name) = (&session.user_id, &request.device_id, request.display_name);
+    if session.appservice.is_none() {
+        devices::rename(&call.engine, user, device, name).await?;
+        return answer(update_device::v3::Response::new());
+    }
+    match devices::name_or_make(&call.engine, user, device, name).await? {
+        true => answer::json_with(StatusCode::CREATED, &json!({})),
+        false => answer(update_device::v3::Response::new()),
+    }
 }
 
 pub(crate) async fn delete(mut call: Call) -> Answer {
     let session = call.authenticated().await?;
     let device = OwnedDeviceId::from(call.path_arg(0));
     let user = &session.user_id;
-    call.door.limits.user(Doing::Account, user)?;
+    call.limit(Doing::Account, &session)?;
     let action = format!("{}{device}", uia::DELETE_DEVICE);
-    let proof = uia::authenticate(&mut call, &action, Some(user), uia::PASSWORD).await?;
+    let proof = uia::of_session(&mut call, &action, &session, uia::PASSWORD).await?;
     devices::remove(&call.engine, user, &[device], &proof).await?;
     answer(delete_device::v3::Response::new())
 }

@@ -12,7 +12,7 @@ use crate::{
 
 pub(crate) async fn post(mut call: Call) -> Answer {
     let session = call.authenticated_to_act().await?;
-    call.door.limits.user(Doing::Joining, &session.user_id)?;
+    call.limit(Doing::Joining, &session)?;
     let Named { room_id, via } = Named::of(&call).await?;
     let Wish { reason, .. } = Wish::of(&mut call).await?;
     if session.is_shadow_banned() {

@@ -48,6 +48,10 @@ pub(crate) async fn get(call: Call) -> Answer {
         token.get_login_token = true;
         flows.push(get_login_types::v3::LoginType::Token(token));
     }
+    if !call.engine.config.appservices.is_empty() {
+        let service = get_login_types::v3::ApplicationServiceLoginType::new();
+        flows.push(get_login_types::v3::LoginType::ApplicationService(service));
+    }
     answer(get_login_types::v3::Response::new(flows))
 }
 
@@ -56,6 +60,7 @@ pub(crate) async fn post(mut call: Call) -> Answer {
     let request: Request = call.body_as().await?;
     let logged_in = match request.r#type.as_str() {
         "m.login.password" => with_password(&call, request).await?,
+        "m.login.application_service" => by_service(&call, request).await?,
         "m.login.token" if call.door.settings.login_tokens => with_token(&call, request).await?,
         _ => return Err(Error::unknown("This way to log in is not offered")),
     };
@@ -88,6 +93,18 @@ async fn with_token(call: &Call, mut request: Request) -> Result<LoggedIn, Error
         attempts::count_address(&call.engine, kind, call.client_ip()).await?;
     }
     Ok(login::with_token(&call.engine, &token, device).await?)
+}
+
+/// An application service logs in as one of its users.
+///
+/// <https://spec.matrix.org/v1.19/application-service-api/#server-admin-style-permissions>
+async fn by_service(call: &Call, mut request: Request) -> Result<LoggedIn, Error> {
+    let service = call.required_appservice()?;
+    let device = request.device();
+    let Some(named) = uia::named(&call.engine, &request.rest).await? else {
+        return Err(Error::missing_param("There is no identifier of a type that is known"));
+    };
+    Ok(login::by_service(&call.engine, &service, &named.user, device).await?)
 }
 
 impl Request {

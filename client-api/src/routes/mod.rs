@@ -5,6 +5,7 @@
 
 pub(crate) mod account;
 pub(crate) mod admin;
+pub(crate) mod appservice;
 pub(crate) mod auth;
 pub(crate) mod capabilities;
 pub(crate) mod client;

@@ -25,7 +25,7 @@ pub(crate) async fn get(call: Call) -> Answer {
 
 pub(crate) async fn page(call: &Call) -> Result<Page, Error> {
     let session = call.authenticated().await?;
-    call.door.limits.user(Doing::Asking, &session.user_id)?;
+    call.limit(Doing::Asking, &session)?;
     let query: Query = call.query_as()?;
     let other = UserId::parse(query.user_id.as_str())
         .map_err(|_| Error::invalid_param("`user_id` is not a user ID"))?;

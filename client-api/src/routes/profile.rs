@@ -74,7 +74,7 @@ async fn own(call: &Call) -> Result<OwnedUserId, Error> {
     if user != session.user_id {
         return Err(Error::forbidden("This is not your profile"));
     }
-    call.door.limits.user(Doing::Account, &user)?;
+    call.limit(Doing::Account, &session)?;
     Ok(user)
 }
 

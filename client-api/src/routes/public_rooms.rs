@@ -48,7 +48,7 @@ pub(crate) async fn get(call: Call) -> Answer {
 
 pub(crate) async fn post(mut call: Call) -> Answer {
     let session = call.authenticated().await?;
-    call.door.limits.user(Doing::Asking, &session.user_id)?;
+    call.limit(Doing::Asking, &session)?;
     let query: Query = call.query_as()?;
     let body: Body = call.body_as().await?;
     let filter = body.filter.unwrap_or_default();

@@ -2,7 +2,7 @@
 
 use ruma::{
     OwnedUserId,
-    api::client::account::register::{RegistrationKind, v3::Request},
+    api::client::account::register::{LoginType, RegistrationKind, v3::Request},
 };
 use serde_json::{Value, json};
 use starling_engine::{
@@ -32,6 +32,9 @@ pub(crate) mod msisdn;
 
 pub(crate) async fn post(mut call: Call) -> Answer {
     let asked: Request = uia::parse_without_auth(&mut call).await?;
+    if asked.login_type == Some(LoginType::ApplicationService) {
+        return by_service(&call, asked).await;
+    }
     if asked.kind == RegistrationKind::Guest {
         return guest(&call, asked).await;
     }
@@ -44,6 +47,19 @@ pub(crate) async fn post(mut call: Call) -> Answer {
     let upgrades = guest_to_upgrade(&call, &request).await?;
     let new = NewAccount { upgrades, ..new_account(request) };
     let registered = register::register(&call.engine, new, &proof).await?;
+    answer::json(&response(registered))
+}
+
+/// An application service proves by its token who it is, and makes users in its namespaces.
+///
+/// <https://spec.matrix.org/v1.19/application-service-api/#server-admin-style-permissions>
+async fn by_service(call: &Call, asked: Request) -> Answer {
+    let service = call.required_appservice()?;
+    if asked.username.is_none() {
+        return Err(Error::missing_param("An application service says who is to be made"));
+    }
+    let new = NewAccount { appservice: Some(service), password: None, ..new_account(asked) };
+    let registered = register::by_service(&call.engine, new).await?;
     answer::json(&response(registered))
 }
 
@@ -78,9 +94,6 @@ async fn guest_to_upgrade(call: &Call, asked: &Request) -> Result<Option<OwnedUs
 
 /// What is refused before anybody proves anything, so that clients can tell early.
 async fn refuse_early(call: &Call, asked: &Request) -> Result<(), Error> {
-    if asked.login_type.is_some() {
-        return Err(no_appservice(call));
-    }
     if call.engine.config.registration.mode == RegistrationMode::Closed {
         return Err(Error::forbidden("Nobody may register here"));
     }
@@ -91,11 +104,6 @@ async fn refuse_early(call: &Call, asked: &Request) -> Result<(), Error> {
         names::available(&call.engine, name).await?;
     }
     Ok(())
-}
-
-/// Only application services may name a type, by their token, which is none of ours.
-fn no_appservice(call: &Call) -> Error {
-    if call.has_token() { Error::unknown_token(false) } else { Error::missing_token() }
 }
 
 async fn count(call: &Call) -> Result<(), Error> {

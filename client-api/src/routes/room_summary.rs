@@ -16,7 +16,7 @@ pub(crate) async fn get(call: Call) -> Answer {
     let overview = match call.has_token() {
         true => {
             let session = call.authenticated_or_guest().await?;
-            call.door.limits.user(Doing::Asking, &session.user_id)?;
+            call.limit(Doing::Asking, &session)?;
             let Named { room_id, via } = Named::of(&call).await?;
             overview::for_user(&call.engine, &session.user_id, &room_id, via).await?
         }

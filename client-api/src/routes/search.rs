@@ -77,7 +77,7 @@ struct Results {
 
 pub(crate) async fn post(mut call: Call) -> Answer {
     let session = call.authenticated().await?;
-    call.door.limits.user(Doing::Asking, &session.user_id)?;
+    call.limit(Doing::Asking, &session)?;
     let query: Query = call.query_as()?;
     let request: Request = call.body_as().await?;
     let Some(criteria) = request.search_categories.room_events else {

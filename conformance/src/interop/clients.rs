@@ -13,17 +13,19 @@ use tokio::{
 };
 
 use crate::{
+    appservice::{Bridge, Plan, files},
+    client::User,
     report::{Case, Report, say},
-    servers::{Server, synapse},
+    servers::{DatabaseKind, Kind, Server, Spec, TestCa, synapse},
 };
 
 /// matrix-js-sdk on the Node.js that is installed beside it.
 pub(super) async fn js(report: &mut Report, one: &Server, other: &Server) -> Result<()> {
     let folder = interop_folder().join("js");
-    let node = node(&folder)?;
-    play(report, "matrix-js-sdk", &node, &folder.join("story.mjs"), one, other).await?;
+    let (node, both) = (node(&folder)?, two(one, other));
+    play(report, "matrix-js-sdk", &node, &folder.join("story.mjs"), &both).await?;
     let encrypted = folder.join("encrypted.mjs");
-    play(report, "matrix-js-sdk, encrypted", &node, &encrypted, one, other).await
+    play(report, "matrix-js-sdk, encrypted", &node, &encrypted, &both).await
 }
 
 /// The package for this machine, one of several optional ones, brings the interpreter.
@@ -41,7 +43,40 @@ fn node(folder: &Path) -> Result<PathBuf> {
 /// matrix-nio in the Python environment.
 pub(super) async fn nio(report: &mut Report, one: &Server, other: &Server) -> Result<()> {
     let story = interop_folder().join("nio/story.py");
-    play(report, "matrix-nio", &synapse::python()?, &story, one, other).await
+    play(report, "matrix-nio", &synapse::python()?, &story, &two(one, other)).await
+}
+
+/// A bridge on mautrix in the Python environment, with a server of its own.
+pub(super) async fn mautrix(
+    report: &mut Report,
+    database: DatabaseKind,
+    ca: &TestCa,
+) -> Result<()> {
+    let plan = Plan::new("mau").with("receive_ephemeral", true.into());
+    let mut bridge = Bridge::start(plan).await?;
+    let files = files(&[&bridge.registration()]);
+    let spec = Spec::new(Kind::Starling)?.on(database).with_setting("APPSERVICES__FILES", &files);
+    let server = spec.start(ca).await?;
+    let alice = User::register(&server, "alice").await?;
+    // From here on the library listens there.
+    bridge.go();
+    let arguments = [
+        server.client_url(),
+        server.name().to_owned(),
+        bridge.port().to_string(),
+        "mau".to_owned(),
+        bridge.as_token().to_owned(),
+        bridge.hs_token().to_owned(),
+        alice.id,
+        alice.token,
+    ];
+    let story = interop_folder().join("mautrix/story.py");
+    play(report, "mautrix", &synapse::python()?, &story, &arguments).await
+}
+
+/// What a story of two servers gets: the base URLs of both client APIs and the name of the first.
+fn two(one: &Server, other: &Server) -> [String; 3] {
+    [one.client_url(), other.client_url(), one.name().to_owned()]
 }
 
 fn interop_folder() -> PathBuf {
@@ -50,20 +85,18 @@ fn interop_folder() -> PathBuf {
 
 /// Plays one story with one library.
 ///
-/// A story gets the base URLs of both client APIs and the name of the first server. It prints
-/// `ok - NAME` or `not ok - NAME` for each step, `# …` for remarks, and ends with a status of 0
+/// It prints `ok - NAME` or `not ok - NAME` for each step, `# …` for remarks, and ends with a status of 0
 /// when every step passed.
 async fn play(
     report: &mut Report,
     library: &str,
     interpreter: &Path,
     story: &Path,
-    one: &Server,
-    other: &Server,
+    arguments: &[String],
 ) -> Result<()> {
     let mut child = Command::new(interpreter)
         .arg(story)
-        .args([one.client_url(), other.client_url(), one.name().to_owned()])
+        .args(arguments)
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .kill_on_drop(true)

@@ -1,10 +1,12 @@
 //! `starling-conformance interop`: conversations between two servers, each of them Starling or
-//! Synapse, in three suites.
+//! Synapse, in four suites.
 //!
 //! * `rooms` plays rooms that are created on either server and joined from the other, through the
 //!   client APIs of both.
 //! * `js` and `nio` let the stock clients matrix-js-sdk and matrix-nio talk to each other across
 //!   the two servers.
+//! * `mautrix` lets a bridge on that library live on a server of its own, once for a pair that begins
+//!   with Starling.
 
 use std::{path::PathBuf, str::FromStr};
 
@@ -34,6 +36,8 @@ pub enum Suite {
     Js,
     /// A story that matrix-nio plays.
     Nio,
+    /// A story that a bridge on mautrix plays.
+    Mautrix,
 }
 
 /// Two kinds of server that talk to each other.
@@ -53,7 +57,7 @@ impl FromStr for Pair {
 #[derive(Args, Debug)]
 pub struct Options {
     /// The suites to run.
-    #[arg(value_enum, default_values_t = [Suite::Rooms, Suite::Js, Suite::Nio])]
+    #[arg(value_enum, default_values_t = [Suite::Rooms, Suite::Js, Suite::Nio, Suite::Mautrix])]
     suites: Vec<Suite>,
     /// Two servers, such as `synapse,synapse`; may be given several times.
     #[arg(long = "pair", default_values = ["starling,synapse", "starling,starling"])]
@@ -92,6 +96,10 @@ async fn play(
             Suite::Rooms => play_rooms(report, &one, &other).await?,
             Suite::Js => clients::js(report, &one, &other).await?,
             Suite::Nio => clients::nio(report, &one, &other).await?,
+            Suite::Mautrix if one.kind() == Kind::Starling => {
+                clients::mautrix(report, database, &ca).await?;
+            }
+            Suite::Mautrix => {}
         }
     }
     if report.failed() > failed_before {

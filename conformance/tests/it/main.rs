@@ -20,6 +20,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "these are tests")]
 
 mod admin;
+mod appservice;
 mod bench;
 mod client;
 mod federation;

@@ -176,6 +176,45 @@ pub async fn rename(
     Ok(())
 }
 
+/// Names a device of a user for an application service, and makes it if it is not there; whether it was
+/// made.
+///
+/// <https://spec.matrix.org/v1.19/application-service-api/#creating-devices>
+///
+/// # Errors
+///
+/// [`RenameError`].
+pub async fn name_or_make(
+    engine: &Engine,
+    user: &UserId,
+    device: &DeviceId,
+    display_name: Option<String>,
+) -> Result<bool, RenameError> {
+    if get(engine, user, device).await?.is_some() {
+        rename(engine, user, device, display_name).await?;
+        return Ok(false);
+    }
+    let new = NewDevice {
+        device_id: Some(device.to_owned()),
+        display_name: display_name.clone(),
+        ..NewDevice::default()
+    };
+    if !new.is_acceptable() {
+        return Err(RenameError::TooLong);
+    }
+    let mut change = Change::new();
+    change.write(accounts::Write::Device(Write::Add(DeviceRow {
+        user_id: user.to_string(),
+        device_id: device.to_string(),
+        display_name,
+        created_ts: engine.clock.now_ms(),
+        ..DeviceRow::default()
+    })));
+    change.fact(Fact::Devices { user_id: user.to_string() });
+    engine.storage.commit(change).await.map_err(Internal::from)?;
+    Ok(true)
+}
+
 /// Why devices are not removed.
 #[derive(Debug, thiserror::Error)]
 pub enum RemoveError {

@@ -9,12 +9,13 @@ use starling_storage::{
 use super::{
     attempts,
     devices::{self, NewDevice},
+    masquerade::{self, MasqueradeError},
     names,
     passwords::{self, PasswordError},
     tokens::{self, Hash, Issued},
     uia::Named,
 };
-use crate::{Engine, Internal};
+use crate::{Engine, Internal, appservices::ApplicationService};
 
 /// A client that is logged in.
 pub struct LoggedIn {
@@ -39,6 +40,9 @@ pub enum LoginError {
     /// The account is locked.
     #[error("the account is locked")]
     Locked,
+    /// The user is none of the application service that asks.
+    #[error("the user is in no namespace of the application service")]
+    Exclusive,
     /// The device's id or name cannot be one.
     #[error("the device's id or name is too long")]
     BadDevice,
@@ -128,6 +132,38 @@ pub async fn with_token(
     let mut change = Change::new();
     change.claim(Claim::Once(Once::LoginToken(hash)));
     // A change about the password, or the end of the account, comes wholly before this or after it.
+    change.claim(Claim::Password { user_id: user.to_string(), hash: None });
+    enter(engine, change, user, device).await
+}
+
+/// Logs an application service in as a user in one of its namespaces.
+///
+/// # Errors
+///
+/// [`LoginError`].
+pub async fn by_service(
+    engine: &Engine,
+    service: &ApplicationService,
+    named: &str,
+    device: NewDevice,
+) -> Result<LoggedIn, LoginError> {
+    if !device.is_acceptable() {
+        return Err(LoginError::BadDevice);
+    }
+    let account = match masquerade::account(engine, service, named).await {
+        Ok(account) => account.ok_or(LoginError::Wrong)?,
+        Err(MasqueradeError::Internal(error)) => return Err(error.into()),
+        Err(_) => return Err(LoginError::Exclusive),
+    };
+    if account.deactivated_ts.is_some() {
+        return Err(LoginError::Deactivated);
+    }
+    if account.flags & flags::LOCKED != 0 {
+        return Err(LoginError::Locked);
+    }
+    let user = UserId::parse(account.user_id.as_str()).map_err(Internal::from)?;
+    let mut change = Change::new();
+    // The end of the account comes wholly before this or after it.
     change.claim(Claim::Password { user_id: user.to_string(), hash: None });
     enter(engine, change, user, device).await
 }

@@ -2,15 +2,17 @@
 //!
 //! In reading order: what a session is ([`tokens`]), how one proves to be somebody ([`passwords`],
 //! [`attempts`], [`names`], [`emails`], [`threepids`], [`uia`]), how one comes ([`register`],
-//! [`login`], [`login_tokens`]), how one shows others who one is ([`openid`]), what one has
+//! [`login`], [`login_tokens`]), who acts for others ([`masquerade`]), how one shows others who one is ([`openid`]), what one has
 //! ([`devices`], [`profiles`], [`data`], [`export`]), how one is found ([`directory`]), how one goes
 //! ([`password`], [`deactivate`], [`erasure`]), what administrators do ([`admin`], [`moderation`], [`shadow`]) and are
 //! told ([`reports`]), and what is done in the background ([`follow`], [`guests`], [`upkeep`]).
 
-use std::fmt;
+use std::{fmt, sync::Arc};
 
 use ruma::{OwnedDeviceId, OwnedUserId};
 use starling_storage::accounts::{flags, rate_limits::RateLimitRow as RateLimit};
+
+use crate::appservices::ApplicationService;
 
 pub mod tokens;
 
@@ -28,6 +30,7 @@ pub mod follow;
 pub mod guests;
 pub mod login;
 pub mod login_tokens;
+pub mod masquerade;
 pub mod openid;
 pub mod profiles;
 pub mod register;
@@ -48,12 +51,14 @@ pub mod upkeep;
 pub struct Session {
     /// The user.
     pub user_id: OwnedUserId,
-    /// The device.
+    /// The device; empty when an application service acts without one ([`Session::device`]).
     pub device_id: OwnedDeviceId,
     /// The access token's hash.
     pub token: tokens::Hash,
     /// How often the user may do something, if that is not as for everybody.
     pub rate_limit: Option<RateLimit>,
+    /// The application service that acts for the user.
+    pub appservice: Option<Arc<ApplicationService>>,
     flags: i16,
 }
 

@@ -3,7 +3,10 @@
 use ruma::{OwnedUserId, UserId};
 use starling_storage::accounts::{self, UserRow};
 
-use crate::{Engine, Internal};
+use crate::{
+    Engine, Internal,
+    appservices::{ApplicationService, exclusive},
+};
 
 /// How long a user id may be, in bytes.
 const LONGEST_USER_ID: usize = 255;
@@ -17,6 +20,9 @@ pub enum NameError {
     /// Somebody has it, or had it.
     #[error("the name is taken")]
     Taken,
+    /// Only an application service may have it, or another one than asks.
+    #[error("the name is kept for an application service")]
+    Exclusive,
     /// The server failed.
     #[error(transparent)]
     Internal(#[from] Internal),
@@ -42,7 +48,19 @@ pub(crate) fn new_user_id(engine: &Engine, name: &str) -> Result<OwnedUserId, Na
 ///
 /// [`NameError`].
 pub async fn available(engine: &Engine, name: &str) -> Result<OwnedUserId, NameError> {
+    available_to(engine, None, name).await
+}
+
+/// The same for who makes it: an application service, or anybody else.
+pub(crate) async fn available_to(
+    engine: &Engine,
+    by: Option<&ApplicationService>,
+    name: &str,
+) -> Result<OwnedUserId, NameError> {
     let user = new_user_id(engine, name)?;
+    if !exclusive::allows_user(&engine.config.appservices, by, &user) {
+        return Err(NameError::Exclusive);
+    }
     // Nobody speaks in the name of the server.
     let own = engine.config.server_notices.as_ref();
     if own.is_some_and(|own| own.localpart == user.localpart()) {

@@ -1,5 +1,7 @@
 //! Making accounts.
 
+use std::sync::Arc;
+
 use ruma::{OwnedDeviceId, OwnedUserId};
 use starling_storage::{
     Change, Claim, CommitError, account_data,
@@ -16,7 +18,7 @@ use super::{
     tokens::{self, Issued},
     uia::Proof,
 };
-use crate::{Engine, Internal, rng};
+use crate::{Engine, Internal, appservices::ApplicationService, rng};
 
 /// An account to be made.
 #[derive(Clone, Default)]
@@ -35,6 +37,8 @@ pub struct NewAccount {
     pub upgrades: Option<OwnedUserId>,
     /// Its e-mail address.
     pub email: Option<Validated>,
+    /// The application service that makes it.
+    pub appservice: Option<Arc<ApplicationService>>,
 }
 
 /// An account that was made.
@@ -105,6 +109,15 @@ pub async fn register(
     make(engine, new, change).await
 }
 
+/// Makes an account for an application service, which proves nothing.
+///
+/// # Errors
+///
+/// [`RegisterError`].
+pub async fn by_service(engine: &Engine, new: NewAccount) -> Result<Registered, RegisterError> {
+    make(engine, new, Change::new()).await
+}
+
 /// Makes the account of a guest, with a device.
 ///
 /// # Errors
@@ -142,7 +155,10 @@ pub(crate) async fn make(
     }
     let user_id = match &new.upgrades {
         Some(guest) => guest.clone(),
-        None => names::available(engine, &new.name.unwrap_or_else(random_name)).await?,
+        None => {
+            let name = new.name.unwrap_or_else(random_name);
+            names::available_to(engine, new.appservice.as_deref(), &name).await?
+        }
     };
     let password_hash = match new.password {
         Some(password) if passwords::is_acceptable(&password) => {
@@ -155,6 +171,7 @@ pub(crate) async fn make(
         user_id: user_id.to_string(),
         password_hash,
         flags: if new.admin { flags::ADMIN } else { 0 },
+        appservice_id: new.appservice.map(|service| service.id.clone()),
         created_ts: engine.clock.now_ms(),
         ..UserRow::default()
     };

@@ -122,14 +122,20 @@ impl fmt::Debug for Cache {
 }
 
 impl Cache {
-    fn revocations(&self) -> u64 {
+    pub(super) fn revocations(&self) -> u64 {
         self.revocations.load(Ordering::SeqCst)
     }
 
-    fn get(&self, hash: &Hash, now_ms: i64) -> Option<Session> {
+    pub(super) fn get(&self, hash: &Hash, now_ms: i64) -> Option<Session> {
         let entry = self.sessions.get(hash)?;
         let valid = now_ms < entry.until_ms && entry.revocations == self.revocations();
         valid.then_some(entry.session)
+    }
+
+    /// Remembers a session that was looked up after so many revocations.
+    pub(super) fn put(&self, hash: Hash, session: Session, now_ms: i64, revocations: u64) {
+        let until_ms = now_ms + CACHED_MS;
+        self.sessions.insert(hash, Validated { session, until_ms, revocations });
     }
 }
 
@@ -307,7 +313,8 @@ fn add_refresh_token(
 
 fn session(token: Hash, row: SessionRow) -> Result<Session, Internal> {
     let (user_id, device_id) = ids(&row.user_id, &row.device_id)?;
-    Ok(Session { user_id, device_id, token, rate_limit: row.rate_limit, flags: row.flags })
+    let SessionRow { rate_limit, flags, .. } = row;
+    Ok(Session { user_id, device_id, token, rate_limit, appservice: None, flags })
 }
 
 fn ids(user: &str, device: &str) -> Result<(OwnedUserId, OwnedDeviceId), Internal> {

@@ -91,8 +91,15 @@ impl Proof {
     /// Nothing was to be proved.
     #[cfg(test)]
     pub(crate) fn none() -> Self {
+        Self::not_asked(Object::new())
+    }
+
+    /// Nothing is asked of who makes this request, such as an application service.
+    #[must_use]
+    pub fn not_asked(mut body: Object) -> Self {
+        body.remove("auth");
         Self {
-            body: Object::new(),
+            body,
             user: None,
             registration_token: None,
             email: None,

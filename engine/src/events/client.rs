@@ -36,6 +36,12 @@ pub struct Unsigned {
     /// The transaction ID by which the asking device sent the event.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub transaction_id: Option<String>,
+    /// With an invite to a room that this server is not in: what helps to recognise it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub invite_room_state: Option<Box<RawValue>>,
+    /// The same with a knock.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub knock_room_state: Option<Box<RawValue>>,
     /// Bundled aggregations of the event's relations.
     #[serde(rename = "m.relations", skip_serializing_if = "Option::is_none")]
     pub relations: Option<Box<RawValue>>,

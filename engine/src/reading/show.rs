@@ -125,6 +125,21 @@ impl Reader {
         Ok(shown)
     }
 
+    /// Shows an event to an application service, which is nobody in the room itself.
+    ///
+    /// # Errors
+    ///
+    /// When the database fails.
+    pub(crate) async fn show_to_service(
+        &self,
+        event: &StoredEvent,
+        form: &Form,
+    ) -> Result<Box<RawValue>, Internal> {
+        let mut unsigned = self.unsigned(event, form).await?;
+        self.add_replaced(event, &mut unsigned).await?;
+        self.form(event, &unsigned, form)
+    }
+
     /// Which of some events the reader sees without their content: they were not there, and the sender
     /// asked that what they said be erased.
     ///

@@ -11,7 +11,13 @@ use starling_storage::{
     rooms::{self as rows, AliasRow},
 };
 
-use crate::{Engine, ask, internal::Internal, remote::Limits};
+use crate::{
+    Engine,
+    appservices::queries::{self, Verdict},
+    ask,
+    internal::Internal,
+    remote::Limits,
+};
 
 /// How many servers of a room are named to who asks.
 const MAX_SERVERS: usize = 50;
@@ -25,27 +31,69 @@ pub struct Named {
     pub servers: Vec<OwnedServerName>,
 }
 
+/// Why nobody knows whether an alias names a room.
+#[derive(Debug, thiserror::Error)]
+pub enum ResolveError {
+    /// The application service that may make such a room does not answer.
+    #[error("the application service of this alias does not answer")]
+    NoAnswer,
+    /// This server failed.
+    #[error(transparent)]
+    Internal(#[from] Internal),
+}
+
 /// Finds the room that an alias names, here or on its server. `None` when there is none.
 ///
 /// # Errors
 ///
-/// When this server fails; another server that does not answer knows no alias.
-pub async fn resolve(engine: &Engine, alias: &RoomAliasId) -> Result<Option<Named>, Internal> {
+/// See [`ResolveError`]; another server that does not answer knows no alias.
+pub async fn resolve(engine: &Engine, alias: &RoomAliasId) -> Result<Option<Named>, ResolveError> {
     if alias.server_name() == engine.config.server_name {
         return resolve_local(engine, alias).await;
     }
     Ok(ask_server(engine, alias).await)
 }
 
-/// Finds the room that an alias of this server names.
+/// The same, but no application service is asked to make a room.
+///
+/// # Errors
+///
+/// When this server fails.
+pub(crate) async fn resolve_known(
+    engine: &Engine,
+    alias: &RoomAliasId,
+) -> Result<Option<Named>, Internal> {
+    if alias.server_name() == engine.config.server_name {
+        return known(engine, alias).await;
+    }
+    Ok(ask_server(engine, alias).await)
+}
+
+/// Finds the room that an alias of this server names. An application service may make it now.
+///
+/// # Errors
+///
+/// See [`ResolveError`].
+pub async fn resolve_local(
+    engine: &Engine,
+    alias: &RoomAliasId,
+) -> Result<Option<Named>, ResolveError> {
+    if let Some(named) = known(engine, alias).await? {
+        return Ok(Some(named));
+    }
+    match queries::alias(engine, alias).await {
+        Verdict::Made => Ok(known(engine, alias).await?),
+        Verdict::Unknown => Ok(None),
+        Verdict::NoAnswer => Err(ResolveError::NoAnswer),
+    }
+}
+
+/// The room that an alias of this server names as it is.
 ///
 /// # Errors
 ///
 /// When the database fails.
-pub async fn resolve_local(
-    engine: &Engine,
-    alias: &RoomAliasId,
-) -> Result<Option<Named>, Internal> {
+pub(crate) async fn known(engine: &Engine, alias: &RoomAliasId) -> Result<Option<Named>, Internal> {
     let mut conn = engine.storage.read().await?;
     let Some(row) = rows::alias(&mut conn, alias.as_str()).await? else { return Ok(None) };
     let servers = rows::servers_in(&mut conn, &row.room_id).await?;

@@ -44,7 +44,7 @@ pub async fn check(
         return Err(AliasProblem::Malformed(format!("more than {MAX_NEW} new aliases")));
     }
     for alias in new {
-        let named = aliases::resolve(engine, alias).await?;
+        let named = aliases::resolve_known(engine, alias).await?;
         if named.is_none_or(|named| named.room_id != room_id) {
             return Err(AliasProblem::NotThisRoom(alias.to_string()));
         }

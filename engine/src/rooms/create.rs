@@ -35,7 +35,7 @@ use super::{
     room::{self, Room, RoomPlace},
     versions,
 };
-use crate::{Engine, events::Pdu, internal::Internal, rng};
+use crate::{Engine, appservices::queries, events::Pdu, internal::Internal, rng};
 
 /// How many users a room can be created with.
 const MAX_INVITES: usize = 100;
@@ -225,6 +225,7 @@ fn check_amounts(wanted: &CreateRoom) -> Result<(), CreateError> {
 async fn check_invites(engine: &Engine, wanted: &CreateRoom) -> Result<(), CreateError> {
     let ours = |user_id: &&OwnedUserId| user_id.server_name() == engine.config.server_name;
     for user_id in wanted.invite.iter().filter(ours) {
+        queries::ensure_user(engine, user_id).await?;
         if *user_id != wanted.creator
             && permission::refuses(engine, user_id, &wanted.creator).await?
         {
@@ -246,7 +247,7 @@ async fn alias(
         Err(AliasError::Internal(error)) => return Err(error.into()),
         Err(error) => return Err(CreateError::BadAlias(error.to_string())),
     }
-    match aliases::resolve_local(engine, &alias).await? {
+    match aliases::known(engine, &alias).await? {
         Some(_) => Err(CreateError::AliasTaken),
         None => Ok(Some(alias)),
     }

@@ -13,9 +13,11 @@ use starling_storage::{
     rooms::{self as rows, RoomRow},
 };
 
+pub use super::networks::Network;
+
 use super::{
     batch::{Batch, content},
-    federated, naming,
+    federated, naming, networks,
     per_version::PerVersion,
     room, topic,
 };
@@ -85,32 +87,6 @@ pub struct Search {
     pub for_others: bool,
 }
 
-/// Of which networks rooms are: Matrix itself, or those that application services lead to.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub enum Network {
-    /// Matrix.
-    #[default]
-    Matrix,
-    /// All.
-    All,
-    /// One of an application service, by its `instance_id`.
-    Of(String),
-}
-
-impl Network {
-    /// Reads `include_all_networks` and `third_party_instance_id`; `None` when they contradict each
-    /// other.
-    #[must_use]
-    pub fn read(all: bool, instance_id: Option<String>) -> Option<Self> {
-        match (all, instance_id.filter(|id| !id.is_empty())) {
-            (true, Some(_)) => None,
-            (true, None) => Some(Self::All),
-            (false, Some(id)) => Some(Self::Of(id)),
-            (false, None) => Some(Self::Matrix),
-        }
-    }
-}
-
 /// A page of rooms.
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
 pub struct Page {
@@ -150,15 +126,9 @@ pub enum DirectoryError {
 ///
 /// See [`DirectoryError`].
 pub async fn page(engine: &Engine, search: &Search) -> Result<Page, DirectoryError> {
-    let rows = rows::published(&mut engine.storage.read().await.map_err(Internal::from)?)
-        .await
-        .map_err(Internal::from)?;
+    let rows = networks::published(engine, &search.network).await?;
     let limit = search.limit.unwrap_or(LARGEST_PAGE).clamp(1, LARGEST_PAGE);
     let start = start(search)?;
-    // The rooms of the directory are those of Matrix.
-    if matches!(search.network, Network::Of(_)) {
-        return Ok(Page { total_room_count_estimate: Some(0), ..Page::default() });
-    }
     let (mut chunk, mut total) = (Vec::new(), 0);
     for row in rows {
         let in_page = total >= start && chunk.len() < limit;

@@ -61,6 +61,8 @@ pub mod create;
 
 pub mod upgrade;
 
+pub mod networks;
+
 pub mod directory;
 
 pub mod mutual;

@@ -16,7 +16,11 @@ use super::{
     room,
     send::{self, SetState},
 };
-use crate::{Engine, internal::Internal};
+use crate::{
+    Engine,
+    appservices::{ApplicationService, exclusive},
+    internal::Internal,
+};
 
 /// How many aliases a room may have here.
 const MAX_ALIASES: usize = 1000;
@@ -33,12 +37,26 @@ pub enum AliasError {
     /// There is no such alias.
     #[error("there is no such alias")]
     Unknown,
+    /// Only an application service may make or remove it, or another one than asks.
+    #[error("the alias is kept for an application service")]
+    Exclusive,
     /// The user may not do this.
     #[error("you may not do this")]
     Forbidden,
     /// This server failed.
     #[error(transparent)]
     Internal(#[from] Internal),
+}
+
+/// Who makes or removes an alias.
+#[derive(Clone, Copy, Debug)]
+pub struct By<'a> {
+    /// The user.
+    pub user_id: &'a UserId,
+    /// Whether they administer this server.
+    pub is_admin: bool,
+    /// The application service that acts for them.
+    pub appservice: Option<&'a ApplicationService>,
 }
 
 /// Checks that an alias can be made here.
@@ -60,21 +78,41 @@ pub fn check_new(engine: &Engine, alias: &RoomAliasId) -> Result<(), AliasError>
     Ok(())
 }
 
-/// Gives a room an alias.
+/// Checks that an alias is not kept from who asks.
+///
+/// # Errors
+///
+/// [`AliasError::Exclusive`].
+pub fn check_kept(
+    engine: &Engine,
+    by: Option<&ApplicationService>,
+    alias: &RoomAliasId,
+) -> Result<(), AliasError> {
+    match exclusive::allows_alias(&engine.config.appservices, by, alias) {
+        true => Ok(()),
+        false => Err(AliasError::Exclusive),
+    }
+}
+
+/// Gives a room an alias: who is in it may, and an application service in its namespaces.
 ///
 /// # Errors
 ///
 /// See [`AliasError`].
 pub async fn make(
     engine: &Engine,
-    user_id: &UserId,
+    by: By<'_>,
     alias: &RoomAliasId,
     room_id: &RoomId,
 ) -> Result<(), AliasError> {
+    let By { user_id, appservice, .. } = by;
     check_new(engine, alias)?;
+    check_kept(engine, appservice, alias)?;
     let mut conn = engine.storage.read().await.map_err(Internal::from)?;
     let member = memberships::get(&mut conn, user_id.as_str(), room_id.as_str()).await;
-    if member.map_err(Internal::from)?.is_none_or(|member| member.membership != "join") {
+    let is_joined = member.map_err(Internal::from)?.is_some_and(|row| row.membership == "join");
+    let room = rows::get(&mut conn, room_id.as_str()).await.map_err(Internal::from)?;
+    if room.is_none() || (!is_joined && appservice.is_none()) {
         return Err(AliasError::Forbidden);
     }
     let existing = rows::aliases_of(&mut conn, room_id.as_str()).await.map_err(Internal::from)?;
@@ -91,23 +129,24 @@ pub async fn make(
     }
 }
 
-/// Takes an alias away: who made it may, and who has the power to set the canonical alias.
+/// Takes an alias away: who made it may, who has the power to set the canonical alias, and an application
+/// service in its namespaces.
 ///
 /// # Errors
 ///
 /// See [`AliasError`].
-pub async fn remove(
-    engine: &Engine,
-    user_id: &UserId,
-    is_admin: bool,
-    alias: &RoomAliasId,
-) -> Result<(), AliasError> {
+pub async fn remove(engine: &Engine, by: By<'_>, alias: &RoomAliasId) -> Result<(), AliasError> {
+    let By { user_id, is_admin, appservice } = by;
     let mut conn = engine.storage.read().await.map_err(Internal::from)?;
     let row = rows::alias(&mut conn, alias.as_str()).await.map_err(Internal::from)?;
     drop(conn);
     let row = row.ok_or(AliasError::Unknown)?;
+    if !is_admin {
+        check_kept(engine, appservice, alias)?;
+    }
     let room_id: OwnedRoomId = row.room_id.try_into().map_err(Internal::from)?;
-    if row.creator != *user_id && !is_admin && !may_name(engine, user_id, &room_id).await? {
+    let has_power = row.creator == *user_id || is_admin || appservice.is_some();
+    if !has_power && !may_name(engine, user_id, &room_id).await? {
         return Err(AliasError::Forbidden);
     }
     let mut change = Change::new();

@@ -86,6 +86,15 @@ impl Typing {
         Some(room.users.keys().cloned().collect())
     }
 
+    /// The rooms of which the same is true, with who types there.
+    #[must_use]
+    pub fn changed_rooms(&self, since: u64, until: u64) -> Vec<(OwnedRoomId, Vec<OwnedUserId>)> {
+        let state = self.lock();
+        let is_due = |room: &Room| since < room.changed && room.changed <= until;
+        let due = state.rooms.iter().filter(|(_, room)| is_due(room));
+        due.map(|(room_id, room)| (room_id.clone(), room.users.keys().cloned().collect())).collect()
+    }
+
     /// Stops the timer of a user who types; whether they did.
     fn remove(&self, room_id: &RoomId, user_id: &UserId, timer: Option<u64>) -> bool {
         let mut state = self.lock();

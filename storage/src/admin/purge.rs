@@ -39,7 +39,7 @@ pub enum Write {
 
 /// Tables with few rows for each room, and those of whose rows a room's own ones are not found
 /// without its users.
-const AT_ONCE: [&str; 15] = [
+const AT_ONCE: [&str; 16] = [
     "DELETE FROM delayed_events WHERE room_id = $1",
     "DELETE FROM partial_rooms WHERE room_id = $1",
     "DELETE FROM aliases WHERE room_id = $1",
@@ -51,6 +51,7 @@ const AT_ONCE: [&str; 15] = [
     "DELETE FROM notice_rooms WHERE room_id = $1",
     "DELETE FROM directory_rooms WHERE room_id = $1",
     "DELETE FROM guest_rooms WHERE room_id = $1",
+    "DELETE FROM network_rooms WHERE room_id = $1",
     "DELETE FROM unread_marks WHERE room_id = $1 AND user_id IN \
        (SELECT m.user_id FROM memberships m WHERE m.room_id = $1 AND m.local = 1)",
     "DELETE FROM push_reach WHERE room_id = $1 AND user_id IN \

@@ -17,9 +17,12 @@ use crate::{
 pub(crate) async fn post(mut call: Call) -> Answer {
     let session = call.maybe_authenticated().await?;
     call.take(Doing::Account, session.as_ref())?;
-    let user = session.map(|session| session.user_id);
     let action = uia::DEACTIVATE;
-    let proof = uia::authenticate(&mut call, action, user.as_deref(), uia::PASSWORD).await?;
+    let proof = match &session {
+        Some(session) => uia::of_session(&mut call, action, session, uia::PASSWORD).await?,
+        None => uia::authenticate(&mut call, action, None, uia::PASSWORD).await?,
+    };
+    let user = session.map(|session| session.user_id);
     let request: Request = uia::parse_proved(&call, &proof)?;
     let user = user.or_else(|| proof.user.clone()).ok_or_else(Error::missing_token)?;
     deactivate::deactivate(&call.engine, &user, request.erase, &proof).await?;

@@ -49,7 +49,7 @@ struct Add {
 pub(crate) async fn add(mut call: Call) -> Answer {
     let session = call.authenticated_to_act().await?;
     let user = &session.user_id;
-    call.door.limits.user(Doing::Account, user)?;
+    call.limit(Doing::Account, &session)?;
     let action = uia::ADD_ADDRESS;
     let proof = uia::authenticate(&mut call, action, Some(user), uia::PASSWORD).await?;
     let Add { client_secret, sid } = serde_json::from_value(proof.body.clone().into())?;
@@ -72,7 +72,7 @@ struct Named {
 
 pub(crate) async fn delete(mut call: Call) -> Answer {
     let session = call.authenticated_to_act().await?;
-    call.door.limits.user(Doing::Account, &session.user_id)?;
+    call.limit(Doing::Account, &session)?;
     let Named { medium, address } = call.body_as().await?;
     threepids::remove(&call.engine, &session.user_id, &medium, &address).await?;
     unbound()

@@ -10,8 +10,9 @@ use crate::{
 pub(crate) async fn get(call: Call) -> Answer {
     let session = call.authenticated_or_guest().await?;
     let is_guest = session.is_guest();
+    let device = session.device().map(ToOwned::to_owned);
     let mut response = Response::new(session.user_id, is_guest);
-    response.device_id = Some(session.device_id);
+    response.device_id = device;
     answer(response)
 }
 

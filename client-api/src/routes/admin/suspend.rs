@@ -31,7 +31,7 @@ pub(crate) async fn get(call: Call) -> Answer {
 
 pub(crate) async fn put(mut call: Call) -> Answer {
     let session = call.administrator().await?;
-    call.door.limits.user(Doing::Account, &session.user_id)?;
+    call.limit(Doing::Account, &session)?;
     let user: OwnedUserId = call.path_id(0)?;
     let status: Status = call.body_as().await?;
     let on = status.suspended;

@@ -5,7 +5,13 @@
 use ruma::{OwnedRoomAliasId, OwnedRoomId};
 use serde::Deserialize;
 use serde_json::json;
-use starling_engine::rooms::{aliases, naming};
+use starling_engine::{
+    accounts::Session,
+    rooms::{
+        aliases,
+        naming::{self, By},
+    },
+};
 
 use crate::{
     answer::{Answer, json as answer_json},
@@ -29,18 +35,26 @@ struct Body {
 
 pub(crate) async fn put(mut call: Call) -> Answer {
     let session = call.authenticated_to_act().await?;
-    call.door.limits.user(Doing::Creating, &session.user_id)?;
+    call.limit(Doing::Creating, &session)?;
     let alias: OwnedRoomAliasId = call.path_id(0)?;
     let body: Body = call.body_as().await?;
-    naming::make(&call.engine, &session.user_id, &alias, &body.room_id).await?;
+    naming::make(&call.engine, by(&session), &alias, &body.room_id).await?;
     answer_json(&json!({}))
 }
 
 pub(crate) async fn delete(call: Call) -> Answer {
     let session = call.authenticated_to_act().await?;
     let alias: OwnedRoomAliasId = call.path_id(0)?;
-    naming::remove(&call.engine, &session.user_id, session.is_admin(), &alias).await?;
+    naming::remove(&call.engine, by(&session), &alias).await?;
     answer_json(&json!({}))
+}
+
+fn by(session: &Session) -> By<'_> {
+    By {
+        user_id: &session.user_id,
+        is_admin: session.is_admin(),
+        appservice: session.appservice.as_deref(),
+    }
 }
 
 #[cfg(test)]

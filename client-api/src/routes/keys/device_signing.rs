@@ -28,7 +28,7 @@ impl From<Body> for Upload {
 
 pub(crate) async fn post(mut call: Call) -> Answer {
     let session = call.authenticated().await?;
-    call.door.limits.user(Doing::Account, &session.user_id)?;
+    call.limit(Doing::Account, &session)?;
     let (user, device) = (&session.user_id, &session.device_id);
     let mut upload = Upload::from(call.body_as::<Body>().await?);
     // Who has nothing yet needs no proof to set it up, and what is there already may be sent again.
@@ -36,7 +36,7 @@ pub(crate) async fn post(mut call: Call) -> Answer {
         Need::Nothing | Need::NoProof => None,
         Need::Proof => {
             let action = uia::SIGNING_KEYS;
-            let proof = uia::authenticate(&mut call, action, Some(user), uia::PASSWORD).await?;
+            let proof = uia::of_session(&mut call, action, &session, uia::PASSWORD).await?;
             let body = serde_json::to_string(&proof.body).map_err(Error::internal)?;
             upload = serde_json::from_str::<Body>(&body)?.into();
             Some(proof)

@@ -9,6 +9,7 @@ use starling_engine::encryption::upload::{self, Upload};
 use crate::{
     answer::{self, Answer},
     call::Call,
+    error::Error,
 };
 
 #[derive(Deserialize)]
@@ -30,7 +31,10 @@ pub(crate) async fn post(mut call: Call) -> Answer {
     let session = call.authenticated_or_guest().await?;
     let Body { device_keys, one_time_keys, fallback_keys } = call.body_as().await?;
     let upload = Upload { device_keys, one_time_keys, fallback_keys };
-    let (user, device) = (&session.user_id, &session.device_id);
+    let Some(device) = session.device() else {
+        return Err(Error::missing_param("An application service uploads keys with a `device_id`"));
+    };
+    let user = &session.user_id;
     let counts = upload::upload(&call.engine, user, device, upload).await?;
     answer::json(&json!({ "one_time_key_counts": counts }))
 }

@@ -16,7 +16,7 @@ pub(crate) async fn post(mut call: Call) -> Answer {
     if !call.door.settings.login_tokens {
         return Err(Error::not_in_use("This server makes no log-in tokens"));
     }
-    call.door.limits.user(Doing::Account, &session.user_id)?;
+    call.limit(Doing::Account, &session)?;
     let user = &session.user_id;
     let action = uia::GET_LOGIN_TOKEN;
     let proof = uia::authenticate(&mut call, action, Some(user), uia::PASSWORD).await?;

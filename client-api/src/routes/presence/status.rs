@@ -34,7 +34,7 @@ pub(crate) async fn put(mut call: Call) -> Answer {
     if call.path_arg(0) != session.user_id.as_str() {
         return Err(Error::forbidden("This is the presence of somebody else"));
     }
-    call.door.limits.user(Doing::Account, &session.user_id)?;
+    call.limit(Doing::Account, &session)?;
     let body: Body = call.body_as().await?;
     let status = Status::of_name(&body.presence)
         .ok_or_else(|| Error::bad_json("`presence` is online, unavailable or offline"))?;

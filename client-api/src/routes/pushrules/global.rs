@@ -61,7 +61,7 @@ pub(crate) async fn put(mut call: Call) -> Answer {
         after: Option<String>,
     }
     let session = call.authenticated().await?;
-    call.door.limits.user(Doing::Account, &session.user_id)?;
+    call.limit(Doing::Account, &session)?;
     let kind =
         kind(&call).ok_or_else(|| Error::invalid_param("There are no rules of this kind"))?;
     let Query { before, after } = call.query_as()?;
@@ -84,7 +84,7 @@ pub(crate) async fn put(mut call: Call) -> Answer {
 
 pub(crate) async fn delete(call: Call) -> Answer {
     let session = call.authenticated().await?;
-    call.door.limits.user(Doing::Account, &session.user_id)?;
+    call.limit(Doing::Account, &session)?;
     change::remove(&call.engine, &session.user_id, &existing_kind(&call)?, call.path_arg(1))
         .await?;
     answer::raw_json("{}")
@@ -96,7 +96,7 @@ pub(crate) async fn put_enabled(mut call: Call) -> Answer {
         enabled: bool,
     }
     let session = call.authenticated().await?;
-    call.door.limits.user(Doing::Account, &session.user_id)?;
+    call.limit(Doing::Account, &session)?;
     let Body { enabled } = call.body_as().await?;
     let (user, kind) = (&session.user_id, existing_kind(&call)?);
     change::set_enabled(&call.engine, user, &kind, call.path_arg(1), enabled).await?;
@@ -109,7 +109,7 @@ pub(crate) async fn put_actions(mut call: Call) -> Answer {
         actions: Vec<Value>,
     }
     let session = call.authenticated().await?;
-    call.door.limits.user(Doing::Account, &session.user_id)?;
+    call.limit(Doing::Account, &session)?;
     let body: Body = call.body_as().await?;
     let (user, kind, actions) = (&session.user_id, existing_kind(&call)?, actions(body.actions)?);
     change::set_actions(&call.engine, user, &kind, call.path_arg(1), &actions).await?;

@@ -23,7 +23,7 @@ struct Query {
 
 pub(crate) async fn get(call: Call) -> Answer {
     let session = call.authenticated().await?;
-    call.door.limits.user(Doing::Asking, &session.user_id)?;
+    call.limit(Doing::Asking, &session)?;
     let room_id: OwnedRoomId = call.path_id(0)?;
     let Query { suggested_only, limit, max_depth, from } = call.query_as()?;
     if limit == Some(0) {

@@ -19,7 +19,7 @@ use crate::{
 
 pub(crate) async fn post(mut call: Call) -> Answer {
     let session = call.authenticated_to_act().await?;
-    call.door.limits.user(Doing::Joining, &session.user_id)?;
+    call.limit(Doing::Joining, &session)?;
     let room_id: OwnedRoomId = call.path_id(0)?;
     let body: Map<String, Value> = call.body_as().await?;
     if ["medium", "address", "id_server"].iter().any(|field| body.contains_key(*field)) {

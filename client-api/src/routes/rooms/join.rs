@@ -13,7 +13,7 @@ use crate::{
 
 pub(crate) async fn post(mut call: Call) -> Answer {
     let session = call.authenticated_or_guest_to_act().await?;
-    call.door.limits.user(Doing::Joining, &session.user_id)?;
+    call.limit(Doing::Joining, &session)?;
     let room_id: OwnedRoomId = call.path_id(0)?;
     let wish = Wish::of(&mut call).await?;
     wish.redeem(&call.engine, &session.user_id, &room_id).await?;

@@ -23,7 +23,7 @@ struct Body {
 
 pub(crate) async fn post(mut call: Call) -> Answer {
     let session = call.authenticated().await?;
-    call.door.limits.user(Doing::Asking, &session.user_id)?;
+    call.limit(Doing::Asking, &session)?;
     let room_id: OwnedRoomId = call.path_id(0)?;
     let body: Body = call.body_as().await?;
     let all = [

@@ -12,7 +12,7 @@ use crate::{
 
 pub(crate) async fn put(mut call: Call) -> Answer {
     let session = call.authenticated().await?;
-    call.door.limits.user(Doing::Sending, &session.user_id)?;
+    call.limit(Doing::Sending, &session)?;
     let (room_id, target) = (call.path_id(0)?, call.path_id(1)?);
     if session.is_shadow_banned() {
         call.content().await?;

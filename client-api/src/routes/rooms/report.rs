@@ -25,7 +25,7 @@ struct Body {
 
 pub(crate) async fn post(mut call: Call) -> Answer {
     let session = call.authenticated().await?;
-    call.door.limits.user(Doing::Account, &session.user_id)?;
+    call.limit(Doing::Account, &session)?;
     let room_id: OwnedRoomId = call.path_id(0)?;
     let Reasoned { reason } = call.body_as().await?;
     reports::room(&call.engine, &session.user_id, &room_id, &reason).await?;
@@ -34,7 +34,7 @@ pub(crate) async fn post(mut call: Call) -> Answer {
 
 pub(crate) async fn post_event(mut call: Call) -> Answer {
     let session = call.authenticated().await?;
-    call.door.limits.user(Doing::Account, &session.user_id)?;
+    call.limit(Doing::Account, &session)?;
     let room_id: OwnedRoomId = call.path_id(0)?;
     let event_id: OwnedEventId = call.path_id(1)?;
     let Body { reason } = call.body_as().await?;

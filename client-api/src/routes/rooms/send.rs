@@ -14,7 +14,8 @@ use crate::{
 
 pub(crate) async fn put(mut call: Call) -> Answer {
     let session = call.authenticated_or_guest_to_act().await?;
-    call.door.limits.user(Doing::Sending, &session.user_id)?;
+    call.limit(Doing::Sending, &session)?;
+    let ts = call.massaged_ts(&session)?;
     if let Some(delay_ms) = delayed_event::wanted(&call)? {
         return delayed_event::message(call, session, delay_ms).await;
     }
@@ -29,7 +30,7 @@ pub(crate) async fn put(mut call: Call) -> Answer {
         sender: session.user_id,
         kind,
         content: call.content().await?,
-        ts: None,
+        ts,
         transaction: Some(Transaction {
             device_id: session.device_id,
             path: format!("send/{}/{}", call.path_arg(0), call.path_arg(1)),

@@ -63,7 +63,8 @@ pub(crate) async fn get(call: Call) -> Answer {
 /// Without a last part of the path the state key is empty.
 pub(crate) async fn put(mut call: Call) -> Answer {
     let session = call.authenticated_or_guest_to_act().await?;
-    call.door.limits.user(Doing::Sending, &session.user_id)?;
+    call.limit(Doing::Sending, &session)?;
+    let ts = call.massaged_ts(&session)?;
     if let Some(delay_ms) = delayed_event::wanted(&call)? {
         return delayed_event::state(call, session, delay_ms).await;
     }
@@ -78,7 +79,7 @@ pub(crate) async fn put(mut call: Call) -> Answer {
         kind: call.path_arg(1).into(),
         state_key: call.path_arg(2).to_owned(),
         content,
-        ts: None,
+        ts,
     };
     let event_id = membership::set_state(&call.engine, state).await?;
     answer_json(&json!({ "event_id": event_id }))

@@ -26,7 +26,7 @@ struct Query {
 
 pub(crate) async fn get(call: Call) -> Answer {
     let session = call.authenticated().await?;
-    call.door.limits.user(Doing::Asking, &session.user_id)?;
+    call.limit(Doing::Asking, &session)?;
     let room_id: OwnedRoomId = call.path_id(0)?;
     let query: Query = call.query_as()?;
     if query.limit == Some(0) {

@@ -19,7 +19,7 @@ struct Query {
 
 pub(crate) async fn get(call: Call) -> Answer {
     let session = call.authenticated().await?;
-    call.door.limits.user(Doing::Asking, &session.user_id)?;
+    call.limit(Doing::Asking, &session)?;
     let room_id: OwnedRoomId = call.path_id(0)?;
     let Query { ts, dir } = call.query_as()?;
     let asking = Asking { user_id: &session.user_id, device_id: Some(&session.device_id) };

@@ -26,7 +26,7 @@ struct Body {
 
 pub(crate) async fn put(mut call: Call) -> Answer {
     let session = call.authenticated().await?;
-    call.door.limits.user(Doing::Asking, &session.user_id)?;
+    call.limit(Doing::Asking, &session)?;
     let room_id: OwnedRoomId = call.path_id(0)?;
     if call.path_arg(1) != session.user_id.as_str() {
         return Err(Error::forbidden("Nobody types for somebody else"));

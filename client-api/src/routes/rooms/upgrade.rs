@@ -25,7 +25,7 @@ struct Body {
 
 pub(crate) async fn post(mut call: Call) -> Answer {
     let session = call.authenticated_to_act().await?;
-    call.door.limits.user(Doing::Creating, &session.user_id)?;
+    call.limit(Doing::Creating, &session)?;
     let room_id: OwnedRoomId = call.path_id(0)?;
     let body: Body = call.body_as().await?;
     let unsupported = |_| UpgradeError::UnsupportedVersion;

@@ -1,25 +1,27 @@
 //! GET /_matrix/client/v3/thirdparty/location
 //! GET /_matrix/client/v3/thirdparty/location/{protocol}
 
+use ruma::OwnedRoomAliasId;
 use serde::Deserialize;
+use starling_engine::appservices::networks::{self, Kind};
 
-use crate::{answer::Answer, call::Call, error::Error};
+use super::{find, found_or_nothing};
+use crate::{answer::Answer, call::Call, error::Error, limits::Doing};
 
 #[derive(Deserialize)]
 struct Query {
-    #[serde(rename = "alias")]
-    _alias: String,
+    alias: String,
 }
 
-/// No application service, so no bridged network.
 pub(crate) async fn get(call: Call) -> Answer {
-    call.authenticated().await?;
-    Err(Error::not_found("This protocol is not known"))
+    find(&call, Kind::Location).await
 }
 
-/// No application service has made a room.
 pub(crate) async fn get_by_alias(call: Call) -> Answer {
-    call.authenticated().await?;
-    let Query { .. } = call.query_as()?;
-    Err(Error::not_found("This alias names no room of a bridged network"))
+    let session = call.authenticated().await?;
+    call.limit(Doing::Asking, &session)?;
+    let Query { alias } = call.query_as()?;
+    let alias = OwnedRoomAliasId::try_from(alias)
+        .map_err(|_| Error::invalid_param("`alias` is no room alias"))?;
+    found_or_nothing(networks::locations_of(&call.engine, &alias).await)
 }

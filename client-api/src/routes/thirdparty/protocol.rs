@@ -1,9 +1,17 @@
 //! GET /_matrix/client/v3/thirdparty/protocol/{protocol}
 
-use crate::{answer::Answer, call::Call, error::Error};
+use starling_engine::appservices::networks;
 
-/// No application service, so no bridged network.
+use crate::{
+    answer::{self, Answer},
+    call::Call,
+    error::Error,
+    limits::Doing,
+};
+
 pub(crate) async fn get(call: Call) -> Answer {
-    call.authenticated().await?;
-    Err(Error::not_found("This protocol is not known"))
+    let session = call.authenticated().await?;
+    call.limit(Doing::Asking, &session)?;
+    let protocol = networks::protocol(&call.engine, call.path_arg(0)).await;
+    answer::json(&protocol.ok_or_else(|| Error::not_found("This protocol is not known"))?)
 }

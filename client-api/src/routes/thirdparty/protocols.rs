@@ -1,14 +1,15 @@
 //! GET /_matrix/client/v3/thirdparty/protocols
 
-use serde_json::json;
+use starling_engine::appservices::networks;
 
 use crate::{
     answer::{self, Answer},
     call::Call,
+    limits::Doing,
 };
 
-/// No application service, so no bridged network.
 pub(crate) async fn get(call: Call) -> Answer {
-    call.authenticated().await?;
-    answer::json(&json!({}))
+    let session = call.authenticated().await?;
+    call.limit(Doing::Asking, &session)?;
+    answer::json(&networks::protocols(&call.engine).await)
 }

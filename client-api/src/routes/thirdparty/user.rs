@@ -1,25 +1,28 @@
 //! GET /_matrix/client/v3/thirdparty/user
 //! GET /_matrix/client/v3/thirdparty/user/{protocol}
 
+use ruma::OwnedUserId;
 use serde::Deserialize;
+use starling_engine::appservices::networks::{self, Kind};
 
-use crate::{answer::Answer, call::Call, error::Error};
+use super::{find, found_or_nothing};
+use crate::{answer::Answer, call::Call, error::Error, limits::Doing};
 
 #[derive(Deserialize)]
 struct Query {
     #[serde(rename = "userid")]
-    _user_id: String,
+    user_id: String,
 }
 
-/// No application service, so no bridged network.
 pub(crate) async fn get(call: Call) -> Answer {
-    call.authenticated().await?;
-    Err(Error::not_found("This protocol is not known"))
+    find(&call, Kind::User).await
 }
 
-/// No application service has made a user.
 pub(crate) async fn get_by_id(call: Call) -> Answer {
-    call.authenticated().await?;
-    let Query { .. } = call.query_as()?;
-    Err(Error::not_found("This is no user of a bridged network"))
+    let session = call.authenticated().await?;
+    call.limit(Doing::Asking, &session)?;
+    let Query { user_id } = call.query_as()?;
+    let user_id = OwnedUserId::try_from(user_id)
+        .map_err(|_| Error::invalid_param("`userid` is no user ID"))?;
+    found_or_nothing(networks::users_of(&call.engine, &user_id).await)
 }

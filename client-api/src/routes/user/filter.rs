@@ -13,7 +13,7 @@ use crate::{
 
 pub(crate) async fn post(mut call: Call) -> Answer {
     let session = owner(&call).await?;
-    call.door.limits.user(Doing::Account, &session.user_id)?;
+    call.limit(Doing::Account, &session)?;
     let body = call.json_body().await?;
     let json = str::from_utf8(&body).map_err(|_| Error::not_json("The body is not UTF-8"))?;
     let json = if json.is_empty() { "{}" } else { json };

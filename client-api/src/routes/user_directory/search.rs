@@ -17,7 +17,7 @@ struct Request {
 
 pub(crate) async fn post(mut call: Call) -> Answer {
     let session = call.authenticated().await?;
-    call.door.limits.user(Doing::Asking, &session.user_id)?;
+    call.limit(Doing::Asking, &session)?;
     let Request { search_term, limit } = call.body_as().await?;
     json(&search::search(&call.engine, &session.user_id, &search_term, limit).await?)
 }

@@ -13,7 +13,7 @@ use crate::{
 
 pub(crate) async fn post(mut call: Call) -> Answer {
     let session = call.authenticated().await?;
-    call.door.limits.user(Doing::Account, &session.user_id)?;
+    call.limit(Doing::Account, &session)?;
     let user_id: OwnedUserId = call.path_id(0)?;
     let Reasoned { reason } = call.body_as().await?;
     reports::user(&call.engine, &session.user_id, &user_id, &reason).await?;

@@ -2,6 +2,7 @@
 
 mod account;
 mod admin;
+mod appservice;
 mod capabilities;
 mod create_room;
 mod dehydrated_device;

@@ -18,6 +18,7 @@ use super::{
 };
 use crate::{
     Engine,
+    appservices::queries,
     ask::{self, AskError},
     events::Pdu,
     internal::Internal,
@@ -60,6 +61,7 @@ pub async fn invite(engine: &Engine, invite: Invite<'_>) -> Result<OwnedEventId,
         return invite_elsewhere(engine, change).await;
     }
     blocked::check(engine, room_id).await?;
+    queries::ensure_user(engine, target).await?;
     if permission::refuses(engine, target, sender).await? {
         return Err(MembershipError::InviteBlocked);
     }

@@ -21,6 +21,7 @@ use super::{
 };
 use crate::{
     Engine,
+    appservices::queries,
     events::{
         Canonical, Pdu, client,
         sign::{Expectation, Role, sign_event},
@@ -100,6 +101,7 @@ pub async fn invite(
     let pdu = intake::parse(room_id, &rules, event)
         .map_err(|refused| InviteError::Invalid(refused.reason))?;
     let user_id = check_asked_for(engine, origin, event_id, &pdu)?;
+    queries::ensure_user(engine, &user_id).await?;
     let is_shown = check_user(engine, &user_id, &pdu.sender).await?;
     check_open(engine, room_id).await?;
     verify(engine, room_id, &rules, &pdu).await?;

@@ -6,7 +6,7 @@ use ruma::UserId;
 use serde_json::value::RawValue;
 use starling_storage::{account_data, accounts};
 
-use crate::{Engine, internal::Internal};
+use crate::{Engine, appservices::queries, internal::Internal};
 
 /// The profile of a user of ours, or one field of it; `None` for anybody else.
 ///
@@ -21,6 +21,7 @@ pub async fn profile(
     if user_id.server_name() != engine.config.server_name {
         return Ok(None);
     }
+    queries::ensure_user(engine, user_id).await?;
     let mut conn = engine.storage.read().await?;
     let user = accounts::user(&mut conn, user_id.as_str()).await?;
     if user.is_none_or(|user| user.deactivated_ts.is_some()) {

@@ -1,0 +1,3 @@
+//! `/appservice`: what application services ask about themselves.
+
+pub(crate) mod ping;

@@ -1,0 +1,37 @@
+//! Devices that an application service makes and removes, without anybody logging in.
+
+use http::Method;
+use serde_json::json;
+use starling_conformance::appservice::acting_for;
+
+use super::scene;
+
+const DEVICES: &str = "/_matrix/client/v3/devices";
+
+#[tokio::test]
+async fn devices_come_and_go_as_an_application_service_says() {
+    let scene = scene().await;
+    let api = scene.bridge.api(&scene.server).unwrap();
+    let ghost = scene.bridge.register(&scene.server, "a").await.unwrap();
+    let acting = acting_for(&ghost);
+    let device = |id: &str| format!("{DEVICES}/{id}?{acting}");
+    let named = |name: &str| json!({ "display_name": name });
+    let made = api.put(&device("ONE"), named("desk")).await.unwrap();
+    assert_eq!((made.status, made.body), (201, json!({})));
+    let renamed = api.put(&device("ONE"), named("phone")).await.unwrap();
+    assert_eq!((renamed.status, renamed.body), (200, json!({})));
+    let one = api.get(&device("ONE")).await.unwrap().ok().unwrap();
+    assert_eq!(one["display_name"], "phone");
+    for id in ["TWO", "THREE"] {
+        assert_eq!(api.put(&device(id), json!({})).await.unwrap().status, 201);
+    }
+    let long = api.put(&device(&"X".repeat(256)), json!({})).await.unwrap();
+    long.expect_error(400, "M_INVALID_PARAM").unwrap();
+    // No password is asked for, as there is none.
+    api.request(Method::DELETE, &device("ONE"), Some(&json!({}))).await.unwrap().ok().unwrap();
+    api.get(&device("ONE")).await.unwrap().expect_error(404, "M_NOT_FOUND").unwrap();
+    let several = format!("/_matrix/client/v3/delete_devices?{acting}");
+    api.post(&several, json!({ "devices": ["TWO", "THREE"] })).await.unwrap().ok().unwrap();
+    let left = api.get(&format!("{DEVICES}?{acting}")).await.unwrap().ok().unwrap();
+    assert_eq!(left, json!({ "devices": [] }));
+}

@@ -1,0 +1,228 @@
+//! Telling one application service until it knows everything, or does not take it.
+
+use std::{
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
+
+use starling_storage::{
+    Change,
+    appservices::{self as rows, ServiceRow, Write},
+};
+
+use super::{
+    backoff, gather,
+    interest::Interests,
+    passing::{self, Told},
+    transaction,
+};
+use crate::{Engine, Internal, appservices::ApplicationService};
+
+/// After how many positions without anything of interest it is noted how far the cursor is.
+const NOTED_EVERY: i64 = 1_000;
+
+/// How long to wait after a failure of our own database.
+const OWN_FAULT_PAUSE: Duration = Duration::from_secs(10);
+
+/// How it ended.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum End {
+    /// The application service knows everything.
+    Drained,
+    /// It is to be left alone for so long.
+    Pause(Duration),
+}
+
+/// Who tells an application service.
+pub(super) struct Courier {
+    engine: Engine,
+    service: Arc<ApplicationService>,
+    interests: Interests,
+    row: ServiceRow,
+    /// How far the cursor is that is stored.
+    noted: i64,
+    told: Told,
+    failures: u32,
+}
+
+/// Tells an application service everything until the engine shuts down.
+pub(super) async fn run(engine: Engine, service: Arc<ApplicationService>) {
+    let mut head = engine.storage.feed().watch();
+    let mut passing = engine.notifier.passing();
+    let Some(mut courier) = Courier::persistent(&engine, &service).await else { return };
+    loop {
+        // Whatever is in flight then is found there after the next start.
+        let drained = tokio::select! {
+            () = engine.shutdown.cancelled() => return,
+            drained = courier.drain() => drained,
+        };
+        let end = match drained {
+            Ok(end) => end,
+            Err(error) => {
+                tracing::error!(%error, appservice.id = service.id,
+                    "an application service could not be told what happens");
+                End::Pause(OWN_FAULT_PAUSE)
+            }
+        };
+        let next = async {
+            match end {
+                End::Pause(pause) => courier.wait(pause).await,
+                End::Drained => tokio::select! {
+                    _ = head.changed() => {}
+                    _ = passing.changed(), if service.receive_ephemeral => {}
+                },
+            }
+        };
+        tokio::select! {
+            () = engine.shutdown.cancelled() => return,
+            () = next => {}
+        }
+    }
+}
+
+impl Courier {
+    /// Takes up where it was. `None` when the engine shuts down before the database answers.
+    async fn persistent(engine: &Engine, service: &Arc<ApplicationService>) -> Option<Self> {
+        loop {
+            match Self::new(engine, service).await {
+                Ok(courier) => return Some(courier),
+                Err(error) => tracing::error!(%error, "how far an application service is told \
+                    could not be read"),
+            }
+            tokio::select! {
+                () = engine.shutdown.cancelled() => return None,
+                () = tokio::time::sleep(OWN_FAULT_PAUSE) => {}
+            }
+        }
+    }
+
+    /// Takes up where it was; who was never told anything is told what happens from now on.
+    ///
+    /// # Errors
+    ///
+    /// When the database fails.
+    pub(super) async fn new(
+        engine: &Engine,
+        service: &Arc<ApplicationService>,
+    ) -> Result<Self, Internal> {
+        let mut conn = engine.storage.read().await?;
+        let stored = rows::service(&mut conn, &service.id).await?;
+        drop(conn);
+        let is_new = stored.is_none();
+        let cursor_pos = engine.storage.feed().head();
+        let row = stored.unwrap_or(ServiceRow { id: service.id.clone(), cursor_pos, txn: None });
+        let mut courier = Self {
+            engine: engine.clone(),
+            service: service.clone(),
+            interests: Interests::new(engine, service),
+            noted: row.cursor_pos,
+            row,
+            told: Told::until_now(engine),
+            failures: 0,
+        };
+        if is_new {
+            courier.note().await?;
+        }
+        Ok(courier)
+    }
+
+    /// Sends one transaction after the other.
+    ///
+    /// # Errors
+    ///
+    /// When the database fails.
+    pub(super) async fn drain(&mut self) -> Result<End, Internal> {
+        while !self.engine.shutdown.is_cancelled() {
+            if !self.fill().await? {
+                return Ok(End::Drained);
+            }
+            let Some(txn) = &self.row.txn else { return Ok(End::Drained) };
+            match transaction::send(&self.engine, &self.service, txn).await {
+                Ok(()) => self.taken().await?,
+                Err(reason) => return Ok(self.refused(&reason)),
+            }
+        }
+        Ok(End::Drained)
+    }
+
+    /// Puts the next transaction in flight, unless one is. `false` when there is nothing to tell.
+    async fn fill(&mut self) -> Result<bool, Internal> {
+        while self.row.txn.is_none() {
+            let (engine, service) = (&self.engine, &self.service);
+            let after = self.row.cursor_pos;
+            let mut page = gather::page(engine, service, &mut self.interests, after).await?;
+            let mut ephemeral = std::mem::take(&mut page.receipts);
+            if service.receive_ephemeral {
+                let (news, told) = passing::news(engine, &mut self.interests, self.told).await?;
+                ephemeral.extend(news);
+                self.told = told;
+            }
+            if page.events.is_empty() && ephemeral.is_empty() {
+                self.row.cursor_pos = page.pos;
+                if page.pos <= after {
+                    return Ok(false);
+                }
+                if page.pos - self.noted >= NOTED_EVERY {
+                    self.note().await?;
+                }
+                continue;
+            }
+            self.row.txn = Some(transaction::compose(&page.events, &ephemeral, page.pos)?);
+            // A repetition must be identical; what is ephemeral is not repeated after a restart.
+            if !page.events.is_empty() {
+                self.note().await?;
+            }
+        }
+        Ok(true)
+    }
+
+    async fn taken(&mut self) -> Result<(), Internal> {
+        if let Some(txn) = self.row.txn.take() {
+            self.row.cursor_pos = txn.pos;
+        }
+        if self.failures > 0 {
+            tracing::info!(
+                appservice.id = self.service.id,
+                "an application service is there again"
+            );
+        }
+        self.failures = 0;
+        self.note().await
+    }
+
+    fn refused(&mut self, reason: &str) -> End {
+        self.failures = self.failures.saturating_add(1);
+        let pause = backoff::pause(self.failures);
+        tracing::warn!(
+            appservice.id = self.service.id,
+            reason,
+            failures = self.failures,
+            ?pause,
+            "an application service did not take a transaction"
+        );
+        End::Pause(pause)
+    }
+
+    async fn note(&mut self) -> Result<(), Internal> {
+        let mut change = Change::new();
+        change.write(Write::Service(self.row.clone()));
+        self.engine.storage.commit(change).await?;
+        self.noted = self.row.cursor_pos;
+        Ok(())
+    }
+
+    /// Waits for the end of a pause, which comes sooner when the application service asks something.
+    async fn wait(&self, pause: Duration) {
+        let shortest = pause.min(backoff::SHORTEST);
+        let Some(memory) = self.engine.deliveries.0.get(&self.service.id) else {
+            return tokio::time::sleep(pause).await;
+        };
+        memory.is_on.store(true, Ordering::Relaxed);
+        tokio::time::sleep(shortest).await;
+        tokio::select! {
+            () = tokio::time::sleep(pause - shortest) => {}
+            () = memory.end.notified() => {}
+        }
+        memory.is_on.store(false, Ordering::Relaxed);
+    }
+}
