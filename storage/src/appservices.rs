@@ -1,9 +1,6 @@
 //! What application services have been told, and the rooms that they list.
 
-use crate::{
-    db::{Conn, Result, sql},
-    federation::InFlight,
-};
+use crate::db::{Conn, Result, sql};
 
 /// How far an application service has been told what happens.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -14,6 +11,17 @@ pub struct ServiceRow {
     pub cursor_pos: i64,
     /// The transaction in flight.
     pub txn: Option<InFlight>,
+}
+
+/// A transaction that is being sent, stored so that a repetition is identical.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct InFlight {
+    /// Its id.
+    pub txn_id: String,
+    /// Its body.
+    pub body: String,
+    /// Where the cursor goes when it was taken.
+    pub pos: i64,
 }
 
 /// A room that an application service lists for a network.

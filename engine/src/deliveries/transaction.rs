@@ -8,7 +8,7 @@ use bytes::Bytes;
 use http::Method;
 use serde::Serialize;
 use serde_json::{Value, value::RawValue};
-use starling_storage::federation::InFlight;
+use starling_storage::appservices::InFlight;
 
 use crate::{
     Engine,

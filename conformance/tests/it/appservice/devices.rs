@@ -1,5 +1,6 @@
 //! Devices that an application service makes and removes, without anybody logging in.
 
+use base64::{Engine as _, engine::general_purpose::STANDARD_NO_PAD};
 use http::Method;
 use serde_json::json;
 use starling_conformance::appservice::acting_for;
@@ -34,4 +35,27 @@ async fn devices_come_and_go_as_an_application_service_says() {
     api.post(&several, json!({ "devices": ["TWO", "THREE"] })).await.unwrap().ok().unwrap();
     let left = api.get(&format!("{DEVICES}?{acting}")).await.unwrap().ok().unwrap();
     assert_eq!(left, json!({ "devices": [] }));
+}
+
+#[tokio::test]
+async fn keys_are_uploaded_for_a_device_and_replaced_without_a_password() {
+    let scene = scene().await;
+    let api = scene.bridge.api(&scene.server).unwrap();
+    let ghost = scene.bridge.register(&scene.server, "a").await.unwrap();
+    let acting = acting_for(&ghost);
+    let upload = format!("/_matrix/client/v3/keys/upload?{acting}");
+    let answer = api.post(&upload, json!({})).await.unwrap();
+    answer.expect_error(400, "M_MISSING_PARAM").unwrap();
+    assert_eq!(api.put(&format!("{DEVICES}/ONE?{acting}"), json!({})).await.unwrap().status, 201);
+    let answer = api.post(&format!("{upload}&device_id=ONE"), json!({})).await.unwrap();
+    answer.ok().unwrap();
+    // Each of the two replaces what was there.
+    for seed in [7, 8] {
+        let key = ed25519_dalek::SigningKey::from_bytes(&[seed; 32]).verifying_key();
+        let key = STANDARD_NO_PAD.encode(key.as_bytes());
+        let keys = json!({ format!("ed25519:{key}"): key });
+        let master = json!({ "user_id": ghost, "usage": ["master"], "keys": keys });
+        let path = format!("/_matrix/client/v3/keys/device_signing/upload?{acting}");
+        api.post(&path, json!({ "master_key": master })).await.unwrap().ok().unwrap();
+    }
 }
