@@ -26,9 +26,10 @@ async fn other_servers_ask_for_keys_of_users_here_only() {
     let body = json!({ "device_keys": { &alice.id: [], third: [], peer.user("own"): [] } });
     let answer = peer.post(server, QUERY, &body).await.unwrap().ok().unwrap();
     assert_eq!(answer, json!({ "device_keys": { &alice.id: { &alice.device: keys } } }));
-    for wrong in [json!({}), json!({ "device_keys": { &alice.id: { "X": true } } })] {
-        let answer = peer.post(server, QUERY, &wrong).await.unwrap();
-        answer.expect_error(400, "M_BAD_JSON").unwrap();
+    let wrong = json!({ "device_keys": { &alice.id: { "X": true } } });
+    for (body, errcode) in [(json!({}), "M_MISSING_PARAM"), (wrong, "M_BAD_JSON")] {
+        let answer = peer.post(server, QUERY, &body).await.unwrap();
+        answer.expect_error(400, errcode).unwrap();
     }
 }
 
@@ -46,7 +47,7 @@ async fn other_servers_claim_each_key_once() {
         assert_eq!(answer, json!({ "one_time_keys": { &alice.id: { &alice.device: key } } }));
     }
     let answer = peer.post(server, CLAIM, &json!({})).await.unwrap();
-    answer.expect_error(400, "M_BAD_JSON").unwrap();
+    answer.expect_error(400, "M_MISSING_PARAM").unwrap();
 }
 
 /// A device of a peer's user.
