@@ -1,3 +1,5 @@
+//! Delayed events over an engine, on each database.
+
 use ruma::{device_id, events::StateEventType};
 use serde_json::json;
 
