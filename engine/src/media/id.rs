@@ -71,8 +71,9 @@ mod tests {
             ("a.example", "a\0"),
             ("a.example", "ä"),
             ("a.example", &long),
-            ("..", "x"),
             ("../..", "x"),
+            ("a/b", "x"),
+            ("a b", "x"),
             ("", "x"),
         ] {
             assert_eq!(MediaId::new(origin, id), None, "{origin} {id}");
