@@ -83,10 +83,11 @@ pub async fn upload<E: std::fmt::Display>(
 ///
 /// # Errors
 ///
-/// [`MediaError::TooManyPromises`].
+/// [`MediaError::TooManyPromises`], [`MediaError::OverQuota`].
 ///
 /// <https://spec.matrix.org/v1.19/client-server-api/#post_matrixmediav1create>
 pub async fn promise(engine: &Engine, user: &UserId) -> Result<(MediaId, i64), MediaError> {
+    allowance(engine, user).await?;
     let now = engine.clock.now_ms();
     let mut conn = engine.storage.read().await?;
     if rows::promises(&mut conn, user.as_str(), now).await? >= MOST_PROMISES {

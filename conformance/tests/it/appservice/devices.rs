@@ -18,7 +18,7 @@ async fn devices_come_and_go_as_an_application_service_says() {
     let device = |id: &str| format!("{DEVICES}/{id}?{acting}");
     let named = |name: &str| json!({ "display_name": name });
     let made = api.put(&device("ONE"), named("desk")).await.unwrap();
-    assert_eq!((made.status, made.body), (201, json!({})));
+    assert_eq!(made.expect_status(201).unwrap().body, json!({}));
     let renamed = api.put(&device("ONE"), named("phone")).await.unwrap();
     assert_eq!((renamed.status, renamed.body), (200, json!({})));
     let one = api.get(&device("ONE")).await.unwrap().ok().unwrap();

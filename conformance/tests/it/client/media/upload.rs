@@ -83,6 +83,8 @@ async fn nobody_uploads_more_than_they_may() {
     put(1 << 20).await.ok().unwrap();
     put(1 << 20).await.ok().unwrap();
     put(1).await.expect_error(403, "M_FORBIDDEN").unwrap();
+    let refused = alice.api.post(CREATE, json!({})).await.unwrap();
+    refused.expect_error(403, "M_FORBIDDEN").unwrap();
     fill(&alice, &promised, b"x").await.expect_error(403, "M_FORBIDDEN").unwrap();
 }
 
