@@ -8,7 +8,11 @@ use axum::{body::Body, response::Response};
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 use ruma::http_headers::{ContentDisposition, ContentDispositionType};
 use serde::Deserialize;
-use starling_engine::media::{Found, MediaId, find::Effort, thumbnails::Thumbnail};
+use starling_engine::media::{
+    Found, MediaId,
+    find::{self, Effort},
+    thumbnails::Thumbnail,
+};
 
 use crate::{answer::Answer, call::Call, error::Error};
 
@@ -83,8 +87,14 @@ pub(crate) fn named(call: &Call) -> Result<MediaId, Error> {
         .ok_or_else(|| Error::not_found("There can be no such file"))
 }
 
+/// The answer with the file that the path names, under another name if one is given.
+pub(crate) async fn download(call: &Call, effort: Effort, file_name: Option<&str>) -> Answer {
+    let found = find::find(&call.engine, &named(call)?, effort).await?;
+    answer(call, found, file_name.map(ToOwned::to_owned)).await
+}
+
 /// The answer with a file, or with the part of it that is wanted.
-pub(crate) async fn answer(call: &Call, file: Found, file_name: Option<String>) -> Answer {
+async fn answer(call: &Call, file: Found, file_name: Option<String>) -> Answer {
     let tag = format!("\"{}\"", file.hash);
     if call.header("if-none-match").is_some_and(|tags| tags.split(',').any(|it| it.trim() == tag)) {
         let mut response = Response::new(Body::empty());

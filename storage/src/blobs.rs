@@ -3,7 +3,13 @@
 //! They are in a directory, or in a bucket of an S3-compatible service. A name is given when all bytes
 //! are there and safe: what is cut off leaves nothing.
 
-use std::{ops::Range, path::Path, sync::Arc};
+use std::{
+    io::ErrorKind,
+    ops::Range,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::SystemTime,
+};
 
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt as _, TryStreamExt as _, stream::BoxStream};
@@ -73,7 +79,11 @@ pub struct S3 {
 
 /// The store.
 #[derive(Clone, Debug)]
-pub struct Blobs(Arc<dyn ObjectStore>);
+pub struct Blobs {
+    store: Arc<dyn ObjectStore>,
+    /// Where bytes come in, if that is a directory.
+    incoming: Option<PathBuf>,
+}
 
 impl Blobs {
     /// A directory, which is made if it is not there.
@@ -85,14 +95,17 @@ impl Blobs {
         let failed = |error| object_store::Error::Generic { store: "local", source: error };
         std::fs::create_dir_all(directory).map_err(|error| failed(Box::new(error)))?;
         let store = LocalFileSystem::new_with_prefix(directory)?;
-        Ok(Self(Arc::new(store.with_fsync(true).with_automatic_cleanup(false))))
+        Ok(Self {
+            store: Arc::new(store.with_fsync(true).with_automatic_cleanup(false)),
+            incoming: Some(directory.join(INCOMING)),
+        })
     }
 
     /// Memory, for tests.
     #[cfg(feature = "test-support")]
     #[must_use]
     pub fn memory() -> Self {
-        Self(Arc::new(object_store::memory::InMemory::new()))
+        Self { store: Arc::new(object_store::memory::InMemory::new()), incoming: None }
     }
 
     /// A bucket.
@@ -110,7 +123,7 @@ impl Blobs {
             builder =
                 builder.with_allow_http(endpoint.starts_with("http://")).with_endpoint(endpoint);
         }
-        Ok(Self(Arc::new(builder.build()?)))
+        Ok(Self { store: Arc::new(builder.build()?), incoming: None })
     }
 
     /// Takes in what comes, if it is at most `limit` bytes, without a name yet. `id` is one that
@@ -126,7 +139,7 @@ impl Blobs {
         limit: u64,
     ) -> Result<Incoming, BlobError> {
         let name = Name::from(format!("{INCOMING}/{id}"));
-        let upload = self.0.put_multipart(&name).await?;
+        let upload = self.store.put_multipart(&name).await?;
         let mut upload = WriteMultipart::new_with_chunk_size(upload, PART);
         match take_in(&mut upload, bytes, limit).await {
             Ok(stored) => {
@@ -147,9 +160,9 @@ impl Blobs {
     /// When the store fails.
     pub async fn keep(&self, incoming: Incoming) -> Result<(), BlobError> {
         let name = name(&incoming.stored.hash);
-        match self.0.head(&name).await {
-            Ok(_) => self.0.delete(&incoming.name).await?,
-            Err(_) => self.0.rename(&incoming.name, &name).await?,
+        match self.store.head(&name).await {
+            Ok(_) => self.store.delete(&incoming.name).await?,
+            Err(_) => self.store.rename(&incoming.name, &name).await?,
         }
         Ok(())
     }
@@ -160,7 +173,7 @@ impl Blobs {
     ///
     /// When the store fails.
     pub async fn give_up(&self, incoming: Incoming) -> Result<(), BlobError> {
-        Ok(self.0.delete(&incoming.name).await?)
+        Ok(self.store.delete(&incoming.name).await?)
     }
 
     /// What was stored under a hash, or a part of it.
@@ -174,7 +187,7 @@ impl Blobs {
         range: Option<Range<u64>>,
     ) -> Result<ByteStream, BlobError> {
         let options = GetOptions { range: range.map(GetRange::Bounded), ..GetOptions::default() };
-        let found = self.0.get_opts(&name(hash), options).await?;
+        let found = self.store.get_opts(&name(hash), options).await?;
         Ok(found.into_stream().map_err(BlobError::from).boxed())
     }
 
@@ -184,7 +197,7 @@ impl Blobs {
     ///
     /// When it is not there, or the store fails.
     pub async fn read(&self, hash: &str) -> Result<Bytes, BlobError> {
-        Ok(self.0.get(&name(hash)).await?.bytes().await?)
+        Ok(self.store.get(&name(hash)).await?.bytes().await?)
     }
 
     /// Removes what was stored under a hash; nothing if it is not there.
@@ -193,22 +206,28 @@ impl Blobs {
     ///
     /// When the store fails.
     pub async fn delete(&self, hash: &str) -> Result<(), BlobError> {
-        match self.0.delete(&name(hash)).await {
+        match self.store.delete(&name(hash)).await {
             Ok(()) | Err(object_store::Error::NotFound { .. }) => Ok(()),
             Err(error) => Err(error.into()),
         }
     }
 
-    /// Removes what was begun and never completed. Nothing may be being stored meanwhile.
+    /// Removes from the directory what was begun and has not grown since `before`. In a bucket nothing is
+    /// seen of it; a service forgets it by a rule of the bucket.
     ///
     /// # Errors
     ///
-    /// When the store fails.
-    pub async fn clear_incoming(&self) -> Result<(), BlobError> {
-        let incoming = Name::from(INCOMING);
-        let begun: Vec<_> = self.0.list(Some(&incoming)).try_collect().await?;
-        for object in begun {
-            self.0.delete(&object.location).await?;
+    /// When the directory cannot be read.
+    pub async fn clear_incoming(&self, before: SystemTime) -> std::io::Result<()> {
+        let Some(directory) = &self.incoming else { return Ok(()) };
+        let mut begun = match tokio::fs::read_dir(directory).await {
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
+            outcome => outcome?,
+        };
+        while let Some(file) = begun.next_entry().await? {
+            if file.metadata().await?.modified()? < before {
+                tokio::fs::remove_file(file.path()).await?;
+            }
         }
         Ok(())
     }
@@ -303,5 +322,21 @@ mod tests {
         assert_eq!(files(directory.path()), 0);
         let empty = put(&blobs, "4", &[]).await;
         assert_eq!(blobs.read(&empty.hash).await.unwrap(), "");
+    }
+
+    #[tokio::test]
+    async fn what_was_begun_and_not_gone_on_with_is_removed() {
+        let directory = tempfile::tempdir().unwrap();
+        let blobs = Blobs::local(directory.path()).unwrap();
+        let now = std::fs::metadata(directory.path()).unwrap().modified().unwrap();
+        blobs.clear_incoming(now).await.unwrap();
+        let incoming = directory.path().join(INCOMING);
+        std::fs::create_dir_all(&incoming).unwrap();
+        for (name, age) in [("old#1", 100), ("new#1", 0)] {
+            let file = std::fs::File::create(incoming.join(name)).unwrap();
+            file.set_modified(now - std::time::Duration::from_secs(age)).unwrap();
+        }
+        blobs.clear_incoming(now - std::time::Duration::from_secs(50)).await.unwrap();
+        assert!(!incoming.join("old#1").exists() && incoming.join("new#1").exists());
     }
 }

@@ -267,19 +267,18 @@ pub(super) mod tests {
     fn what_moves_stands_still_unless_it_may_move() {
         let bytes = moving(64, 64, 3);
         let small = Target { animated: true, ..target(32, 32, false) };
-        let Outcome::Made { bytes: made, content_type } = shrink(&bytes, small).unwrap() else {
+        let Outcome::Made { bytes: smaller, content_type } = shrink(&bytes, small).unwrap() else {
             panic!("it is smaller");
         };
         assert_eq!(content_type, "image/gif");
-        assert_eq!(frames(&made, ImageFormat::Gif).unwrap().count(), 3);
+        assert_eq!(frames(&smaller, ImageFormat::Gif).unwrap().count(), 3);
         let itself = Target { animated: true, ..target(64, 64, false) };
         assert_eq!(shrink(&bytes, itself).unwrap(), Outcome::Itself("image/gif"));
         // As small as wanted, but it must not move.
-        let Outcome::Made { content_type, .. } = shrink(&bytes, target(64, 64, false)).unwrap()
-        else {
-            panic!("it moves");
-        };
-        assert_eq!(content_type, "image/png");
+        for side in [64, u32::MAX] {
+            let (still, kind) = made(shrink(&bytes, target(side, side, false)).unwrap());
+            assert_eq!((still.width(), still.height(), kind), (64, 64, "image/png"));
+        }
     }
 
     #[test]

@@ -92,7 +92,7 @@ async fn make(
     let mut properties = page::properties(&page::text(&bytes, &kind));
     properties.entry("og:url".to_owned()).or_insert_with(|| base.to_string());
     let picture = ["og:image:secure_url", "og:image", "og:image:url"];
-    let picture = picture.into_iter().filter_map(|name| properties.remove(name)).last();
+    let picture = picture.into_iter().find_map(|name| properties.remove(name));
     properties.retain(|name, _| !name.starts_with("og:image"));
     let mut preview: Map<_, _> =
         properties.into_iter().map(|(name, value)| (name, Value::String(value))).collect();

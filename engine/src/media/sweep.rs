@@ -1,7 +1,7 @@
 //! Removing what nobody needs: promises that were not kept, what other servers have and nobody here
 //! wants any more, and bytes that belong to nothing.
 
-use std::time::Duration;
+use std::time::{Duration, UNIX_EPOCH};
 
 use starling_storage::{
     Change,
@@ -13,19 +13,24 @@ use crate::{Engine, Internal};
 /// How often it is looked.
 const EVERY: Duration = Duration::from_secs(10 * 60);
 
+/// How long an upload may stand still before it counts as broken off.
+const BEGUN: Duration = Duration::from_secs(24 * 60 * 60);
+
 /// How many files are removed with one change.
 const BATCH: i64 = 100;
 
 /// Looks from time to time, until the process shuts down.
 pub async fn run(engine: Engine) {
-    if let Err(error) = engine.blobs.clear_incoming().await {
-        tracing::warn!(%error, "uploads that broke off were not removed");
-    }
     let mut ticks = tokio::time::interval(EVERY);
     loop {
         tokio::select! {
             () = engine.shutdown.cancelled() => return,
             _ = ticks.tick() => {}
+        }
+        let now = Duration::from_millis(engine.clock.now_ms().unsigned_abs());
+        let before = UNIX_EPOCH + now.saturating_sub(BEGUN);
+        if let Err(error) = engine.blobs.clear_incoming(before).await {
+            tracing::warn!(%error, "uploads that broke off were not removed");
         }
         if let Err(error) = sweep(&engine).await {
             tracing::warn!(%error, "files that nobody needs were not removed");

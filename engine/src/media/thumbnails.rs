@@ -74,9 +74,7 @@ pub async fn find(
 }
 
 async fn of_file(engine: &Engine, file: &Found, wish: Wish) -> Result<Thumbnail, MediaError> {
-    let Some(target) = target(wish) else {
-        return itself(engine, file).await;
-    };
+    let target = target(wish);
     let key = key(file, target);
     if let Some(row) = rows::thumbnail(&mut engine.storage.read().await?, &key).await? {
         return Ok(Thumbnail {
@@ -103,22 +101,6 @@ async fn of_file(engine: &Engine, file: &Found, wish: Wish) -> Result<Thumbnail,
                 bytes: stream::iter([Ok(bytes)]).boxed(),
             })
         }
-    }
-}
-
-/// The picture is wanted larger than any that is made.
-async fn itself(engine: &Engine, file: &Found) -> Result<Thumbnail, MediaError> {
-    let largest = Target { width: u32::MAX, height: u32::MAX, crop: false, animated: true };
-    if file.size > LARGEST_PICTURE {
-        return Err(MediaError::TooLarge);
-    }
-    match shrink(engine, file, largest).await? {
-        Outcome::Itself(content_type) => Ok(Thumbnail {
-            content_type: content_type.to_owned(),
-            size: file.size,
-            bytes: engine.blobs.get(&file.hash, None).await?,
-        }),
-        Outcome::Made { .. } => Err(MediaError::NotAPicture),
     }
 }
 
@@ -167,21 +149,27 @@ fn key(file: &Found, target: Target) -> ThumbnailKey {
     }
 }
 
-/// The next size that is made; `None`: it is wanted larger than that.
-fn target(wish: Wish) -> Option<Target> {
+/// The next size that is made. What is wanted larger than any is wanted as it is.
+fn target(wish: Wish) -> Target {
     let Wish { width, height, crop, animated } = wish;
-    let (width, height) = if crop {
-        let longer = width.max(height).max(1);
-        let side = SIDES.into_iter().find(|side| *side >= longer)?;
-        let stretched = |length: u32| {
-            let length = (u64::from(length.max(1)) * u64::from(side)).div_ceil(longer.into());
-            u32::try_from(length).unwrap_or(side)
-        };
-        (stretched(width), stretched(height))
-    } else {
-        BOXES.into_iter().find(|(w, h)| *w >= width && *h >= height)?
+    let size = match crop {
+        true => cut_size(width, height),
+        false => BOXES.into_iter().find(|(w, h)| *w >= width && *h >= height),
     };
-    Some(Target { width, height, crop, animated })
+    match size {
+        Some((width, height)) => Target { width, height, crop, animated },
+        None => Target { width: u32::MAX, height: u32::MAX, crop: false, animated },
+    }
+}
+
+fn cut_size(width: u32, height: u32) -> Option<(u32, u32)> {
+    let longer = width.max(height).max(1);
+    let side = SIDES.into_iter().find(|side| *side >= longer)?;
+    let stretched = |length: u32| {
+        let length = (u64::from(length.max(1)) * u64::from(side)).div_ceil(longer.into());
+        u32::try_from(length).unwrap_or(side)
+    };
+    Some((stretched(width), stretched(height)))
 }
 
 #[cfg(test)]
@@ -189,8 +177,8 @@ mod tests {
     use super::*;
 
     fn size(width: u32, height: u32, crop: bool) -> Option<(u32, u32)> {
-        let target = target(Wish { width, height, crop, animated: false })?;
-        Some((target.width, target.height))
+        let target = target(Wish { width, height, crop, animated: false });
+        (target.width < u32::MAX).then_some((target.width, target.height))
     }
 
     #[test]

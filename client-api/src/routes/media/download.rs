@@ -1,27 +1,26 @@
 //! GET /_matrix/client/v1/media/download/{serverName}/{mediaId}
 //! GET /_matrix/client/v1/media/download/{serverName}/{mediaId}/{fileName}
 
-use starling_engine::media::find;
+use starling_engine::media::find::Effort;
 
 use crate::{
     answer::Answer,
     call::Call,
+    error::Error,
     file::{self, Query},
     limits::Doing,
 };
 
 pub(crate) async fn get(call: Call) -> Answer {
-    download(&call, None).await
+    file::download(&call, effort(&call).await?, None).await
 }
 
 pub(crate) async fn get_named(call: Call) -> Answer {
-    download(&call, Some(call.path_arg(2).to_owned())).await
+    file::download(&call, effort(&call).await?, Some(call.path_arg(2))).await
 }
 
-async fn download(call: &Call, file_name: Option<String>) -> Answer {
+async fn effort(call: &Call) -> Result<Effort, Error> {
     let session = call.authenticated_or_guest().await?;
     call.take(Doing::Media, Some(&session))?;
-    let query: Query = call.query_as()?;
-    let found = find::find(&call.engine, &file::named(call)?, query.effort()).await?;
-    file::answer(call, found, file_name).await
+    Ok(call.query_as::<Query>()?.effort())
 }

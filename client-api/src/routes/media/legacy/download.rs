@@ -1,26 +1,25 @@
 //! GET /_matrix/media/v3/download/{serverName}/{mediaId}
 //! GET /_matrix/media/v3/download/{serverName}/{mediaId}/{fileName}
 
-use starling_engine::media::find;
+use starling_engine::media::find::Effort;
 
 use crate::{
     answer::Answer,
     call::Call,
+    error::Error,
     file::{self, Query},
     limits::Doing,
 };
 
 pub(crate) async fn get(call: Call) -> Answer {
-    download(&call, None).await
+    file::download(&call, effort(&call)?, None).await
 }
 
 pub(crate) async fn get_named(call: Call) -> Answer {
-    download(&call, Some(call.path_arg(2).to_owned())).await
+    file::download(&call, effort(&call)?, Some(call.path_arg(2))).await
 }
 
-async fn download(call: &Call, file_name: Option<String>) -> Answer {
+fn effort(call: &Call) -> Result<Effort, Error> {
     call.take(Doing::Media, None)?;
-    let query: Query = call.query_as()?;
-    let found = find::find(&call.engine, &file::named(call)?, query.effort_for_anybody()).await?;
-    file::answer(call, found, file_name).await
+    Ok(call.query_as::<Query>()?.effort_for_anybody())
 }
