@@ -13,7 +13,7 @@ import {
     VerifierEvent,
 } from "matrix-js-sdk/lib/crypto-api/index.js";
 
-import { end, ensure, quieten, step, until } from "./harness.mjs";
+import { end, ensure, eventually, quieten, step, until } from "./harness.mjs";
 
 const { ClientEvent, EventType, MatrixEventEvent, RoomEvent, RoomMemberEvent } = sdk;
 
@@ -124,12 +124,18 @@ async function join() {
     }
 }
 
+/** Waits until the cryptography of one client has found the device of another. */
+function knows(one, other) {
+    const user = other.getUserId();
+    return eventually(`the device of ${user} as ${one.getUserId()}`, async () => {
+        const devices = await one.getCrypto().getUserDeviceInfo([user], true);
+        return devices.get(user)?.has(other.getDeviceId());
+    });
+}
+
 async function keys() {
-    for (const [one, other] of [[alice, bob], [bob, alice]]) {
-        const devices = await one.getCrypto().getUserDeviceInfo([other.getUserId()], true);
-        const found = devices.get(other.getUserId())?.get(other.getDeviceId());
-        ensure(found, `${other.getUserId()} has no device for ${one.getUserId()}`);
-    }
+    await knows(alice, bob);
+    await knows(bob, alice);
 }
 
 /** Waits until a client can read a message. */
@@ -153,11 +159,7 @@ async function backedUp() {
         alice.http.authedRequest("GET", "/room_keys/version", undefined, undefined, {
             prefix: "/_matrix/client/v3",
         });
-    const begun = Date.now();
-    while ((await ask()).count < 2) {
-        ensure(Date.now() - begun < 60_000, "the keys are not backed up");
-        await new Promise((resolve) => setTimeout(resolve, 200));
-    }
+    await eventually("the keys in the backup", async () => (await ask()).count >= 2);
 }
 
 async function secondDevice() {
@@ -183,6 +185,9 @@ function confirm(verifier) {
 }
 
 async function verify() {
+    // A client passes over a request of a device that it has not heard of yet.
+    await knows(alice, second);
+    await knows(second, alice);
     let received;
     alice.on(CryptoEvent.VerificationRequestReceived, (request) => (received = request));
     const request = await second.getCrypto().requestOwnUserVerification();
@@ -194,17 +199,11 @@ async function verify() {
     await until(received, [VerificationRequestEvent.Change], "a verifier", () => received.verifier);
     await Promise.all([own, confirm(received.verifier)]);
     await phase(request, VerificationPhase.Done);
-    const events = [CryptoEvent.DevicesUpdated, CryptoEvent.KeysChanged, ClientEvent.Sync];
-    let signed = false;
-    const look = () => {
-        alice.getCrypto()
-            .getDeviceVerificationStatus(alice.getUserId(), second.getDeviceId())
-            .then((status) => (signed ||= status?.crossSigningVerified === true));
-        return signed;
-    };
-    const nudge = setInterval(() => alice.emit(ClientEvent.Sync, "SYNCING"), 300);
-    await until(alice, events, "the signature on the second device", look);
-    clearInterval(nudge);
+    await eventually("the signature on the second device", async () => {
+        const device = [alice.getUserId(), second.getDeviceId()];
+        const status = await alice.getCrypto().getDeviceVerificationStatus(...device);
+        return status?.crossSigningVerified;
+    });
 }
 
 async function restore() {
@@ -217,6 +216,7 @@ async function restore() {
 }
 
 async function toBoth() {
+    await knows(bob, second);
     await bob.sendTextMessage(roomId, "for all devices");
     await reads(alice, "for all devices");
     await reads(second, "for all devices");

@@ -60,6 +60,19 @@ export function until(client, events, what, look) {
     });
 }
 
+/** Asks again and again until `look`, which may be asynchronous, finds something; gives it back. */
+export async function eventually(what, look) {
+    const begun = Date.now();
+    for (;;) {
+        const found = await look();
+        if (found) {
+            return found;
+        }
+        ensure(Date.now() - begun < PATIENCE_MS, `did not see ${what} within ${PATIENCE_MS / 1000} s`);
+        await new Promise((resolve) => setTimeout(resolve, 200));
+    }
+}
+
 /**
  * Silences what the client library writes to the console, unless STARLING_TEST_VERBOSE is set: then
  * it comes as remarks.
