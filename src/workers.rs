@@ -10,7 +10,7 @@ use starling_engine::{
     encryption::remote_lists,
     media::sweep,
     outbound, presence,
-    rooms::{delayed, receive::transaction},
+    rooms::{completing, delayed, receive::transaction},
     search::index,
 };
 use tokio::{
@@ -44,6 +44,7 @@ impl Workers {
         }
         if config.federation.enabled {
             workers.extend(outbound::start(engine).map(|task| ("federation", task)));
+            workers.push(("rooms", tokio::spawn(completing::run(engine.clone()))));
             workers.push(("transactions", tokio::spawn(transaction::upkeep(engine.clone()))));
             workers.push(("device lists", tokio::spawn(remote_lists::run(engine.clone()))));
         }

@@ -118,6 +118,11 @@ impl Error {
     }
 
     /// 404: what was asked for does not exist, or not for this user.
+    /// Other servers have to tell first, and have not done so in time.
+    pub(crate) fn not_yet_known(message: impl Into<Cow<'static, str>>) -> Self {
+        Self::new(StatusCode::GATEWAY_TIMEOUT, "M_UNKNOWN", message)
+    }
+
     pub(crate) fn not_found(message: impl Into<Cow<'static, str>>) -> Self {
         Self::new(StatusCode::NOT_FOUND, "M_NOT_FOUND", message)
     }

@@ -95,6 +95,37 @@ pub async fn send<T: DeserializeOwned>(
     ask(engine, server, method, path, body.into(), limits).await
 }
 
+/// `GET`s an answer that is large, unread.
+///
+/// # Errors
+///
+/// See [`AskError`].
+pub async fn get_body(
+    engine: &Engine,
+    server: &ServerName,
+    path: String,
+    limits: Limits,
+) -> Result<Bytes, AskError> {
+    ask_body(engine, server, Method::GET, path, Bytes::new(), limits).await
+}
+
+/// `PUT`s a body and gets an answer that is large, unread.
+///
+/// # Errors
+///
+/// See [`AskError`].
+pub async fn put_body(
+    engine: &Engine,
+    server: &ServerName,
+    path: String,
+    body: &impl Serialize,
+    limits: Limits,
+) -> Result<Bytes, AskError> {
+    let body =
+        serde_json::to_vec(body).map_err(|error| AskError::Unreachable(error.to_string()))?;
+    ask_body(engine, server, Method::PUT, path, body.into(), limits).await
+}
+
 async fn ask<T: DeserializeOwned>(
     engine: &Engine,
     server: &ServerName,
@@ -103,6 +134,18 @@ async fn ask<T: DeserializeOwned>(
     body: Bytes,
     limits: Limits,
 ) -> Result<T, AskError> {
+    let body = ask_body(engine, server, method, path, body, limits).await?;
+    serde_json::from_slice(&body).map_err(|error| AskError::Malformed(error.to_string()))
+}
+
+async fn ask_body(
+    engine: &Engine,
+    server: &ServerName,
+    method: Method,
+    path: String,
+    body: Bytes,
+    limits: Limits,
+) -> Result<Bytes, AskError> {
     let unreachable = |error: &dyn std::fmt::Display| AskError::Unreachable(error.to_string());
     let request = http::Request::builder()
         .method(method)
@@ -119,7 +162,7 @@ async fn ask<T: DeserializeOwned>(
         let body = response.into_body();
         return Err(AskError::Refused { status, errcode: errcode(&body), body });
     }
-    serde_json::from_slice(response.body()).map_err(|error| AskError::Malformed(error.to_string()))
+    Ok(response.into_body())
 }
 
 fn errcode(body: &[u8]) -> String {

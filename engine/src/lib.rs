@@ -109,6 +109,8 @@ pub struct Inner {
     pub unserved: rooms::backfill::Unserved,
     /// The rooms of the directory, as it shows them.
     pub listed: rooms::per_version::PerVersion<rooms::directory::Listed>,
+    /// Rooms whose state is known in part.
+    pub partial: rooms::partial::Memory,
     /// Guests who have to leave.
     pub guests: rooms::append::guests::Wake,
     /// What is known of rooms in spaces, and who is looking at which.
@@ -189,6 +191,7 @@ impl Engine {
             accounts: accounts::Memory::default(),
             unserved: rooms::backfill::Unserved::default(),
             listed: rooms::directory::memory(),
+            partial: rooms::partial::Memory::default(),
             guests: rooms::append::guests::Wake::default(),
             spaces: spaces::Memory::default(),
             rooms: rooms::room::Rooms::default(),

@@ -39,6 +39,7 @@ const MIGRATIONS: &[(i64, &str, &str)] = &[
     (47, "media", include_str!("../../migrations/0047_media.sql")),
     (48, "rate_limits", include_str!("../../migrations/0048_rate_limits.sql")),
     (49, "application services", include_str!("../../migrations/0049_application_services.sql")),
+    (50, "partial state", include_str!("../../migrations/0050_partial_state.sql")),
 ];
 
 /// Applies the migrations that the database has not seen.

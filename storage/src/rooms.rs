@@ -1,5 +1,7 @@
 //! Rooms, their extremities and aliases, and which servers are in them.
 
+pub mod partial;
+
 use crate::{
     bulk,
     change::At,
@@ -101,6 +103,8 @@ pub enum Write {
     },
     /// The members of a server in a room changed.
     Server(ServerUpdate),
+    /// What is known of the room's state, and what is assumed as long as it is not known wholly.
+    Partial(partial::Write),
 }
 
 /// The columns of a room that its events change.
@@ -140,7 +144,7 @@ pub(crate) async fn apply(conn: &mut Conn, rows: Vec<Write>) -> Result<Vec<Write
         match row {
             Write::Forward { room_id, event_id, add } => forward.push((room_id, event_id, add)),
             Write::Backward { room_id, event_id, add } => backward.push((room_id, event_id, add)),
-            Write::Server(_) => placed.push(row),
+            Write::Server(_) | Write::Partial(_) => placed.push(row),
             Write::Update(update) => put_update(conn, update).await?,
             Write::RemoveAlias { alias } => {
                 sql("DELETE FROM aliases WHERE alias = $1").bind(alias).execute(conn).await?;
@@ -232,8 +236,10 @@ async fn put_backward(conn: &mut Conn, rows: Vec<(String, String, Option<i64>)>)
 /// Writes the rows of a batch that carry a position; `base` is that before each change's facts.
 pub(crate) async fn apply_placed(conn: &mut Conn, rows: Vec<(i64, Write)>) -> Result<()> {
     for (base, row) in rows {
-        if let Write::Server(update) = row {
-            put_server(conn, base, update).await?;
+        match row {
+            Write::Server(update) => put_server(conn, base, update).await?,
+            Write::Partial(row) => partial::apply_placed(conn, base, row).await?,
+            _ => {}
         }
     }
     Ok(())
@@ -242,10 +248,12 @@ pub(crate) async fn apply_placed(conn: &mut Conn, rows: Vec<(i64, Write)>) -> Re
 async fn put_server(conn: &mut Conn, base: i64, update: ServerUpdate) -> Result<()> {
     let pos = update.at.after(base);
     let left = (update.joined_members == 0).then_some(pos);
-    // A server that comes back is sent what happens from then on; one that stays keeps its start.
+    // A server that comes back is sent what happens from then on; one that stays keeps its start. While
+    // only a part of the members is known, there may be more of them than those that left.
     sql("INSERT INTO room_servers (room_id, server, joined_members, joined_pos, left_pos) \
          VALUES ($1, $2, $3, $4, $5) ON CONFLICT (server, room_id) DO UPDATE SET \
-         joined_members = excluded.joined_members, left_pos = excluded.left_pos, \
+         joined_members = excluded.joined_members, \
+         left_pos = CASE WHEN room_servers.assumed = 1 THEN NULL ELSE excluded.left_pos END, \
          joined_pos = CASE WHEN room_servers.left_pos IS NULL \
            THEN room_servers.joined_pos ELSE excluded.joined_pos END")
     .bind(update.room_id)

@@ -362,7 +362,9 @@ async fn write_rows(conn: &mut Conn, batch: &[Pending]) -> Result<Placed> {
                 Write::Event(row) => event_rows.push(row),
                 Write::State(row @ state::Write::Root { .. }) => placed.states.push((index, row)),
                 Write::State(row) => state_rows.push(row),
-                Write::Room(row @ rooms::Write::Server(_)) => placed.rooms.push((index, row)),
+                Write::Room(row @ (rooms::Write::Server(_) | rooms::Write::Partial(_))) => {
+                    placed.rooms.push((index, row));
+                }
                 Write::Room(row) => room_rows.push(row),
                 Write::Account(row) => account_rows.push(row),
                 Write::Federation(row) => federation_rows.push(row),

@@ -16,6 +16,7 @@ impl From<ReadError> for Error {
         match error {
             ReadError::Forbidden => Self::forbidden("You are not in this room"),
             ReadError::NoSuchEvent => Self::not_found("There is no such event"),
+            ReadError::Incomplete => Self::not_yet_known(error.to_string()),
             ReadError::Internal(cause) => cause.into(),
         }
     }

@@ -102,7 +102,7 @@ pub async fn event(
     match context::event(engine, asking, room_id, event_id).await {
         Ok(_) => {}
         Err(ReadError::Internal(error)) => return Err(error.into()),
-        Err(ReadError::NoSuchEvent | ReadError::Forbidden) => return Err(ReportError::NotFound),
+        Err(_) => return Err(ReportError::NotFound),
     }
     let event = store::get(engine, room_id, event_id).await?;
     let row = ReportRow {

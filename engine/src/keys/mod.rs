@@ -14,6 +14,8 @@ mod fetch;
 
 pub mod remote;
 
+pub mod many;
+
 pub mod notary;
 
 #[cfg(test)]

@@ -1,12 +1,19 @@
 //! Whether somebody may read a room at all.
 
-use std::collections::HashSet;
+use std::{collections::HashSet, time::Duration};
 
 use ruma::{DeviceId, OwnedUserId, RoomId, UserId, events::StateEventType};
 use starling_storage::{Conn, account_data, memberships, rooms};
 
 use super::reader::Reader;
-use crate::{Engine, Internal, push::rules, rooms::visibility};
+use crate::{
+    Engine, Internal,
+    push::rules,
+    rooms::{partial, visibility},
+};
+
+/// How long a client waits at most for the members of a room that was joined without them.
+const PATIENCE: Duration = Duration::from_secs(120);
 
 /// Why nothing can be read.
 #[derive(Debug, thiserror::Error)]
@@ -14,6 +21,9 @@ pub enum ReadError {
     /// The user is not in the room and never was, or has forgotten it; or there is no such room.
     #[error("the user may not read the room")]
     Forbidden,
+    /// Not all of the room is known yet.
+    #[error("the members of the room are not known yet")]
+    Incomplete,
     /// There is no such event, or not for this user.
     #[error("there is no such event for this user")]
     NoSuchEvent,
@@ -90,6 +100,18 @@ impl Reader {
         let event = self.state_event(room.current_state, kind, "").await?;
         let visibility = visibility::visibility_of(event.as_ref().map(|event| &*event.pdu));
         Ok(visibility == ruma::events::room::history_visibility::HistoryVisibility::WorldReadable)
+    }
+}
+
+/// Waits for the members of a room that was joined without them.
+///
+/// # Errors
+///
+/// [`ReadError::Incomplete`] when they do not come in time.
+pub(super) async fn wait_for_members(engine: &Engine, room_id: &RoomId) -> Result<(), ReadError> {
+    match partial::wait(engine, room_id, PATIENCE).await? {
+        true => Ok(()),
+        false => Err(ReadError::Incomplete),
     }
 }
 

@@ -9,10 +9,14 @@ use ruma::{
 };
 use serde::Serialize;
 use serde_json::value::RawValue;
-use starling_storage::{memberships, rooms, state as rows};
+use starling_storage::{
+    memberships,
+    rooms::{self, partial},
+    state as rows,
+};
 
 use super::{
-    access::{Asking, ReadError},
+    access::{Asking, ReadError, wait_for_members},
     reader::Reader,
     show::Form,
 };
@@ -35,6 +39,7 @@ pub async fn all(
     room_id: &RoomId,
 ) -> Result<Vec<Box<RawValue>>, ReadError> {
     let reader = asking.member(engine, room_id).await?;
+    wait_for_members(engine, room_id).await?;
     let root = reader.current_root().await?;
     let events = reader.state(root).await?;
     Ok(reader.show_state(&events, &Form::whole()).await?)
@@ -63,6 +68,9 @@ pub async fn one(
     part: Part,
 ) -> Result<Box<RawValue>, ReadError> {
     let reader = asking.member(engine, room_id).await?;
+    if kind == StateEventType::RoomMember && state_key != asking.user_id.as_str() {
+        wait_for_members(engine, room_id).await?;
+    }
     let root = reader.current_root().await?;
     let event = reader.state_event(root, kind, state_key).await?.ok_or(ReadError::NoSuchEvent)?;
     if part == Part::Content {
@@ -96,6 +104,7 @@ pub async fn members(
     wanted: &WantedMembers,
 ) -> Result<Vec<Box<RawValue>>, ReadError> {
     let mut reader = asking.member(engine, room_id).await?;
+    wait_for_members(engine, room_id).await?;
     let root = reader.root_at(wanted.at).await?.ok_or(ReadError::Forbidden)?;
     let mut events = reader.state(root).await?;
     events.retain(|event| is_wanted(event, wanted));
@@ -142,6 +151,9 @@ pub async fn joined_members(
     if own.is_none_or(|own| own.membership != "join") {
         return Err(ReadError::Forbidden);
     }
+    drop(conn);
+    wait_for_members(engine, room_id).await?;
+    let mut conn = engine.storage.read().await?;
     let rows = memberships::of_room(&mut conn, room_id.as_str(), &["join".to_owned()]).await?;
     let member = |row: memberships::MembershipRow| JoinedMember {
         user_id: row.user_id,
@@ -174,6 +186,9 @@ impl Reader {
             return self.current_root().await.map(Some);
         }
         let mut conn = self.engine.storage.read().await?;
+        // Of a time when most members were not known, what was learnt of them then is told.
+        let completed = partial::completed_after(&mut conn, self.room_id.as_str(), at).await?;
+        let at = completed.unwrap_or(at);
         let roots = rows::roots_at(&mut conn, &[self.room_id.to_string()], at).await?;
         drop(conn);
         let root = match roots.into_iter().next() {

@@ -20,10 +20,13 @@ use std::sync::Arc;
 
 use ruma::OwnedEventId;
 
-use starling_storage::events::{Write, flags};
+use starling_storage::{
+    events::{Write, flags},
+    rooms,
+};
 
 use self::redactions::Place;
-use super::batch::Batch;
+use super::{batch::Batch, partial};
 use crate::{
     events::{Pdu, StoredEvent},
     internal::Internal,
@@ -63,7 +66,7 @@ pub struct NewEvent {
 ///
 /// When the database fails. The batch is void then.
 pub async fn append(batch: &mut Batch, new: NewEvent) -> Result<(), Internal> {
-    let event = keep(batch, &new);
+    let event = keep(batch, &new).await?;
     if new.disposition == Disposition::Outlier {
         return redactions::catch_up(batch, &event, Place::Nowhere).await;
     }
@@ -99,7 +102,7 @@ pub async fn append(batch: &mut Batch, new: NewEvent) -> Result<(), Internal> {
 ///
 /// When the database fails. The batch is void then.
 pub async fn backfill(batch: &mut Batch, new: NewEvent) -> Result<(), Internal> {
-    let event = keep(batch, &new);
+    let event = keep(batch, &new).await?;
     edges::link(batch, &event).await?;
     if new.disposition != Disposition::Accepted {
         return Ok(());
@@ -125,8 +128,28 @@ pub async fn adopt_state(batch: &mut Batch, root: i64) -> Result<(), Internal> {
     openness::follow(batch, &changed).await
 }
 
+/// Makes the whole state of a room that was joined with a part of it the current one. No event of it
+/// may be left whose state before it is known in part only.
+///
+/// # Errors
+///
+/// When the database fails. The batch is void then.
+pub async fn complete_state(batch: &mut Batch, root: i64) -> Result<(), Internal> {
+    let changed = state::adopt(batch, root).await?;
+    // Whose devices are told of, those learn now who else is there.
+    members::follow(batch, &changed, true).await?;
+    servers::follow(batch, &changed).await?;
+    guests::follow(batch, &changed).await?;
+    openness::follow(batch, &changed).await?;
+    batch.room.row.flags &= !rooms::flags::PARTIAL_STATE;
+    let Some(at) = changed.at else { return Ok(()) };
+    let room_id = batch.room.id.to_string();
+    batch.change.write(rooms::Write::Partial(rooms::partial::Write::End { room_id, at }));
+    Ok(())
+}
+
 /// The event's row.
-fn keep(batch: &mut Batch, new: &NewEvent) -> Arc<StoredEvent> {
+async fn keep(batch: &mut Batch, new: &NewEvent) -> Result<Arc<StoredEvent>, Internal> {
     let rejected = new.pdu.rejected || new.disposition == Disposition::Rejected;
     let (mut pdu, mut redacted_by) = (new.pdu.clone(), new.redacted_by.clone());
     // Its redaction may have been added just before.
@@ -142,6 +165,9 @@ fn keep(batch: &mut Batch, new: &NewEvent) -> Arc<StoredEvent> {
         Disposition::SoftFailed => flags::SOFT_FAILED,
         Disposition::Outlier => flags::OUTLIER,
     };
+    if new.state_before.is_some() && partial::follows_part(batch, &new.pdu).await? {
+        bits |= flags::PARTIAL_STATE;
+    }
     let event = Arc::new(StoredEvent {
         pdu,
         state_before: new.state_before,
@@ -151,5 +177,5 @@ fn keep(batch: &mut Batch, new: &NewEvent) -> Arc<StoredEvent> {
     });
     batch.change.write(Write::Put(Box::new(event.to_row())));
     batch.put_event(event.clone());
-    event
+    Ok(event)
 }

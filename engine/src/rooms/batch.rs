@@ -72,6 +72,8 @@ pub struct Batch {
     events: HashMap<OwnedEventId, Arc<StoredEvent>>,
     pub(super) servers: HashMap<String, i64>,
     pub(super) wakes_guests: bool,
+    /// A join whose state before it is known in part only.
+    pub(super) joined_in_part: Option<OwnedEventId>,
     pub(super) waiting: Waiting,
 }
 
@@ -113,6 +115,7 @@ impl Batch {
             events: HashMap::new(),
             servers: HashMap::new(),
             wakes_guests: false,
+            joined_in_part: None,
             waiting: Waiting::default(),
         }
     }

@@ -30,6 +30,8 @@ pub mod power;
 
 pub mod state_at;
 
+pub mod partial;
+
 pub mod append;
 
 pub mod build;
@@ -74,6 +76,8 @@ pub mod unread;
 pub mod receipts;
 
 pub mod backfill;
+
+pub mod completing;
 
 #[cfg(test)]
 pub(crate) mod testing;

@@ -9,6 +9,7 @@ use serde_json::json;
 use starling_storage::{
     Change, Conn, Fact, account_data, memberships,
     receipts::{self, ReceiptRow, Write},
+    rooms::partial,
     timeline::{self, Entry},
 };
 use tokio::sync::{Mutex, MutexGuard};
@@ -55,7 +56,7 @@ pub struct RemoteReceipt<'a> {
     /// Who has read; the caller has made sure that they are of that server.
     pub user_id: &'a UserId,
     /// The event up to which they have read.
-    pub event_id: &'a EventId,
+    pub event_id: &'a str,
     /// When, in milliseconds since the epoch.
     pub ts: i64,
     /// `main` or a thread's root; `None`: all of the room.
@@ -223,7 +224,10 @@ pub async fn receive(engine: &Engine, receipt: RemoteReceipt<'_>) -> Result<(), 
     let RemoteReceipt { room_id, user_id, event_id, ts, thread_id } = receipt;
     let _turn = engine.receipts.of(room_id, user_id).await;
     let mut conn = engine.storage.read().await?;
-    if !is_joined(&mut conn, room_id, user_id).await? {
+    let server = user_id.server_name().as_str();
+    if !is_joined(&mut conn, room_id, user_id).await?
+        && !partial::is_assumed(&mut conn, room_id.as_str(), server).await?
+    {
         return Ok(());
     }
     // Each thread makes a row, so strangers cannot be let invent them.
@@ -241,7 +245,7 @@ pub async fn receive(engine: &Engine, receipt: RemoteReceipt<'_>) -> Result<(), 
         ts: ts.max(0),
         pos: 0,
     };
-    let event = timeline::find(&mut conn, room_id.as_str(), event_id.as_str()).await?;
+    let event = timeline::find(&mut conn, room_id.as_str(), event_id).await?;
     if advances(&mut conn, &row, event.as_ref()).await? {
         drop(conn);
         let mut change = Change::new();

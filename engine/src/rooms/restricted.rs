@@ -8,7 +8,7 @@ use ruma::{
 };
 use serde::Deserialize;
 use serde_json::{Value, value::RawValue};
-use starling_storage::memberships;
+use starling_storage::{memberships, rooms::partial};
 
 use super::{
     batch::Batch,
@@ -99,7 +99,11 @@ async fn is_in_one(
         }
         let mut conn = engine.storage.read().await?;
         let row = memberships::get(&mut conn, user_id.as_str(), room_id.as_str()).await?;
-        if row.is_some_and(|row| row.membership == "join") {
+        // While not all members are known, those of other servers are believed in too easily.
+        let is_partial = partial::is_partial(&mut conn, room_id.as_str()).await?;
+        outside |= is_partial;
+        let is_known = !is_partial || user_id.server_name() == engine.config.server_name;
+        if is_known && row.is_some_and(|row| row.membership == "join") {
             return Ok(Some(true));
         }
     }

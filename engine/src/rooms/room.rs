@@ -63,6 +63,12 @@ impl Room {
         }
     }
 
+    /// Whether only a part of its state is known.
+    #[must_use]
+    pub fn is_partial(&self) -> bool {
+        self.row.flags & rows::flags::PARTIAL_STATE != 0
+    }
+
     /// What holds in its version.
     #[must_use]
     pub fn rules(&self) -> &RoomVersionRules {

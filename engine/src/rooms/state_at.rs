@@ -29,7 +29,8 @@ pub async fn before(
     prev_events: &[OwnedEventId],
 ) -> Result<Option<i64>, Internal> {
     let prev: std::collections::BTreeSet<_> = prev_events.iter().cloned().collect();
-    if prev == batch.room.extremities {
+    // While a room's state is known in part, some of its ends may know better than the whole.
+    if prev == batch.room.extremities && !batch.room.is_partial() {
         return Ok(Some(batch.room.row.current_state));
     }
     let events = batch.events(prev_events).await?;

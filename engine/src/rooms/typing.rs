@@ -10,6 +10,7 @@ use ruma::{OwnedRoomId, OwnedUserId, RoomId, UserId};
 use starling_storage::memberships;
 use tokio::task::AbortHandle;
 
+use super::partial;
 use crate::{Engine, Internal, ephemeral::Edu, rng};
 
 /// How long somebody types at most without saying so again.
@@ -174,7 +175,10 @@ pub async fn receive(
     user_id: &UserId,
     typing: bool,
 ) -> Result<(), Internal> {
-    if is_joined(engine, room_id, user_id).await? {
+    let server = user_id.server_name();
+    if is_joined(engine, room_id, user_id).await?
+        || partial::is_assumed(engine, room_id, server).await?
+    {
         apply(engine, room_id, user_id, typing.then_some(REMOTE));
     }
     Ok(())

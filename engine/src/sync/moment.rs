@@ -10,7 +10,7 @@ use starling_storage::{
     Conn, account_data, epochs, facts,
     memberships::{self, MembershipRow},
     receipts::{self, ReceiptRow},
-    rooms::{self, RoomRow},
+    rooms::{self, RoomRow, partial},
     state, timeline, to_device,
 };
 
@@ -48,6 +48,8 @@ pub(super) struct Moment {
     pub(super) memberships: Vec<MembershipRow>,
     /// Rooms in which something may be new: the joined ones of them.
     pub(super) rooms: HashMap<String, RoomRow>,
+    /// Rooms whose members have become known since: to a client that wants all of them they are new.
+    pub(super) completed: HashSet<String>,
     /// Rooms whose timeline or state is new.
     pub(super) moved: HashSet<String>,
     /// The root of each room's state at `since`.
@@ -180,16 +182,21 @@ impl Moment {
         user_id: &UserId,
         request: &Request,
     ) -> Result<(), Internal> {
-        let joined = self.rooms_of(|row| {
+        let mut joined = self.rooms_of(|row| {
             row.membership == "join" && request.filter.room.wants_room(&row.room_id)
         });
         let since = self.since.unwrap_or(0);
+        if !request.filter.room.state.lazy_load_members {
+            let hidden = self.read_incomplete(conn, &joined, since).await?;
+            joined.retain(|room_id| !hidden.contains(room_id));
+        }
         self.moved = timeline::active(conn, &joined, since, self.head).await?.into_iter().collect();
         self.moved.extend(state::changed(conn, &joined, since, self.head).await?);
         self.read_receipts(conn, &joined, since).await?;
 
         let all = self.since.is_none() || request.full_state;
-        let fresh: HashSet<String> = self.rooms_of(|row| row.pos > since).into_iter().collect();
+        let mut fresh: HashSet<String> = self.rooms_of(|row| row.pos > since).into_iter().collect();
+        fresh.extend(self.completed.iter().cloned());
         let is_candidate = |room_id: &&String| {
             all || fresh.contains(*room_id)
                 || self.moved.contains(*room_id)
@@ -209,6 +216,22 @@ impl Moment {
             None => HashMap::new(),
         };
         Ok(())
+    }
+
+    /// A client that wants all members is not shown a room before they are known. The rooms that it is
+    /// not shown.
+    async fn read_incomplete(
+        &mut self,
+        conn: &mut Conn,
+        joined: &[String],
+        since: i64,
+    ) -> Result<HashSet<String>, Internal> {
+        let mut hidden = HashSet::new();
+        for (room_id, is_partial) in partial::incomplete_after(conn, joined, since).await? {
+            let into = if is_partial { &mut hidden } else { &mut self.completed };
+            into.insert(room_id);
+        }
+        Ok(hidden)
     }
 
     /// Whose presence changed, of those who share a room with the user; in rooms that are new to the

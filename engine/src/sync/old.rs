@@ -196,7 +196,7 @@ async fn room_of(
     match room(engine, asking, &room_id, limit).await {
         Ok(room) => Ok(Some(room)),
         Err(ReadError::Internal(error)) => Err(error),
-        Err(ReadError::Forbidden | ReadError::NoSuchEvent) => Ok(None),
+        Err(_) => Ok(None),
     }
 }
 

@@ -29,9 +29,9 @@ pub(crate) async fn put_v1(
     let (room_id, event_id) = room_and_event(&path)?;
     require_membership(&pdu)?;
     let submission = Submission { room_id, event_id, pdu: &pdu };
-    let joined = submit::join(&door.engine, &origin, submission).await?;
-    let auth_chain = texts(&joined.state.auth_chain);
-    let state = texts(&joined.state.state);
+    let joined = submit::join(&door.engine, &origin, submission, false).await?;
+    let auth_chain = texts(&joined.auth_chain);
+    let state = texts(&joined.state);
     Ok(Json((200, StateV1 { auth_chain, state })))
 }
 
@@ -39,13 +39,15 @@ pub(crate) async fn put_v2(
     State(door): State<Door>,
     Signed { origin, request, .. }: Signed<Request>,
 ) -> Outcome<Response> {
-    let Request { room_id, event_id, pdu, .. } = &request;
+    let Request { room_id, event_id, pdu, omit_members, .. } = &request;
     require_membership(pdu)?;
     let submission = Submission { room_id, event_id, pdu };
-    let joined = submit::join(&door.engine, &origin, submission).await?;
+    let joined = submit::join(&door.engine, &origin, submission, *omit_members).await?;
     let mut state = RoomState::new();
-    state.auth_chain = texts(&joined.state.auth_chain);
-    state.state = texts(&joined.state.state);
+    state.auth_chain = texts(&joined.auth_chain);
+    state.state = texts(&joined.state);
+    state.members_omitted = joined.servers.is_some();
+    state.servers_in_room = joined.servers;
     state.event = Some(joined.event.json.clone());
     Ok(Answer(Response::new(state)))
 }

@@ -9,6 +9,7 @@ mod invites;
 mod joins;
 mod network;
 mod outbound;
+mod partial;
 mod peer;
 mod reading;
 mod spaces;

@@ -21,13 +21,16 @@ use starling_engine::{
     outbound,
     remote::{Limits, Transport, TransportError},
     rooms::{
+        completing,
         create::{CreateRoom, InitialState, Preset, create},
+        partial,
         send::{Message, SetState, message, state},
     },
     testing::{TestClock, TestEngine, config},
 };
 use starling_federation::{Door, Options, request_auth, router};
 use starling_storage::{memberships, state as state_rows, test_support::TempDatabase, timeline};
+use tokio::sync::watch;
 use tower::ServiceExt as _;
 
 type Answers = dyn Fn(Request<Bytes>) -> BoxFuture<'static, Response<Bytes>> + Send + Sync;
@@ -116,6 +119,7 @@ impl Server {
         let server = Self { network: network.clone(), test, router };
         server.plug();
         outbound::start(server.engine()).unwrap();
+        tokio::spawn(completing::run(server.engine().clone()));
         server
     }
 
@@ -124,6 +128,20 @@ impl Server {
         let router = self.router();
         self.network
             .serve(self.name().as_str(), move |request| Box::pin(ask(router.clone(), request)));
+    }
+
+    /// Answers questions about states only when the gate is open.
+    pub(crate) fn plug_behind(&self, gate: &watch::Receiver<bool>) {
+        let (router, gate) = (self.router(), gate.clone());
+        self.network.serve(self.name().as_str(), move |request| {
+            let (router, mut gate) = (router.clone(), gate.clone());
+            Box::pin(async move {
+                if request.uri().path().starts_with("/_matrix/federation/v1/state") {
+                    gate.wait_for(|open| *open).await.unwrap();
+                }
+                ask(router, request).await
+            })
+        });
     }
 
     /// Lets other servers read the directory of rooms.
@@ -255,6 +273,12 @@ impl Server {
             event["content"]["body"].as_str().map(ToOwned::to_owned)
         };
         rows.iter().rev().filter_map(|(event, _)| body(&event.json)).collect()
+    }
+
+    /// Waits until the whole state of a room is known.
+    pub(crate) async fn until_whole(&self, room_id: &OwnedRoomId) {
+        let is_whole = async || !partial::is_partial(self.engine(), room_id).await.unwrap();
+        self.until("the whole state", is_whole).await;
     }
 
     /// Waits until something holds, looking again after each commit.

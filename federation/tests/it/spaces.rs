@@ -176,6 +176,7 @@ async fn members_of_a_space_know_of_its_restricted_rooms() {
     // The other server cannot know that Alice is in the space.
     assert_eq!(ids(&page(&a, &alice, &root).await), std::slice::from_ref(&root));
     enter(&b, &bob, &root, &a).await;
+    b.until_whole(&root).await;
     assert_eq!(ids(&page(&a, &alice, &root).await), [root.clone(), members.clone()]);
     assert_eq!(ids(&page(&a, &stranger, &root).await), std::slice::from_ref(&root));
     let seen = async |who: &UserId| {

@@ -2,6 +2,7 @@
 #![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used, missing_docs, reason = "tests")]
 
 mod migrations;
+mod partial;
 mod positions;
 mod tables;
 mod writer;

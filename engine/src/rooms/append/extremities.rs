@@ -11,7 +11,10 @@ use crate::{events::StoredEvent, internal::Internal, rooms::batch::Batch};
 const MAX_WALK: usize = 200;
 
 /// Makes an accepted event an end of the graph, in place of those that it follows.
-pub(super) async fn advance(batch: &mut Batch, event: &StoredEvent) -> Result<(), Internal> {
+pub(in crate::rooms) async fn advance(
+    batch: &mut Batch,
+    event: &StoredEvent,
+) -> Result<(), Internal> {
     batch.room.row.max_depth = batch.room.row.max_depth.max(event.pdu.depth);
     for followed in followed(batch, event).await? {
         batch.room.extremities.remove(&followed);
@@ -19,6 +22,27 @@ pub(super) async fn advance(batch: &mut Batch, event: &StoredEvent) -> Result<()
     // In room versions 1 and 2 events can claim to follow each other; a graph without an end could
     // not be continued.
     if batch.room.extremities.is_empty() || !is_followed(batch, event).await? {
+        batch.room.extremities.insert(event.pdu.event_id.clone());
+    }
+    Ok(())
+}
+
+/// Takes back an end of the graph that turned out to be no part of the room: what it follows is one
+/// again, unless something else follows that. The last end stays, so that the graph can be continued.
+pub(in crate::rooms) async fn withdraw(
+    batch: &mut Batch,
+    event: &StoredEvent,
+) -> Result<(), Internal> {
+    if !batch.room.extremities.remove(&event.pdu.event_id) {
+        return Ok(());
+    }
+    let before = batch.events(&event.pdu.prev_events).await?;
+    for prev in before.values().filter(|prev| prev.is_visible()) {
+        if !has_successor(batch, prev).await? {
+            batch.room.extremities.insert(prev.pdu.event_id.clone());
+        }
+    }
+    if batch.room.extremities.is_empty() {
         batch.room.extremities.insert(event.pdu.event_id.clone());
     }
     Ok(())
@@ -47,6 +71,10 @@ async fn is_followed(batch: &Batch, event: &StoredEvent) -> Result<bool, Interna
     if event.pdu.sender.server_name() == batch.engine.config.server_name {
         return Ok(false);
     }
+    has_successor(batch, event).await
+}
+
+async fn has_successor(batch: &Batch, event: &StoredEvent) -> Result<bool, Internal> {
     let mut conn = batch.engine.storage.read().await?;
     let event_ids = [event.pdu.event_id.to_string()];
     let found = rows::successors(&mut conn, batch.room.id.as_str(), &event_ids).await?;

@@ -14,7 +14,11 @@ use crate::{
     events::{Pdu, StoredEvent},
     internal::Internal,
     rooms::batch::Batch,
+    state::Changed,
 };
+
+/// How many members are looked at together.
+const AT_A_TIME: usize = 1_000;
 
 /// A member whose event in the current state changed.
 struct Member {
@@ -31,7 +35,22 @@ pub(super) async fn follow(
     known: bool,
 ) -> Result<(), Internal> {
     let Some(at) = change.at else { return Ok(()) };
-    for member in changed_members(batch, change).await? {
+    let is_member = |it: &&Changed| it.key.0 == StateEventType::RoomMember;
+    let changed: Vec<&Changed> = change.changed.iter().filter(is_member).collect();
+    // All members of a large room at once would be too many.
+    for some in changed.chunks(AT_A_TIME) {
+        follow_some(batch, some, at, known).await?;
+    }
+    Ok(())
+}
+
+async fn follow_some(
+    batch: &mut Batch,
+    changed: &[&Changed],
+    at: At,
+    known: bool,
+) -> Result<(), Internal> {
+    for member in changed_members(batch, changed).await? {
         let Member { user_id, old, new } = member;
         let (old_kind, new_kind) = (membership(old.as_deref()), membership(new.as_deref()));
         let row = &mut batch.room.row;
@@ -88,15 +107,13 @@ fn note_move(batch: &mut Batch, user_id: &UserId, local: bool, joined: bool, at:
     }
 }
 
-async fn changed_members(batch: &Batch, change: &StateChange) -> Result<Vec<Member>, Internal> {
-    let members: Vec<_> =
-        change.changed.iter().filter(|it| it.key.0 == StateEventType::RoomMember).collect();
+async fn changed_members(batch: &Batch, members: &[&Changed]) -> Result<Vec<Member>, Internal> {
     let ids: Vec<OwnedEventId> =
         members.iter().flat_map(|it| it.old.iter().chain(&it.new)).cloned().collect();
     let events = batch.events(&ids).await?;
     let pdu = |id: &Option<OwnedEventId>| pdu(&events, id.as_ref());
     // A state key that is no user ID is legal in old rooms, and names nobody.
-    let member = |it: &&crate::state::Changed| {
+    let member = |it: &&Changed| {
         let user_id = it.key.1.as_str().try_into().ok()?;
         Some(Member { user_id, old: pdu(&it.old), new: pdu(&it.new) })
     };

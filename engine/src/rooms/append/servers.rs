@@ -6,7 +6,10 @@ use ruma::{OwnedEventId, UserId, events::StateEventType};
 use starling_storage::rooms::{self, ServerUpdate, Write};
 
 use super::{members, state::StateChange};
-use crate::{internal::Internal, rooms::batch::Batch};
+use crate::{internal::Internal, rooms::batch::Batch, state::Changed};
+
+/// How many members are looked at together.
+const AT_A_TIME: usize = 1_000;
 
 /// What changed about the members of a server.
 #[derive(Default)]
@@ -44,23 +47,36 @@ pub(super) async fn follow(batch: &mut Batch, change: &StateChange) -> Result<()
 }
 
 async fn steps(batch: &Batch, change: &StateChange) -> Result<BTreeMap<String, Step>, Internal> {
-    let members = || change.changed.iter().filter(|it| it.key.0 == StateEventType::RoomMember);
+    let is_member = |it: &&Changed| it.key.0 == StateEventType::RoomMember;
+    let members: Vec<&Changed> = change.changed.iter().filter(is_member).collect();
+    let mut steps = BTreeMap::new();
+    // All members of a large room at once would be too many.
+    for some in members.chunks(AT_A_TIME) {
+        add_steps(batch, some, &mut steps).await?;
+    }
+    Ok(steps)
+}
+
+async fn add_steps(
+    batch: &Batch,
+    members: &[&Changed],
+    steps: &mut BTreeMap<String, Step>,
+) -> Result<(), Internal> {
     let ids: Vec<OwnedEventId> =
-        members().flat_map(|it| it.old.iter().chain(&it.new)).cloned().collect();
+        members.iter().flat_map(|it| it.old.iter().chain(&it.new)).cloned().collect();
     let events = batch.events(&ids).await?;
     let membership = |id: &Option<OwnedEventId>| {
         let event = id.as_ref().and_then(|id| events.get(id));
         members::membership(event.map(|event| &*event.pdu))
     };
-    let mut steps: BTreeMap<String, Step> = BTreeMap::new();
-    for it in members() {
+    for it in members {
         let Ok(user_id) = <&UserId>::try_from(it.key.1.as_str()) else { continue };
         let (old, new) = (membership(&it.old), membership(&it.new));
         let step = steps.entry(user_id.server_name().to_string()).or_default();
         step.joined += i64::from(new == "join") - i64::from(old == "join");
         step.ended |= matches!(&*old, "invite" | "knock") && matches!(&*new, "leave" | "ban");
     }
-    Ok(steps)
+    Ok(())
 }
 
 async fn load_counts<'a>(

@@ -1,66 +1,111 @@
 //! Taking over a room that a user of ours has joined by another server: its state, as that server
-//! gave it and as far as it holds, and the join.
+//! gave it and as far as it holds, and the join. The server may leave most members out of it.
 
 use std::{
     collections::{HashMap, HashSet},
     sync::Arc,
 };
 
-use ruma::{OwnedEventId, events::StateEventType};
+use bytes::Bytes;
+use ruma::{OwnedEventId, OwnedServerName, events::StateEventType};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use starling_storage::events::flags;
 
-use super::{MembershipError, remote::Made};
+use super::{MembershipError, local, remote::Made};
 use crate::{
     Engine,
     at_most::AtMost,
-    events::{Canonical, Pdu},
+    events::{Canonical, Pdu, store},
     internal::Internal,
     rooms::{
         append::{self, Disposition, NewEvent},
         batch::{Batch, BatchError, MAX_ATTEMPTS},
         blocked,
+        partial::{self, Beginning},
         receive::{
-            intake,
+            bulk::Bulk,
             judge::{self, Judged},
-            outliers,
+            texts::Texts,
         },
         room::{self, Room, RoomGuard},
+        state_at,
     },
-    state::StateKey,
+    state::{EMPTY_ROOT, StateKey},
 };
 
 /// How many events a room may be taken over with.
 const MAX_EVENTS: usize = 250_000;
 
+/// How many events of a state are looked at together.
+const AT_A_TIME: usize = 1_000;
+
 /// The answer to `send_join`.
 #[derive(Deserialize)]
-pub struct JoinedRoom {
-    state: AtMost<Box<RawValue>, MAX_EVENTS>,
-    auth_chain: AtMost<Box<RawValue>, MAX_EVENTS>,
+struct Answer<'a> {
+    #[serde(borrow)]
+    state: AtMost<&'a RawValue, MAX_EVENTS>,
+    #[serde(borrow)]
+    auth_chain: AtMost<&'a RawValue, MAX_EVENTS>,
+    #[serde(borrow)]
+    event: Option<&'a RawValue>,
+    members_omitted: Option<bool>,
+    servers_in_room: Option<AtMost<String, { partial::MAX_SERVERS }>>,
+}
+
+/// What a create event says of the room's version.
+#[derive(Deserialize)]
+struct Create {
+    #[serde(rename = "type")]
+    kind: String,
+    content: CreateContent,
+}
+
+#[derive(Deserialize)]
+struct CreateContent {
+    room_version: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct Kind {
+    #[serde(rename = "type")]
+    kind: String,
+}
+
+/// A room that is to be taken over, unverified.
+#[derive(Debug)]
+struct Given {
+    /// The auth chain, and behind it the state.
+    texts: Texts,
+    /// Where the state begins.
+    state_from: usize,
     event: Option<Box<RawValue>>,
+    /// The servers that are said to be in the room, if members are left out.
+    servers: Option<Vec<OwnedServerName>>,
 }
 
-/// A room that is to be taken over, verified but not judged.
-struct Verified {
+/// A room that is to be taken over: its events are stored.
+struct Taken {
     join: Arc<Pdu>,
-    state: Vec<Arc<Pdu>>,
-    all: HashMap<OwnedEventId, Arc<Pdu>>,
+    /// The state before the join.
+    state: Vec<(StateKey, Option<OwnedEventId>)>,
+    servers: Option<Vec<OwnedServerName>>,
 }
 
-/// Takes over a room.
+/// Takes over a room, given the answer to `send_join`.
 ///
 /// # Errors
 ///
-/// [`MembershipError::RemoteFailed`] when what the server gave does not hold.
+/// [`MembershipError::RemoteFailed`] when what the server gave does not hold,
+/// [`MembershipError::Forbidden`] when by what it gave the user may not join.
 pub async fn room(
     engine: &Engine,
     made: &Made,
-    answer: JoinedRoom,
+    answer: Bytes,
 ) -> Result<OwnedEventId, MembershipError> {
-    let verified = verify(engine, made, answer).await?;
     let room_id = &made.pdu.room_id;
+    blocked::check(engine, room_id).await?;
+    let taken = take(engine, made, answer).await?;
     for _ in 0..MAX_ATTEMPTS {
         let place = room::place(engine, room_id).await;
         // Whoever blocked the room meanwhile may have begun to remove it.
@@ -72,60 +117,113 @@ pub async fn room(
                 (place.put(room), true)
             }
         };
-        match attempt(engine, &mut guard, is_new, &verified).await {
-            Ok(()) => return Ok(verified.join.event_id.clone()),
+        match attempt(engine, &mut guard, is_new, &taken).await {
+            Ok(()) => {
+                engine.partial.wake.notify_one();
+                return Ok(taken.join.event_id.clone());
+            }
             Err(Failed::Batch(BatchError::Conflict | BatchError::NameTaken)) => {}
             Err(Failed::Batch(BatchError::Internal(error))) => return Err(error.into()),
             Err(Failed::Batch(error)) => return Err(Internal::Damaged(error.to_string()).into()),
+            Err(Failed::Forbidden) => {
+                let reason = "the rules of the room do not allow it".to_owned();
+                return Err(MembershipError::Forbidden(reason));
+            }
             Err(Failed::Refused(reason)) => return Err(MembershipError::RemoteFailed(reason)),
         }
     }
     Err(Internal::Damaged(format!("{room_id} changes too fast")).into())
 }
 
-/// Reads the events and checks formats, signatures and hashes.
-async fn verify(
-    engine: &Engine,
-    made: &Made,
-    answer: JoinedRoom,
-) -> Result<Verified, MembershipError> {
-    let JoinedRoom { state: AtMost(state), auth_chain: AtMost(auth_chain), event } = answer;
-    if state.len() + auth_chain.len() > MAX_EVENTS {
-        return Err(MembershipError::RemoteFailed(format!("more than {MAX_EVENTS} events")));
+/// Reads the answer, checks its events, and stores them.
+async fn take(engine: &Engine, made: &Made, answer: Bytes) -> Result<Taken, MembershipError> {
+    let version = made.version.to_string();
+    let read = tokio::task::spawn_blocking(move || read(&answer, &version)).await;
+    let read = read.map_err(|error| Internal::Damaged(error.to_string()))?;
+    let Given { texts, state_from, event, servers } =
+        read.map_err(MembershipError::RemoteFailed)?;
+    let (server, room_id) = (&made.server, &made.pdu.room_id);
+    tracing::info!(room.id = %room_id, server.name = %server, events = texts.len(),
+        in_part = servers.is_some(), "A room is taken over");
+    let bulk = Bulk { engine, server, room_id, version: &made.version, rules: &made.rules };
+    let ids = bulk.take(&texts).await?;
+    let ids: Vec<OwnedEventId> = ids.into_iter().skip(state_from).flatten().collect();
+    let state = given_state(engine, made, &ids).await?;
+    let create = (StateEventType::RoomCreate, String::new());
+    if !state.iter().any(|(key, _)| *key == create) {
+        let reason = "no create event of the state holds".to_owned();
+        return Err(MembershipError::RemoteFailed(reason));
     }
-    let (room_id, rules) = (&made.pdu.room_id, &made.rules);
-    let mut all = HashMap::new();
-    let in_state = verified(engine, made, state).await?;
-    for pdu in in_state.iter().cloned().chain(verified(engine, made, auth_chain).await?) {
-        all.insert(pdu.event_id.clone(), pdu);
-    }
-    let join = match event {
-        Some(event) => countersigned(made, &event).unwrap_or_else(|| made.pdu.clone()),
-        None => made.pdu.clone(),
-    };
-    check_create(&in_state, made).map_err(MembershipError::RemoteFailed)?;
-    tracing::info!(room.id = %room_id, events = all.len(), version = ?rules.disposition,
-        "A room is taken over");
-    Ok(Verified { join, state: in_state, all })
+    let join = event.and_then(|event| countersigned(made, &event));
+    let join = join.unwrap_or_else(|| made.pdu.clone());
+    let servers = servers.map(|mut servers| {
+        // Who helped knows the room, whatever it says of itself.
+        servers.retain(|known| known != server);
+        servers.insert(0, server.clone());
+        servers
+    });
+    Ok(Taken { join, state, servers })
 }
 
-async fn verified(
+/// Reads the answer as far as needed to tell its events apart.
+fn read(body: &Bytes, version: &str) -> Result<Given, String> {
+    let answer: Answer<'_> = serde_json::from_slice(body).map_err(|error| error.to_string())?;
+    let (state, mut all) = (answer.state.0, answer.auth_chain.0);
+    if state.len() + all.len() > MAX_EVENTS {
+        return Err(format!("more than {MAX_EVENTS} events"));
+    }
+    check_create(&state, version)?;
+    let state_from = all.len();
+    all.extend(state);
+    let servers = answer.servers_in_room.map(|servers| servers.0).unwrap_or_default();
+    let servers = servers.into_iter().filter_map(|name| name.try_into().ok()).collect();
+    Ok(Given {
+        texts: Texts::of(body, &all),
+        state_from,
+        event: answer.event.map(ToOwned::to_owned),
+        servers: (answer.members_omitted == Some(true)).then_some(servers),
+    })
+}
+
+/// The room must be of the version that we made the event for.
+fn check_create(state: &[&RawValue], version: &str) -> Result<(), String> {
+    let kind = |raw: &RawValue| serde_json::from_str::<Kind>(raw.get()).map(|it| it.kind);
+    let mut creates = state
+        .iter()
+        .filter(|raw| kind(raw).is_ok_and(|kind| kind == "m.room.create"))
+        .filter_map(|raw| serde_json::from_str::<Create>(raw.get()).ok())
+        .filter(|create| create.kind == "m.room.create")
+        .map(|create| create.content.room_version.unwrap_or_else(|| "1".to_owned()))
+        .peekable();
+    if creates.peek().is_none() {
+        return Err("the state has no create event".to_owned());
+    }
+    match creates.find(|found| found != version) {
+        Some(found) => Err(format!("the room is of version {found}, not {version}")),
+        None => Ok(()),
+    }
+}
+
+/// The state before the join: what the server says, without what the rules reject.
+async fn given_state(
     engine: &Engine,
     made: &Made,
-    pdus: Vec<Box<RawValue>>,
-) -> Result<Vec<Arc<Pdu>>, Internal> {
-    let taken = intake::take(engine, &made.pdu.room_id, &made.rules, &pdus).await?;
-    let mut events = Vec::with_capacity(taken.len());
-    for outcome in taken {
-        match outcome {
-            Ok(pdu) => events.push(pdu),
-            Err(refused) => tracing::info!(
-                server.name = %made.server, event.id = ?refused.event_id, reason = refused.reason,
-                "An event of a joined room is dropped"
-            ),
+    ids: &[OwnedEventId],
+) -> Result<Vec<(StateKey, Option<OwnedEventId>)>, Internal> {
+    let mut seen: HashSet<StateKey> = HashSet::new();
+    let mut state = Vec::with_capacity(ids.len());
+    for some in ids.chunks(AT_A_TIME) {
+        let known = store::get_many(engine, &made.pdu.room_id, some).await?;
+        for event in some.iter().filter_map(|id| known.get(id)) {
+            let holds = !event.has(flags::REJECTED);
+            if let Some(key) = event.pdu.key().filter(|_| holds)
+                && seen.insert(key.clone())
+            {
+                state.push((key, Some(event.pdu.event_id.clone())));
+            }
         }
     }
-    Ok(events)
+    Ok(state)
 }
 
 /// Our event with the signature of who let us in; `None` when it is another event.
@@ -149,20 +247,9 @@ struct Signatures {
     signatures: HashMap<String, serde_json::Value>,
 }
 
-/// The room must be of the version that we made the event for.
-fn check_create(state: &[Arc<Pdu>], made: &Made) -> Result<(), String> {
-    let key = (StateEventType::RoomCreate, String::new());
-    let create = state.iter().find(|pdu| pdu.key().as_ref() == Some(&key));
-    let create = create.ok_or("the state has no create event")?;
-    let version = create.content_str("room_version").unwrap_or_else(|| "1".to_owned());
-    if version == made.version.as_str() {
-        return Ok(());
-    }
-    Err(format!("the room is of version {version}, not {}", made.version))
-}
-
 enum Failed {
     Batch(BatchError),
+    Forbidden,
     Refused(String),
 }
 
@@ -176,41 +263,47 @@ async fn attempt(
     engine: &Engine,
     guard: &mut RoomGuard,
     is_new: bool,
-    verified: &Verified,
+    taken: &Taken,
 ) -> Result<(), Failed> {
     let mut batch = if is_new { Batch::first(engine, guard) } else { Batch::new(engine, guard) };
-    outliers::add(&mut batch, &verified.all).await?;
-    let root = given_state(&mut batch, &verified.state).await?;
-    // A room in which we are already has a state that is better than any answer.
-    let resident = !is_new && super::local::is_resident(engine, &guard.id).await?;
+    let mut root = batch.snapshots.apply(EMPTY_ROOT, &taken.state).await?;
+    let resident = !is_new && local::is_resident(engine, &guard.id).await?;
+    let is_whole = resident && !batch.room.is_partial();
+    // A room in which we are already has a state that is better than any answer, ...
     if !resident {
         batch.room.extremities.clear();
+    }
+    match &taken.servers {
+        // ... and in particular than one that is not whole.
+        Some(_) if is_whole => {
+            let current = batch.room.row.current_state;
+            root = state_at::merge(&mut batch, vec![current, root]).await?;
+        }
+        Some(servers) => {
+            let beginning = Beginning { join: &taken.join.event_id, servers };
+            partial::begin(&mut batch, beginning).await?;
+        }
+        None => {}
+    }
+    if !resident {
         append::adopt_state(&mut batch, root).await?;
     }
-    match judge::judge(&mut batch, &verified.join, Some(root)).await? {
+    // What is known here of the events before the join tells of members that were left out.
+    let mut roots = vec![root];
+    for event in batch.events(&taken.join.prev_events).await?.values() {
+        roots.extend(state_at::after(&mut batch, event).await?);
+    }
+    root = state_at::merge(&mut batch, roots).await?;
+    match judge::judge(&mut batch, &taken.join, Some(root)).await? {
         Judged::Ready(new @ NewEvent { disposition: Disposition::Accepted, .. }) => {
             append::append(&mut batch, new).await?;
+        }
+        Judged::Ready(NewEvent { disposition: Disposition::Rejected, .. }) => {
+            return Err(Failed::Forbidden);
         }
         Judged::Known => return Ok(()),
         other => return Err(Failed::Refused(format!("the join does not hold: {other:?}"))),
     }
     batch.commit(guard).await?;
     Ok(())
-}
-
-/// The state before the join: what the server says, without what the rules reject.
-async fn given_state(batch: &mut Batch, state: &[Arc<Pdu>]) -> Result<i64, Internal> {
-    let ids: Vec<OwnedEventId> = state.iter().map(|pdu| pdu.event_id.clone()).collect();
-    let known = batch.events(&ids).await?;
-    let mut seen: HashSet<StateKey> = HashSet::new();
-    let mut changes = Vec::with_capacity(state.len());
-    for pdu in state {
-        let holds = known.get(&pdu.event_id).is_some_and(|event| !event.has(flags::REJECTED));
-        if let Some(key) = pdu.key().filter(|_| holds)
-            && seen.insert(key.clone())
-        {
-            changes.push((key, Some(pdu.event_id.clone())));
-        }
-    }
-    batch.snapshots.apply(0, &changes).await
 }

@@ -75,6 +75,7 @@ async fn invite_elsewhere(
 ) -> Result<OwnedEventId, MembershipError> {
     let draft = change.draft(engine).await?;
     let outside = || MembershipError::Forbidden("you are not in this room".to_owned());
+    local::wait_for_members(engine, change.room_id).await?;
     let guard = room::lock(engine, change.room_id).await?.ok_or_else(outside)?;
     let mut batch = Batch::new(engine, &guard);
     if !federated::is_open_to(&batch, change.target.server_name()).await? {

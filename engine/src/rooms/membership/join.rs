@@ -13,7 +13,7 @@ use crate::{
     Engine,
     rooms::{
         batch::Batch,
-        blocked,
+        blocked, partial,
         restricted::{self, Grant},
         room,
         send::guests,
@@ -44,7 +44,7 @@ pub async fn join(engine: &Engine, join: Join<'_>) -> Result<OwnedEventId, Membe
     let Join { user_id, room_id, reason, more, .. } = &join;
     blocked::check(engine, room_id).await?;
     let mut member = Member { reason: reason.clone(), more: more.clone(), ..Member::default() };
-    if local::is_resident(engine, room_id).await? {
+    if local::is_resident(engine, room_id).await? && knows(engine, &join).await? {
         match way_in(engine, user_id, room_id).await? {
             Grant::NotNeeded => return join_here(engine, &join, member).await,
             Grant::By(authoriser) => {
@@ -60,6 +60,16 @@ pub async fn join(engine: &Engine, join: Join<'_>) -> Result<OwnedEventId, Membe
         }
     }
     join_by_others(engine, &join, &member).await
+}
+
+/// Whether this server can tell if the user may join. While only a part of the members is known, it
+/// does not know whom the room has banned; who is in it already may change what they say there.
+async fn knows(engine: &Engine, join: &Join<'_>) -> Result<bool, MembershipError> {
+    if !partial::is_partial(engine, join.room_id).await? {
+        return Ok(true);
+    }
+    let row = local::membership(engine, join.user_id, join.room_id).await?;
+    Ok(row.is_some_and(|row| row.membership == "join"))
 }
 
 async fn way_in(
@@ -121,7 +131,10 @@ async fn join_by(
     server: &OwnedServerName,
 ) -> Result<OwnedEventId, MembershipError> {
     let made = wish.make(server).await?;
-    let answer = wish.send(&made).await?;
+    // Where we are in the room and know its state, a part of it is of no use.
+    let is_resident = local::is_resident(wish.engine, wish.room_id).await?;
+    let is_whole = is_resident && !partial::is_partial(wish.engine, wish.room_id).await?;
+    let answer = wish.send_join(&made, !is_whole).await?;
     adopt::room(wish.engine, &made, answer).await
 }
 

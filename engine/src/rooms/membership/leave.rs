@@ -28,11 +28,11 @@ use crate::{
 /// no longer than a person does.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// Leaves a room.
+/// Leaves a room. Who has left already stays outside.
 ///
 /// # Errors
 ///
-/// [`MembershipError::Forbidden`] when the user is not in the room, nor invited, nor knocking;
+/// [`MembershipError::Forbidden`] when the user was sent out of the room, or is banned;
 /// [`MembershipError::UnknownRoom`] when there is no such room.
 pub async fn leave(
     engine: &Engine,
@@ -42,6 +42,10 @@ pub async fn leave(
 ) -> Result<(), MembershipError> {
     let row = local::membership(engine, user_id, room_id).await?;
     let row = row.ok_or(MembershipError::UnknownRoom)?;
+    if row.membership == "leave" && row.sender == user_id.as_str() {
+        // The answer may have got lost, and the client asks again.
+        return Ok(());
+    }
     let member = Member { reason, ..Member::default() };
     let may_leave = matches!(row.membership.as_str(), "join" | "invite" | "knock");
     if local::is_resident(engine, room_id).await? || room::is_deserted(engine, room_id).await? {

@@ -1,5 +1,7 @@
 //! Membership events of rooms that this server is in.
 
+use std::time::Duration;
+
 use ruma::{OwnedEventId, OwnedUserId, RoomId, UserId, events::TimelineEventType};
 use starling_storage::{
     memberships::{self, MembershipRow},
@@ -10,8 +12,11 @@ use super::{MembershipError, content::Member};
 use crate::{
     Engine,
     internal::Internal,
-    rooms::{build::Draft, send},
+    rooms::{build::Draft, partial, send},
 };
+
+/// How long who changes what somebody else is in a room waits for its members.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Whether a user of this server is joined, so that the server knows what happens in the room.
 ///
@@ -23,6 +28,22 @@ pub async fn is_resident(engine: &Engine, room_id: &RoomId) -> Result<bool, Inte
     let mut conn = engine.storage.read().await?;
     let counts = rooms::server_members(&mut conn, room_id.as_str(), &own).await?;
     Ok(counts.iter().any(|(_, joined)| *joined > 0))
+}
+
+/// Waits for the members of a room that was joined without them: what somebody else is in it cannot be
+/// changed before it is known.
+///
+/// # Errors
+///
+/// [`MembershipError::RemoteFailed`] when they do not come in time.
+pub async fn wait_for_members(engine: &Engine, room_id: &RoomId) -> Result<(), MembershipError> {
+    match partial::wait(engine, room_id, PATIENCE).await? {
+        true => Ok(()),
+        false => {
+            let reason = "the members of the room are not known yet".to_owned();
+            Err(MembershipError::RemoteFailed(reason))
+        }
+    }
 }
 
 /// What a user is in a room, as far as this server knows.
@@ -84,6 +105,9 @@ impl Change<'_> {
 ///
 /// See [`MembershipError`].
 pub async fn change(engine: &Engine, change: Change<'_>) -> Result<OwnedEventId, MembershipError> {
+    if change.sender != change.target {
+        wait_for_members(engine, change.room_id).await?;
+    }
     let draft = change.draft(engine).await?;
     Ok(send::one(engine, change.room_id, &draft, None).await?)
 }

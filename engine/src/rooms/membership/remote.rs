@@ -5,6 +5,7 @@
 
 use std::{sync::Arc, time::Duration};
 
+use bytes::Bytes;
 use http::Method;
 use ruma::{
     CanonicalJsonObject, CanonicalJsonValue, OwnedServerName, RoomId, RoomVersionId, ServerName,
@@ -155,9 +156,29 @@ impl Wish<'_> {
     pub async fn send<T: DeserializeOwned>(&self, made: &Made) -> Result<T, MembershipError> {
         let segments = [self.room_id.as_str(), made.pdu.event_id.as_str()];
         let path = ask::path(self.handshake.send(), &segments);
-        let limits = if self.handshake == Handshake::Join { LARGE } else { SMALL };
         let (server, body) = (&made.server, &*made.pdu.json);
-        ask::send(self.engine, server, Method::PUT, path, &body, limits).await.map_err(refusal)
+        ask::send(self.engine, server, Method::PUT, path, &body, SMALL).await.map_err(refusal)
+    }
+
+    /// Hands a join to the server that gave the template, and gives back what it answers, unread. With
+    /// `omit_members` it may leave members out.
+    ///
+    /// # Errors
+    ///
+    /// When it does not take it.
+    pub async fn send_join(
+        &self,
+        made: &Made,
+        omit_members: bool,
+    ) -> Result<Bytes, MembershipError> {
+        let segments = [self.room_id.as_str(), made.pdu.event_id.as_str()];
+        let path = ask::path(self.handshake.send(), &segments);
+        let path = match omit_members {
+            true => ask::query(path, &[("omit_members", "true")]),
+            false => path,
+        };
+        let (server, body) = (&made.server, &*made.pdu.json);
+        ask::put_body(self.engine, server, path, &body, LARGE).await.map_err(refusal)
     }
 
     /// Takes from a template what only a server in the room knows, and says the rest ourselves.

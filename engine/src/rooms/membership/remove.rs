@@ -66,6 +66,7 @@ async fn membership(
     removal: &Removal<'_>,
 ) -> Result<MembershipState, MembershipError> {
     let outside = || MembershipError::Forbidden("you are not in this room".to_owned());
+    local::wait_for_members(engine, removal.room_id).await?;
     let room = room::load(engine, removal.room_id).await?.ok_or_else(outside)?;
     let key = (StateEventType::RoomMember, removal.target.to_string());
     let batch = Batch::new(engine, &room);

@@ -9,7 +9,7 @@ use ruma::{
 use serde::Deserialize;
 use serde_json::{json, value::RawValue};
 
-use super::{Budget, intake};
+use super::{Budget, intake, texts::Texts};
 use crate::{
     Engine,
     ask::{self, AskError},
@@ -24,8 +24,12 @@ use crate::{
 const SMALL: Limits = Limits { timeout: Duration::from_secs(20), max_body: 8 * 1024 * 1024 };
 /// For whole states and auth chains.
 const LARGE: Limits = Limits { timeout: Duration::from_secs(90), max_body: 128 * 1024 * 1024 };
+/// For the states of large rooms.
+const WHOLE: Limits = Limits { timeout: Duration::from_secs(180), max_body: 256 * 1024 * 1024 };
 /// How many events one answer may hold.
 const MAX_EVENTS: usize = 100_000;
+/// How many events a whole state and its auth chain may have, as for a room that is taken over.
+const MAX_STATE: usize = 250_000;
 
 /// Whom to ask about which room.
 #[derive(Clone, Copy, Debug)]
@@ -50,9 +54,9 @@ pub type Events = HashMap<OwnedEventId, Arc<Pdu>>;
 #[derive(Debug, Deserialize)]
 pub struct StateIds {
     /// The state events.
-    pub pdu_ids: AtMost<OwnedEventId, MAX_EVENTS>,
+    pub pdu_ids: AtMost<OwnedEventId, MAX_STATE>,
     /// What authorises them.
-    pub auth_chain_ids: AtMost<OwnedEventId, MAX_EVENTS>,
+    pub auth_chain_ids: AtMost<OwnedEventId, MAX_STATE>,
 }
 
 impl Peer<'_> {
@@ -126,7 +130,7 @@ impl Peer<'_> {
         let path = ask::query(path, &[("event_id", event_id.as_str())]);
         let answer = ask::get(self.engine, self.server, path, LARGE).await;
         self.answered(answer)
-            .filter(|ids: &StateIds| ids.pdu_ids.0.len() + ids.auth_chain_ids.0.len() <= MAX_EVENTS)
+            .filter(|ids: &StateIds| ids.pdu_ids.0.len() + ids.auth_chain_ids.0.len() <= MAX_STATE)
     }
 
     /// The events of the state before an event, and of its auth chain.
@@ -155,6 +159,29 @@ impl Peer<'_> {
         };
         pdus.0.extend(auth_chain.0);
         self.by_id(pdus.0).await
+    }
+
+    /// The events of the state before an event and of its auth chain, unread.
+    pub async fn state_texts(&self, budget: &mut Budget, event_id: &OwnedEventId) -> Option<Texts> {
+        #[derive(Deserialize)]
+        struct Answer<'a> {
+            #[serde(borrow)]
+            pdus: AtMost<&'a RawValue, MAX_STATE>,
+            #[serde(borrow)]
+            auth_chain: AtMost<&'a RawValue, MAX_STATE>,
+        }
+        if !budget.take() {
+            return None;
+        }
+        let path = ask::path("v1/state", &[self.room_id.as_str()]);
+        let path = ask::query(path, &[("event_id", event_id.as_str())]);
+        let body = self.answered(ask::get_body(self.engine, self.server, path, WHOLE).await)?;
+        let answer = serde_json::from_slice::<Answer<'_>>(&body);
+        let answer = answer.map_err(|error| AskError::Malformed(error.to_string()));
+        let Answer { pdus, mut auth_chain } = self.answered(answer)?;
+        auth_chain.0.extend(pdus.0);
+        auth_chain.0.truncate(MAX_STATE);
+        Some(Texts::of(&body, &auth_chain.0))
     }
 
     /// The auth chain of an event.

@@ -13,7 +13,7 @@ use crate::{
         authorize::{self, Denied},
         batch::{Batch, State},
         checks::{self, Verdict},
-        state_at,
+        partial, state_at,
     },
 };
 
@@ -70,7 +70,12 @@ pub async fn judge(
     if !missing.is_empty() {
         return Ok(Judged::MissingAuth(missing));
     }
-    let disposition = match verdict(batch, pdu, state_before, &auth).await? {
+    let in_part = partial::follows_part(batch, pdu).await?;
+    let known_before = match in_part {
+        true => partial::supplement(batch, state_before, &auth).await?,
+        false => state_before,
+    };
+    let disposition = match verdict(batch, pdu, known_before, &auth).await? {
         Verdict::Accepted => Disposition::Accepted,
         Verdict::SoftFailed(denied) => {
             note(pdu, "soft-failed", &denied);
@@ -83,8 +88,29 @@ pub async fn judge(
         Verdict::Missing(event_id) => return Ok(Judged::MissingAuth(vec![event_id])),
     };
     let pdu = pdu.clone();
-    let state_before = Some(state_before);
+    // What a rejected event claims is not believed.
+    let rejected = disposition == Disposition::Rejected;
+    let state_before = Some(if rejected { state_before } else { known_before });
     Ok(Judged::Ready(NewEvent { pdu, state_before, disposition, redacted_by, local: false }))
+}
+
+/// Whether an event in its place holds by its auth events and by the state before it.
+///
+/// # Errors
+///
+/// When the database fails.
+pub async fn holds(batch: &Batch, pdu: &Pdu, state_before: i64) -> Result<bool, Internal> {
+    let Ok(keys) = authorize::state_keys(pdu, batch.room.rules()) else { return Ok(false) };
+    let auth = auth_events(batch, pdu).await?;
+    let before = batch.state(state_before, &keys).await?;
+    let verdict = checks::check_authorisation(
+        pdu,
+        batch.room.rules(),
+        |id: &EventId| Some(auth.get(id)?.pdu.clone()),
+        |kind, state_key| at(&before, kind, state_key),
+        |kind, state_key| at(&before, kind, state_key),
+    );
+    Ok(verdict == Verdict::Accepted)
 }
 
 fn note(pdu: &Pdu, fate: &str, denied: &Denied) {
@@ -128,12 +154,17 @@ async fn verdict(
     };
     let before = batch.state(state_before, &keys).await?;
     let current = batch.state(batch.room.row.current_state, &keys).await?;
+    let is_partial = batch.room.is_partial();
     Ok(checks::check_authorisation(
         pdu,
         batch.room.rules(),
         |id: &EventId| Some(auth.get(id)?.pdu.clone()),
         |kind, state_key| at(&before, kind, state_key),
-        |kind, state_key| at(&current, kind, state_key),
+        |kind, state_key| {
+            let now = at(&current, kind, state_key);
+            // Of who is not known to be there now, only the state before tells.
+            now.or_else(|| at(&before, kind, state_key).filter(|_| is_partial))
+        },
     ))
 }
 

@@ -19,6 +19,10 @@ pub mod fetch;
 
 pub mod outliers;
 
+pub mod texts;
+
+pub mod bulk;
+
 pub mod outside;
 
 pub mod ephemeral;

@@ -6,7 +6,7 @@ use std::{
     sync::Arc,
 };
 
-use ruma::{OwnedEventId, events::TimelineEventType};
+use ruma::{EventId, OwnedEventId, events::TimelineEventType};
 
 use crate::{
     events::Pdu,
@@ -31,17 +31,29 @@ pub async fn add(
     batch: &mut Batch,
     events: &HashMap<OwnedEventId, Arc<Pdu>>,
 ) -> Result<(), Internal> {
-    let ids: Vec<OwnedEventId> = events.keys().cloned().collect();
+    add_in_order(batch, &in_order(events)).await
+}
+
+/// As [`add`], of events each of which stands after those that authorise it.
+///
+/// # Errors
+///
+/// When the database fails.
+pub async fn add_in_order(batch: &mut Batch, events: &[Arc<Pdu>]) -> Result<(), Internal> {
+    let ids: Vec<OwnedEventId> = events.iter().map(|pdu| pdu.event_id.clone()).collect();
     redactions::expect(batch, &ids).await?;
-    for pdu in in_order(events) {
-        if batch.event(&pdu.event_id).await?.is_some() {
+    let known = batch.events(&ids).await?;
+    let named = auth_events(batch, events);
+    let auth = batch.events(&named).await?;
+    for pdu in events {
+        if known.contains_key(&pdu.event_id) || batch.on_the_way(&pdu.event_id).is_some() {
             continue;
         }
-        let create = authorize::create_event_id(&pdu.room_id, &batch.room.rules().authorization);
-        let named: Vec<_> = pdu.auth_events.iter().cloned().chain(create).collect();
-        let auth = batch.events(&named).await?;
-        let fetch = |id: &ruma::EventId| Some(auth.get(id)?.pdu.clone());
-        let rejected = match checks::check_auth_events(&pdu, batch.room.rules(), fetch) {
+        let fetch = |id: &EventId| {
+            let event = auth.get(id).or_else(|| batch.on_the_way(id))?;
+            Some(event.pdu.clone())
+        };
+        let rejected = match checks::check_auth_events(pdu, batch.room.rules(), fetch) {
             Ok(()) => false,
             Err(Denied::Missing(_)) => continue,
             Err(denied) => {
@@ -49,13 +61,21 @@ pub async fn add(
                 true
             }
         };
-        let pdu = Arc::new(Pdu { rejected, ..Pdu::clone(&pdu) });
+        let pdu = Arc::new(Pdu { rejected, ..Pdu::clone(pdu) });
         let disposition = Disposition::Outlier;
         let new =
             NewEvent { pdu, state_before: None, disposition, redacted_by: None, local: false };
         append::append(batch, new).await?;
     }
     Ok(())
+}
+
+/// The events that authorise some, each once.
+fn auth_events(batch: &Batch, events: &[Arc<Pdu>]) -> Vec<OwnedEventId> {
+    let create = authorize::create_event_id(&batch.room.id, &batch.room.rules().authorization);
+    let named: HashSet<&OwnedEventId> =
+        events.iter().flat_map(|pdu| &pdu.auth_events).chain(&create).collect();
+    named.into_iter().cloned().collect()
 }
 
 /// Every event after those that authorise it; the create event, which since room version 12 none

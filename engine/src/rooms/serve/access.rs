@@ -8,7 +8,7 @@ use crate::{
     Engine,
     events::store,
     internal::Internal,
-    rooms::{room, server_acl::ServerAcl},
+    rooms::{partial, room, server_acl::ServerAcl},
 };
 
 /// The access control list of a room as it is now; `None` when it has none.
@@ -54,13 +54,16 @@ pub async fn is_in_room(
     Ok(members.iter().any(|(_, joined)| *joined > 0))
 }
 
-/// Whether this server can help another one's user to become something in a room: it is in it, or it
-/// is about leaving a room that everybody else has left.
+/// Whether this server can help another one's user to become something in a room: it is in it, and knows
+/// its whole state; or it is about leaving a room that everybody else has left.
 ///
 /// # Errors
 ///
 /// When the database fails.
 pub async fn can_help(engine: &Engine, room_id: &RoomId, wish: Wish) -> Result<bool, Internal> {
+    if wish != Wish::Leave && partial::is_partial(engine, room_id).await? {
+        return Ok(false);
+    }
     Ok(is_in_room(engine, room_id, &engine.config.server_name).await?
         || (wish == Wish::Leave && room::is_deserted(engine, room_id).await?))
 }

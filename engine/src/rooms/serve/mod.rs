@@ -4,8 +4,8 @@
 //! event: a server that is in one room learns nothing of another.
 //!
 //! Reading order: [`access`] (may this server ask about this room at all), [`visible`] (which events
-//! it may see), [`state`] and [`history`] (reading), [`template`] and [`submit`] (their users' coming
-//! and going), [`stripped`] and [`invite`] (ours).
+//! it may see), [`state`] and [`history`] (reading), [`template`], [`submit`] and [`joined`] (their users'
+//! coming and going), [`stripped`] and [`invite`] (ours).
 
 pub mod access;
 
@@ -24,6 +24,8 @@ pub mod template;
 pub mod stripped;
 
 pub mod submit;
+
+pub mod joined;
 
 pub mod invite;
 

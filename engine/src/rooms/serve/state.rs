@@ -1,6 +1,6 @@
 //! `event`, `state`, `state_ids` and `event_auth`.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use ruma::{EventId, OwnedEventId, RoomId, ServerName};
 use starling_storage::{events, events::flags};
@@ -12,8 +12,12 @@ use crate::{
         Pdu,
         store::{self, StoredEvent},
     },
+    rooms::partial,
     state::store::Snapshots,
 };
+
+/// How long another server waits for a state that this one does not know yet.
+const PATIENCE: Duration = Duration::from_secs(20);
 
 /// The state of a room before an event, with what authorises it.
 #[derive(Clone, Debug)]
@@ -66,7 +70,14 @@ pub async fn state(
     event_id: &EventId,
 ) -> Result<StateAt, ReadError> {
     access::require_member(engine, origin, room_id).await?;
-    let event = stored(engine, room_id, event_id).await?;
+    let mut event = stored(engine, room_id, event_id).await?;
+    if event.has(flags::PARTIAL_STATE) {
+        // What is not known wholly is not told; it may be in a moment.
+        if !partial::wait(engine, room_id, PATIENCE).await? {
+            return Err(ReadError::NotFound);
+        }
+        event = stored(engine, room_id, event_id).await?;
+    }
     let Some(root) = event.state_before else { return Err(ReadError::NotFound) };
     Ok(state_with_chain(engine, room_id, root).await?)
 }

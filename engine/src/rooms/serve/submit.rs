@@ -8,7 +8,7 @@ use serde_json::value::RawValue;
 
 use super::{
     access,
-    state::{self, StateAt},
+    joined::{self, Joined},
     stripped,
     template::Wish,
 };
@@ -67,16 +67,8 @@ pub enum SubmitError {
     Internal(#[from] Internal),
 }
 
-/// A join that was taken.
-#[derive(Debug)]
-pub struct Joined {
-    /// The event, with our signature where it needed one.
-    pub event: Arc<Pdu>,
-    /// The state before it.
-    pub state: StateAt,
-}
-
-/// Takes a join and answers with the state of the room before it.
+/// Takes a join and answers with the state of the room before it; without most of its members, if the
+/// other server can do with that.
 ///
 /// # Errors
 ///
@@ -85,16 +77,14 @@ pub async fn join(
     engine: &Engine,
     origin: &ServerName,
     submission: Submission<'_>,
+    omit_members: bool,
 ) -> Result<Joined, SubmitError> {
     let (event, state_before) = take(engine, origin, submission, Wish::Join).await?;
-    let mut state = state::state_with_chain(engine, submission.room_id, state_before).await?;
-    let chain =
-        super::chain::auth_chain(engine, submission.room_id, std::slice::from_ref(&event)).await?;
-    let known: std::collections::HashSet<_> =
-        state.auth_chain.iter().map(|pdu| pdu.event_id.clone()).collect();
-    let more = chain.into_iter().map(|it| it.pdu.clone());
-    state.auth_chain.extend(more.filter(|pdu| !known.contains(&pdu.event_id)));
-    Ok(Joined { event, state })
+    let room_id = submission.room_id;
+    Ok(match omit_members {
+        true => joined::without_members(engine, room_id, event, state_before).await?,
+        false => joined::whole(engine, room_id, event, state_before).await?,
+    })
 }
 
 /// Takes a leave.

@@ -58,6 +58,10 @@ impl<'a> Eyes<'a> {
     /// When the database fails.
     pub async fn may_see(&self, event: &StoredEvent) -> Result<bool, Internal> {
         let Some(state_before) = event.state_before else { return Ok(false) };
+        // Who was in the room then is not known yet.
+        if event.has(flags::PARTIAL_STATE) {
+            return Ok(false);
+        }
         let pdu = &event.pdu;
         let key = (StateEventType::RoomHistoryVisibility, String::new());
         let before = self.at(state_before, &[key]).await?;
@@ -134,7 +138,7 @@ impl<'a> Eyes<'a> {
     ///
     /// When the database fails.
     pub async fn show(&mut self, event: &StoredEvent) -> Result<Option<Arc<Pdu>>, Internal> {
-        if event.has(flags::OUTLIER | flags::REJECTED) {
+        if event.has(flags::OUTLIER | flags::REJECTED | flags::PARTIAL_STATE) {
             return Ok(None);
         }
         match self.seen(event).await? {

@@ -124,6 +124,9 @@ pub(super) async fn was_joined(
     row: &MembershipRow,
 ) -> Result<bool, Internal> {
     let Some(since) = sync.moment.since else { return Ok(false) };
+    if sync.moment.completed.contains(&row.room_id) {
+        return Ok(false);
+    }
     if row.pos <= since {
         return Ok(row.membership == "join");
     }

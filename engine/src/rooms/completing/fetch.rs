@@ -1,0 +1,131 @@
+//! Asking a server for a whole state.
+
+use std::collections::{HashMap, HashSet};
+
+use ruma::{OwnedEventId, RoomVersionId, events::StateEventType};
+use starling_storage::events::flags;
+
+use super::settle::State;
+use crate::{
+    events::store,
+    internal::Internal,
+    rooms::{
+        batch::{Batch, BatchError, MAX_ATTEMPTS},
+        receive::{
+            Budget,
+            bulk::Bulk,
+            fetch::{Events, Peer},
+            outliers,
+        },
+        room,
+    },
+    state::StateKey,
+};
+
+/// More missing events than this are fetched all at once instead of one by one.
+const ONE_BY_ONE: usize = 20;
+/// How many events are looked at together.
+const AT_A_TIME: usize = 1_000;
+
+/// The state after an event, as a server has it, its events stored; `None` when it does not say.
+///
+/// # Errors
+///
+/// When our own database fails.
+pub(super) async fn state_after(
+    peer: &Peer<'_>,
+    version: &RoomVersionId,
+    event_id: &OwnedEventId,
+) -> Result<Option<State>, Internal> {
+    let mut budget = Budget::default();
+    let Some(answer) = peer.state_ids(&mut budget, event_id).await else { return Ok(None) };
+    let (mut ids, auth_ids) = (answer.pdu_ids.0, answer.auth_chain_ids.0);
+    let mut lacking = missing(peer, ids.iter().chain(&auth_ids)).await?;
+    if lacking.len() <= ONE_BY_ONE {
+        store_each(peer, &mut budget, &lacking).await?;
+        lacking = missing(peer, lacking.iter()).await?;
+    }
+    // Servers do not give each event of a state that they do give as a whole.
+    if !lacking.is_empty() {
+        let Some(texts) = peer.state_texts(&mut budget, event_id).await else { return Ok(None) };
+        let Peer { engine, server, room_id, rules } = *peer;
+        Bulk { engine, server, room_id, version, rules }.take(&texts).await?;
+    }
+    store_each(peer, &mut budget, std::slice::from_ref(event_id)).await?;
+    let Some(event) = store::get(peer.engine, peer.room_id, event_id).await? else {
+        return Ok(None);
+    };
+    // The state is that before the event: its own place in it comes last.
+    ids.retain(|id| id != event_id);
+    let mut state = entries(peer, &ids).await?;
+    if let Some(key) = event.pdu.key().filter(|_| !event.has(flags::REJECTED)) {
+        state.insert(key, event_id.clone());
+    }
+    let create = (StateEventType::RoomCreate, String::new());
+    if !state.contains_key(&create) {
+        tracing::info!(server.name = %peer.server, room.id = %peer.room_id,
+            "A state without a create event is of no use");
+        return Ok(None);
+    }
+    Ok(Some(state.into_iter().map(|(key, id)| (key, Some(id))).collect()))
+}
+
+/// Those of the events that are not stored.
+async fn missing(
+    peer: &Peer<'_>,
+    ids: impl Iterator<Item = &OwnedEventId>,
+) -> Result<Vec<OwnedEventId>, Internal> {
+    let ids: HashSet<&OwnedEventId> = ids.collect();
+    let ids: Vec<OwnedEventId> = ids.into_iter().cloned().collect();
+    let mut missing = Vec::new();
+    for some in ids.chunks(AT_A_TIME) {
+        let known = store::get_many(peer.engine, peer.room_id, some).await?;
+        missing.extend(some.iter().filter(|id| !known.contains_key(*id)).cloned());
+    }
+    Ok(missing)
+}
+
+/// Asks for those of the events that are not stored, and stores them.
+async fn store_each(
+    peer: &Peer<'_>,
+    budget: &mut Budget,
+    ids: &[OwnedEventId],
+) -> Result<(), Internal> {
+    let known = store::get_many(peer.engine, peer.room_id, ids).await?;
+    let mut events = Events::new();
+    for event_id in ids.iter().filter(|id| !known.contains_key(*id)) {
+        events.extend(peer.event(budget, event_id).await?.map(|event| (event_id.clone(), event)));
+    }
+    if events.is_empty() {
+        return Ok(());
+    }
+    let Some(mut guard) = room::lock(peer.engine, peer.room_id).await? else { return Ok(()) };
+    for _ in 0..MAX_ATTEMPTS {
+        let mut batch = Batch::new(peer.engine, &guard);
+        outliers::add(&mut batch, &events).await?;
+        match batch.commit(&mut guard).await {
+            Ok(_) => return Ok(()),
+            Err(BatchError::Conflict) => {}
+            Err(BatchError::Internal(error)) => return Err(error),
+            Err(error) => return Err(Internal::Damaged(error.to_string())),
+        }
+    }
+    Err(Internal::Damaged(format!("{} changes too fast", peer.room_id)))
+}
+
+/// The events of a state by their keys, without those that the rules reject.
+async fn entries(
+    peer: &Peer<'_>,
+    ids: &[OwnedEventId],
+) -> Result<HashMap<StateKey, OwnedEventId>, Internal> {
+    let mut state = HashMap::with_capacity(ids.len());
+    for some in ids.chunks(AT_A_TIME) {
+        let known = store::get_many(peer.engine, peer.room_id, some).await?;
+        for event in known.values().filter(|event| !event.has(flags::REJECTED)) {
+            if let Some(key) = event.pdu.key() {
+                state.insert(key, event.pdu.event_id.clone());
+            }
+        }
+    }
+    Ok(state)
+}
