@@ -117,12 +117,12 @@ impl Error {
         Self::new(StatusCode::BAD_REQUEST, "M_DUPLICATE_ANNOTATION", message)
     }
 
-    /// 404: what was asked for does not exist, or not for this user.
-    /// Other servers have to tell first, and have not done so in time.
+    /// 504: other servers have to tell first, and have not done so in time.
     pub(crate) fn not_yet_known(message: impl Into<Cow<'static, str>>) -> Self {
         Self::new(StatusCode::GATEWAY_TIMEOUT, "M_UNKNOWN", message)
     }
 
+    /// 404: what was asked for does not exist, or not for this user.
     pub(crate) fn not_found(message: impl Into<Cow<'static, str>>) -> Self {
         Self::new(StatusCode::NOT_FOUND, "M_NOT_FOUND", message)
     }

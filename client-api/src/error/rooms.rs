@@ -156,6 +156,7 @@ impl From<UpgradeError> for Error {
             UpgradeError::Forbidden(reason) => Self::forbidden(reason),
             UpgradeError::TooMuch(reason) => Self::too_large(reason),
             UpgradeError::InvalidState(reason) => Self::invalid_room_state(reason),
+            UpgradeError::Incomplete => Self::not_yet_known(error.to_string()),
             UpgradeError::Internal(cause) => cause.into(),
         }
     }

@@ -14,7 +14,7 @@ use ruma::{
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::{batch::Batch, room, serve::access};
+use super::{batch::Batch, partial, room, serve::access};
 use crate::{
     Engine,
     ask::{self, AskError},
@@ -110,7 +110,9 @@ pub async fn of(batch: &Batch) -> Result<Option<PolicyServer>, Internal> {
     let state = batch.state(batch.room.row.current_state, std::slice::from_ref(&key)).await?;
     let server = state.get(&key).and_then(|event| PolicyServer::read(&event.content));
     let Some(server) = server else { return Ok(None) };
-    let is_inside = access::is_in_room(&batch.engine, &batch.room.id, &server.via).await?;
+    let (engine, room_id) = (&batch.engine, &batch.room.id);
+    let is_inside = access::is_in_room(engine, room_id, &server.via).await?
+        || partial::is_assumed(engine, room_id, &server.via).await?;
     Ok(is_inside.then_some(server))
 }
 

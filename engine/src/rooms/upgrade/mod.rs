@@ -7,7 +7,7 @@ mod copied;
 
 mod power_levels;
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use ruma::{
     OwnedEventId, OwnedRoomId, OwnedUserId, RoomId, RoomVersionId,
@@ -28,6 +28,7 @@ use super::{
     build::{self, BuildError, Draft},
     create::{self, CreateError, CreateRoom, Preset},
     membership::content::Member,
+    partial,
     room::{self, Room, RoomGuard, RoomPlace},
     versions,
 };
@@ -35,6 +36,9 @@ use crate::{Engine, events::Pdu, internal::Internal, presence};
 
 /// How many additional creators one may name.
 const MAX_CREATORS: usize = 100;
+
+/// How long it is waited for the members of a room that was joined without them.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// An upgrade that is wanted.
 #[derive(Clone, Debug)]
@@ -64,6 +68,9 @@ pub enum UpgradeError {
     /// The new room would not be allowed to become what the old one is.
     #[error("{0}")]
     InvalidState(String),
+    /// Not all of its members are known, and with them who is banned.
+    #[error("the members of the room are not known yet")]
+    Incomplete,
     /// This server failed.
     #[error(transparent)]
     Internal(#[from] Internal),
@@ -96,6 +103,9 @@ pub async fn upgrade(engine: &Engine, upgrade: &Upgrade) -> Result<OwnedRoomId, 
         return Err(UpgradeError::TooMuch(format!("more than {MAX_CREATORS} creators")));
     }
     let outside = || UpgradeError::Forbidden("you are not in this room".to_owned());
+    if !partial::wait(engine, &upgrade.room_id, PATIENCE).await? {
+        return Err(UpgradeError::Incomplete);
+    }
     let mut old = room::lock(engine, &upgrade.room_id).await?.ok_or_else(outside)?;
     for _ in 0..MAX_ATTEMPTS {
         if let Some(room_id) = attempt(engine, &mut old, upgrade, &rules).await? {
