@@ -11,7 +11,7 @@ use crate::{
     admin::{self, Order},
     cli::{self, Source},
     config::Config,
-    database,
+    database, doctor,
     doors::Doors,
     engine,
     http::Changes,
@@ -44,6 +44,18 @@ pub(crate) fn order(config: &Config, order: Order) -> anyhow::Result<String> {
     install_tls_provider()?;
     make_data_directory(&config.data_dir)?;
     tokio::runtime::Runtime::new()?.block_on(admin::give(config, order))
+}
+
+/// Gives the server a new key.
+pub(crate) fn rotate_key(config: &Config) -> anyhow::Result<String> {
+    tokio::runtime::Runtime::new()?.block_on(admin::rotate_key(config))
+}
+
+/// Looks at the way to a server.
+pub(crate) fn examine(config: &Config, server: Option<&str>) -> anyhow::Result<()> {
+    install_tls_provider()?;
+    make_data_directory(&config.data_dir)?;
+    tokio::runtime::Runtime::new()?.block_on(doctor::run(config, server))
 }
 
 async fn serve(source: Source, config: Config, level: LogLevel) -> anyhow::Result<()> {

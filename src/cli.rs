@@ -30,6 +30,14 @@ enum Command {
     /// Administer accounts and rooms, while the server runs or not.
     #[command(subcommand)]
     Admin(AdminCommand),
+    /// Say step by step how a server is found (well-known, SRV, addresses, TLS, version, keys), and
+    /// whether it and this server hear each other.
+    Doctor {
+        /// The server name. Without one, this server is looked at as others see it.
+        server: Option<String>,
+        #[command(flatten)]
+        source: Source,
+    },
     /// Print or check the configuration.
     #[command(subcommand)]
     Config(ConfigCommand),
@@ -97,6 +105,11 @@ enum AdminCommand {
         #[command(flatten)]
         source: Source,
     },
+    /// Give the server a new key to sign with, while it is stopped; the old one is published as such.
+    RotateKey {
+        #[command(flatten)]
+        source: Source,
+    },
     /// Say something to a user in the name of the server, where `server_notices` are set up.
     Notice {
         /// The name or the user id.
@@ -161,6 +174,7 @@ pub(crate) fn run(cli: Cli) -> anyhow::Result<()> {
     match cli.command {
         Command::Serve(source) => app::run(source),
         Command::Admin(command) => administer(command),
+        Command::Doctor { server, source } => app::examine(&source.load()?, server.as_deref()),
         Command::Config(ConfigCommand::Example) => print(&config::example()),
         Command::Config(ConfigCommand::Check(source)) => {
             let config = source.load()?;
@@ -184,6 +198,7 @@ fn administer(command: AdminCommand) -> anyhow::Result<()> {
             let answer = app::order(&source.load()?, Order::ExportUser { name, directory })?;
             print(&format!("{answer}\n"))
         }
+        AdminCommand::RotateKey { source } => print(&app::rotate_key(&source.load()?)?),
         AdminCommand::Reports { limit, source } => have_done(&source, Order::ListReports { limit }),
         AdminCommand::Users { order, source } => have_done(&source, Order::Users(order)),
         AdminCommand::Rooms { order, source } => have_done(&source, Order::Rooms(order)),

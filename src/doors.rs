@@ -16,6 +16,8 @@ pub(crate) struct Doors {
     pub(crate) client_and_admin: Router,
     /// The server API, with an answer for every address there is.
     pub(crate) federation: Router,
+    /// `/metrics`, on listeners of its own.
+    pub(crate) metrics: Router,
     /// `starling admin`, on a socket in the data directory.
     pub(crate) admin: Router,
 }
@@ -25,6 +27,7 @@ impl Doors {
     pub(crate) fn open(engine: &Engine, config: &Config) -> Self {
         let servers = starling_federation::Options {
             allow_public_rooms: config.federation.allow_public_rooms,
+            requests: config.rate_limits.requests_by_server(),
             invites: config.rate_limits.invites_by_server(),
         };
         let servers = starling_federation::Door::new(engine.clone(), servers);
@@ -34,6 +37,7 @@ impl Doors {
             client: starling_client_api::router(engine.clone(), settings.clone()),
             client_and_admin: starling_client_api::router_with_admin(engine.clone(), settings),
             federation: starling_federation::router(servers),
+            metrics: http::metrics(engine.clone()),
             admin: admin::router(engine.clone()),
         }
     }

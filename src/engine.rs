@@ -156,13 +156,17 @@ fn transport(
     if !config.federation.enabled {
         return Ok(Arc::new(NoFederation));
     }
-    let settings = FederationConfig {
+    Ok(Arc::new(HttpTransport::new(&federation(config), signing_keys, clock)?))
+}
+
+/// How other servers are reached.
+pub(crate) fn federation(config: &Config) -> FederationConfig {
+    FederationConfig {
         trusted_ca_files: config.federation.trusted_ca_files.clone(),
         allow_private_addresses: config.federation.allow_private_addresses,
         resolve_overrides: config.federation.resolve_overrides.clone(),
         ..FederationConfig::new(config.server_name.clone())
-    };
-    Ok(Arc::new(HttpTransport::new(&settings, signing_keys, clock)?))
+    }
 }
 
 /// The way to other servers when `federation.enabled` is off: there is none.

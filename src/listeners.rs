@@ -20,6 +20,7 @@ pub(crate) struct Listeners {
     /// Those for administrators alone.
     tools: Vec<Listener>,
     federation: Vec<Listener>,
+    metrics: Vec<Listener>,
     /// The socket of `starling admin`.
     admin: Option<Listener>,
 }
@@ -42,6 +43,7 @@ impl Listeners {
             client: client.collect::<anyhow::Result<_>>()?,
             tools: bind_all(&tools)?,
             federation: bind_all(servers)?,
+            metrics: bind_all(&config.telemetry.listen)?,
             admin: admin::listener(config),
         })
     }
@@ -84,6 +86,9 @@ impl Listeners {
         for listener in self.federation {
             server.answer(listener, tls, federation.clone())?;
         }
+        for listener in self.metrics {
+            server.answer(listener, None, wrap(doors.metrics.clone()))?;
+        }
         if let Some(listener) = self.admin {
             server.answer(listener, None, wrap(doors.admin))?;
         }
@@ -102,6 +107,9 @@ impl Listeners {
         for listener in &self.federation {
             let url = listener.url(config.federation.tls.enabled);
             text.push_str(&format!("  federation API  {url}\n"));
+        }
+        for listener in &self.metrics {
+            text.push_str(&format!("  metrics         {}/metrics\n", listener.url(false)));
         }
         text
     }

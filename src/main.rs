@@ -5,6 +5,7 @@ mod app;
 mod cli;
 mod config;
 mod database;
+mod doctor;
 mod doors;
 mod engine;
 mod http;

@@ -2,19 +2,23 @@
 //!
 //! Everything here speaks to a running server from outside, over HTTP, and knows nothing of
 //! Starling's insides. [`servers`] starts real server processes, [`client`] is a small Matrix client,
-//! [`evil`] is another server that lies when asked to, [`mail`] one that takes letters, [`appservice`] an
-//! application service, [`report`] counts what passed. The suites build on those; `tests/it` holds the black-box tests by URL, and [`operations`] says what they leave out.
+//! [`evil`] is another server that lies when asked to ([`hostile`] lets it attack), [`mail`] one that takes
+//! letters, [`appservice`] an application service, [`report`] counts what passed. The suites build on
+//! those; `tests/it` holds the black-box tests by URL, and [`operations`] says what they leave out.
 
 pub mod appservice;
 pub mod bench;
 pub mod client;
 pub mod complement;
+pub mod destinations;
 pub mod engine;
 pub mod evil;
 pub mod faults;
+pub mod hostile;
 pub mod interop;
 pub mod mail;
 pub mod operations;
+pub mod partition;
 pub mod random;
 pub mod report;
 pub mod servers;

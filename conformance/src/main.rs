@@ -4,7 +4,9 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
-use starling_conformance::{bench, complement, engine, faults, interop, operations};
+use starling_conformance::{
+    bench, complement, destinations, engine, faults, hostile, interop, operations, partition,
+};
 
 /// Suites against running servers. Each ends with the line 'N passed, N failed'.
 #[derive(Debug, Parser)]
@@ -26,6 +28,12 @@ enum Command {
     Interop(interop::Options),
     /// What the client API takes in time, processor and memory.
     Bench(bench::Options),
+    /// Another homeserver attacks.
+    Hostile(hostile::Options),
+    /// Servers in one room are cut from each other and joined again.
+    Partition(partition::Options),
+    /// A server has a thousand others to send to, most of which are dead.
+    Destinations(destinations::Options),
     /// What must survive when something breaks.
     Faults {
         #[command(subcommand)]
@@ -41,6 +49,9 @@ async fn main() -> Result<ExitCode> {
         Command::Engine(options) => engine::run(options).await?,
         Command::Interop(options) => interop::run(options).await?,
         Command::Bench(options) => bench::run(options).await?,
+        Command::Hostile(options) => hostile::run(options).await?,
+        Command::Partition(options) => partition::run(options).await?,
+        Command::Destinations(options) => destinations::run(options).await?,
         Command::Faults { fault } => faults::run(fault).await?,
     };
     Ok(if good { ExitCode::SUCCESS } else { ExitCode::FAILURE })

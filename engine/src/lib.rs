@@ -105,6 +105,8 @@ pub struct Inner {
     pub outbound: outbound::Outbound,
     /// What this process remembers about accounts.
     pub accounts: accounts::Memory,
+    /// How state events rank.
+    pub auth_ranks: rooms::auth_ranks::Ranks,
     /// Events that no other server has.
     pub unserved: rooms::backfill::Unserved,
     /// The rooms of the directory, as it shows them.
@@ -189,6 +191,7 @@ impl Engine {
             transactions: rooms::receive::transaction::InWork::default(),
             outbound: outbound::Outbound::default(),
             accounts: accounts::Memory::default(),
+            auth_ranks: rooms::auth_ranks::Ranks::default(),
             unserved: rooms::backfill::Unserved::default(),
             listed: rooms::directory::memory(),
             partial: rooms::partial::Memory::default(),

@@ -17,7 +17,7 @@ use crate::{
 };
 
 /// The port of a server that names none.
-const DEFAULT_PORT: u16 = 8448;
+pub(crate) const DEFAULT_PORT: u16 = 8448;
 /// How long a route is used before it is looked up again (DNS and well-known have own caches).
 const ROUTE_LIFETIME: Duration = Duration::from_secs(5 * 60);
 /// How long a name that leads nowhere is not looked up again.
@@ -173,7 +173,7 @@ impl Discovery {
 }
 
 /// Whether the name itself says where to connect.
-fn is_explicit(name: &ServerName) -> bool {
+pub(crate) fn is_explicit(name: &ServerName) -> bool {
     name.port().is_some() || literal(name.host()).is_some()
 }
 

@@ -40,6 +40,8 @@ const ORIGINS: u64 = 8192;
 pub struct Options {
     /// Whether other servers may read the directory of public rooms.
     pub allow_public_rooms: bool,
+    /// How many requests one server may make; `None`: any number.
+    pub requests: Option<Allowance>,
     /// How many invites one server may send; `None`: any number.
     pub invites: Option<Allowance>,
 }
@@ -61,7 +63,7 @@ impl Door {
     pub fn new(engine: Engine, options: Options) -> Self {
         let lines =
             Cache::builder().max_capacity(ORIGINS).time_to_idle(Duration::from_secs(600)).build();
-        let limits = Arc::new(Limits::new(options.invites, &engine.clock));
+        let limits = Arc::new(Limits::new(options.requests, options.invites, &engine.clock));
         Self { engine, options, limits, lines }
     }
 
@@ -171,6 +173,7 @@ async fn admit(request: Request, door: &Door) -> Result<Admitted, Error> {
     let (request, path) = collect(request, door).await?;
     let (parts, body) = request.into_parts();
     let origin = request_auth::authenticate(&door.engine, &parts, &body).await?;
+    door.limits.request(&origin)?;
     // Who asks is there to be told, too.
     door.engine.outbound.spoke(&origin);
     let place = door.enter(&origin).await?;

@@ -6,7 +6,7 @@
 //!
 //! Reading order of the client side: [`transport`] (the engine's way to other servers), then what
 //! it is made of: [`discovery`] with [`well_known`] and [`dns`], [`lookup`] with [`addresses`],
-//! [`client`], [`request_auth`].
+//! [`client`], [`request_auth`]. [`doctor`] goes the same way and says what it found.
 
 use axum::{
     Router,
@@ -26,6 +26,7 @@ mod connector;
 pub mod content;
 pub mod discovery;
 pub mod dns;
+pub mod doctor;
 pub mod door;
 pub mod error;
 pub mod limits;

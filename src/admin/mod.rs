@@ -16,6 +16,8 @@ use starling_engine::{
     Engine,
     accounts::{admin, reports},
     admin::users,
+    clock::SystemClock,
+    keys::signing,
 };
 
 use crate::{config::Config, database, engine};
@@ -88,6 +90,24 @@ pub(crate) async fn give(config: &Config, order: Order) -> anyhow::Result<String
     engine.shutdown.cancel();
     engine.storage.close().await;
     outcome
+}
+
+/// Gives the server a new key to sign with. It must not be running: it would go on with the old one.
+///
+/// # Errors
+///
+/// Why it could not be, for people.
+pub(crate) async fn rotate_key(config: &Config) -> anyhow::Result<String> {
+    if socket::answers(config) {
+        anyhow::bail!("the server is running: stop it, and try again");
+    }
+    let storage = database::open(config).await?;
+    let outcome = signing::rotate(&storage, &SystemClock).await;
+    storage.close().await;
+    let key_id = outcome?;
+    Ok(format!(
+        "The server signs with {key_id} from now on. The keys until now are published as old.\n"
+    ))
 }
 
 async fn carry_out(engine: &Engine, order: Order) -> anyhow::Result<String> {

@@ -210,6 +210,11 @@ pub(crate) enum ServerOrder {
         /// The server.
         server: OwnedServerName,
     },
+    /// Ask one something that is signed: whether both servers hear each other.
+    Ask {
+        /// The server.
+        server: OwnedServerName,
+    },
 }
 
 /// Does it, and says what came of it.
@@ -387,8 +392,12 @@ pub(super) async fn about_servers(engine: &Engine, order: ServerOrder) -> anyhow
                 json!({
                     "server": server.server, "failures": server.failures,
                     "failed_ts": server.failed_ts, "last_success_ts": server.last_success_ts,
+                    "last_error": server.last_error, "queued": server.queued,
                 })
             }))
+        }
+        ServerOrder::Ask { server } => {
+            destinations::reach(engine, &server).await.map_err(anyhow::Error::msg)
         }
         ServerOrder::Retry { server } => {
             destinations::retry(engine, &server);

@@ -35,6 +35,11 @@ async fn take(State(engine): State<Engine>, body: Bytes) -> (StatusCode, String)
     }
 }
 
+/// Whether a server is running.
+pub(super) fn answers(config: &Config) -> bool {
+    UnixStream::connect(path(config)).is_ok()
+}
+
 /// Asks the running server; `None` when there is none.
 pub(super) async fn hand_over(
     config: &Config,

@@ -126,6 +126,9 @@ pub(crate) struct Config {
 
     /// What is written to standard error.
     pub(crate) log: Log,
+
+    /// What is measured.
+    pub(crate) telemetry: Telemetry,
 }
 
 /// The `client` section.
@@ -403,6 +406,16 @@ pub(crate) struct Limits {
     pub(crate) header_seconds: u64,
 }
 
+/// The `telemetry` section.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Telemetry {
+    /// Addresses that answer `GET /metrics` in the text format of Prometheus, to whoever reaches
+    /// them: `address:port` or `unix:/path/of/socket`. None unless some are named.
+    #[schemars(with = "Vec<String>")]
+    pub(crate) listen: Vec<ListenAddress>,
+}
+
 /// The `log` section.
 #[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]
 #[serde(default, deny_unknown_fields)]
@@ -443,6 +456,7 @@ impl Default for Config {
             rate_limits: RateLimits::default(),
             limits: Limits::default(),
             log: Log::default(),
+            telemetry: Telemetry::default(),
         }
     }
 }

@@ -35,6 +35,8 @@ pub(crate) struct RateLimits {
 
     /// Uploading and downloading files and their thumbnails, and previews of web pages.
     pub(crate) media: Allowance,
+    /// All requests of one other server. It may also have no more than 16 of them answered at a time.
+    pub(crate) requests_by_server: Allowance,
 
     /// Invites that one other server sends to users of this one.
     pub(crate) invites_by_server: Allowance,
@@ -65,6 +67,11 @@ impl RateLimits {
         }
     }
 
+    /// How many requests one other server may make; `None`: any number.
+    pub(crate) fn requests_by_server(&self) -> Option<allowance::Allowance> {
+        self.enabled.then(|| self.requests_by_server.into())
+    }
+
     /// How many invites one other server may send; `None`: any number.
     pub(crate) fn invites_by_server(&self) -> Option<allowance::Allowance> {
         self.enabled.then(|| self.invites_by_server.into())
@@ -80,6 +87,7 @@ impl RateLimits {
             ("asking", self.asking),
             ("account", self.account),
             ("media", self.media),
+            ("requests_by_server", self.requests_by_server),
             ("invites_by_server", self.invites_by_server),
         ];
         let nothing = |(_, one): &(_, Allowance)| one.burst == 0 || one.per_second == 0;
@@ -102,6 +110,8 @@ impl Default for RateLimits {
             asking: usual.asking.into(),
             account: usual.account.into(),
             media: usual.media.into(),
+            // The largest server sends one transaction after the other, and its users look around.
+            requests_by_server: Allowance { burst: 1000, per_second: 100 },
             // A user of a large server who invites a whole room at once is not held up.
             invites_by_server: Allowance { burst: 100, per_second: 1 },
         }

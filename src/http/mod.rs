@@ -5,6 +5,7 @@ mod connection;
 mod finish;
 mod health;
 mod listen;
+mod metrics;
 mod observe;
 
 use axum::{Router, middleware};
@@ -14,6 +15,7 @@ pub(crate) use self::{
     finish::Changes,
     health::health,
     listen::{Listener, Server},
+    metrics::metrics,
 };
 
 /// Puts around a door's router what every request passes. It has to be the door's own router, not

@@ -1,6 +1,7 @@
 //! Events, their edges and relations, redactions, and the transaction ids of clients.
 
 mod of_sender;
+mod ranks;
 
 use crate::{
     bulk,
@@ -8,6 +9,7 @@ use crate::{
 };
 
 pub use of_sender::{SentRow, of_sender};
+pub use ranks::{RankRow, ranks};
 
 /// Bits of [`EventRow::flags`].
 pub mod flags {
@@ -123,6 +125,8 @@ pub enum Write {
         /// The time.
         before: i64,
     },
+    /// Notes how a state event ranks; it stays so.
+    Rank(RankRow),
     /// Notes that an event relates to another.
     Relation(RelationRow),
     /// Forgets what an event relates to.
@@ -154,17 +158,20 @@ pub struct RelationRow {
 /// Writes the rows of a batch, each table at once and sorted by key.
 pub(crate) async fn apply(conn: &mut Conn, rows: Vec<Write>) -> Result<()> {
     let (mut events, mut edges, mut relations, mut rest) = (vec![], vec![], vec![], vec![]);
+    let mut ranked = vec![];
     for row in rows {
         match row {
             Write::Put(event) => events.push(*event),
             Write::Edge { room_id, prev_id, event_id } => edges.push((room_id, prev_id, event_id)),
             Write::Relation(relation) => relations.push(relation),
+            Write::Rank(row) => ranked.push(row),
             other => rest.push(other),
         }
     }
     put_events(conn, events).await?;
     put_edges(conn, edges).await?;
     put_relations(conn, relations).await?;
+    ranks::put(conn, ranked).await?;
     for row in rest {
         apply_one(conn, row).await?;
     }
@@ -266,7 +273,9 @@ async fn apply_one(conn: &mut Conn, row: Write) -> Result<()> {
                 .bind(room_id)
                 .bind(event_id)
         }
-        Write::Put(_) | Write::Edge { .. } | Write::Relation(_) => return Ok(()),
+        Write::Put(_) | Write::Edge { .. } | Write::Relation(_) | Write::Rank(_) => {
+            return Ok(());
+        }
     };
     statement.execute(conn).await?;
     Ok(())

@@ -45,6 +45,8 @@ pub struct DestinationRow {
     pub retry_ts: i64,
     /// When it last took a transaction.
     pub last_success_ts: Option<i64>,
+    /// Why it last did not take one; `None` since it took the next.
+    pub last_error: Option<String>,
     /// The transaction in flight.
     pub txn: Option<InFlight>,
 }
@@ -136,13 +138,13 @@ async fn apply_one(conn: &mut Conn, row: Write) -> Result<()> {
         Write::Destination(d) => {
             let txn = d.txn.as_ref();
             sql("INSERT INTO destinations (server, cursor_pos, failures, retry_ts, \
-                 last_success_ts, txn_id, txn_body, txn_pos, txn_rows, lease_fence, lease_until) \
-                 VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, 0, 0) \
+                 last_success_ts, txn_id, txn_body, txn_pos, txn_rows, last_error, lease_fence, \
+                 lease_until) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, 0, 0) \
                  ON CONFLICT (server) DO UPDATE SET cursor_pos = excluded.cursor_pos, \
                  failures = excluded.failures, retry_ts = excluded.retry_ts, \
                  last_success_ts = excluded.last_success_ts, txn_id = excluded.txn_id, \
                  txn_body = excluded.txn_body, txn_pos = excluded.txn_pos, \
-                 txn_rows = excluded.txn_rows")
+                 txn_rows = excluded.txn_rows, last_error = excluded.last_error")
             .bind(d.server)
             .bind(d.cursor_pos)
             .bind(d.failures)
@@ -152,6 +154,7 @@ async fn apply_one(conn: &mut Conn, row: Write) -> Result<()> {
             .bind(txn.map(|t| t.body.clone()))
             .bind(txn.map(|t| t.pos))
             .bind(txn.and_then(|t| t.rows.clone()))
+            .bind(d.last_error)
         }
         Write::Received { origin, txn_id, response, ts } => {
             sql("INSERT INTO received_transactions (origin, txn_id, response, received_ts) \
@@ -255,6 +258,7 @@ fn destination_row(row: &Row) -> Result<DestinationRow> {
         failures: row.get(2)?,
         retry_ts: row.get(3)?,
         last_success_ts: row.get(4)?,
+        last_error: row.get(9)?,
         txn,
     })
 }
@@ -266,7 +270,7 @@ fn destination_row(row: &Row) -> Result<DestinationRow> {
 /// When the database fails.
 pub async fn destination(conn: &mut Conn, server: &str) -> Result<Option<DestinationRow>> {
     let row = sql("SELECT server, cursor_pos, failures, retry_ts, last_success_ts, txn_id, \
-         txn_body, txn_pos, txn_rows FROM destinations WHERE server = $1")
+         txn_body, txn_pos, txn_rows, last_error FROM destinations WHERE server = $1")
     .bind(server)
     .optional(conn)
     .await?;

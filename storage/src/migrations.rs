@@ -40,6 +40,8 @@ const MIGRATIONS: &[(i64, &str, &str)] = &[
     (48, "rate_limits", include_str!("../../migrations/0048_rate_limits.sql")),
     (49, "application services", include_str!("../../migrations/0049_application_services.sql")),
     (50, "partial state", include_str!("../../migrations/0050_partial_state.sql")),
+    (55, "auth ranks", include_str!("../../migrations/0055_auth_ranks.sql")),
+    (56, "last errors", include_str!("../../migrations/0056_last_errors.sql")),
 ];
 
 /// Applies the migrations that the database has not seen.

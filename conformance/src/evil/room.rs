@@ -72,6 +72,11 @@ impl Room {
         view.events.insert(event.id.clone(), event.clone());
     }
 
+    /// Keeps an event to refer to it, without taking it into the room.
+    pub fn keep(&self, event: &Event) {
+        self.view().events.insert(event.id.clone(), event.clone());
+    }
+
     /// A message event of `sender` that fits in at the end of the room, not sealed yet.
     pub fn draft(&self, sender: &str, kind: &str, content: Value) -> Result<Value> {
         self.write(sender, kind, None, content)
@@ -249,7 +254,7 @@ impl Room {
 }
 
 /// The ids in a list of references of either form.
-pub(super) fn references(list: &Value) -> Vec<String> {
+pub fn references(list: &Value) -> Vec<String> {
     let items = list.as_array().map(Vec::as_slice).unwrap_or_default();
     let id = |item: &Value| item.as_str().or_else(|| item[0].as_str()).map(str::to_owned);
     items.iter().filter_map(id).collect()

@@ -16,6 +16,7 @@ use anyhow::{Context as _, Result, bail};
 use tempfile::TempDir;
 
 pub mod ca;
+pub mod cut;
 pub mod database;
 pub mod ports;
 pub mod process;
@@ -170,6 +171,15 @@ impl Server {
     /// The process id.
     pub fn pid(&self) -> Result<u32> {
         Ok(self.process().as_ref().context("the server does not run")?.pid())
+    }
+
+    /// How many bytes of memory the process has had at most, where the system tells.
+    pub fn peak_memory(&self) -> Option<u64> {
+        let pid = self.process().as_ref()?.pid();
+        let status = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+        let kilobytes: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
+        Some(kilobytes * 1024)
     }
 
     /// The end of the log, for an error message.

@@ -18,6 +18,8 @@ use starling_storage::{
     federation::{self, RemoteKeyRow},
 };
 
+use tokio::sync::Semaphore;
+
 use super::{
     document::public_key,
     fetch::{self, Fetched},
@@ -38,6 +40,10 @@ const MAX_PAUSE_MS: i64 = 10 * 60_000;
 /// How many servers' keys are kept in memory.
 const MAX_SERVERS: u64 = 16 * 1024;
 
+/// How many servers are asked for keys at a time. Whoever signs in the name of thousands of servers
+/// that do not answer must not use up our ways to those that do.
+const MAX_ASKING: usize = 128;
+
 /// Why keys could not be looked up. A server that does not answer is no error: its keys are the
 /// ones that are known already.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -54,11 +60,12 @@ pub enum RemoteKeysError {
 #[derive(Debug)]
 pub struct RemoteKeys {
     cache: Cache<OwnedServerName, Result<Known, Arc<DbError>>>,
+    asking: Semaphore,
 }
 
 impl Default for RemoteKeys {
     fn default() -> Self {
-        Self { cache: Cache::new(MAX_SERVERS) }
+        Self { cache: Cache::new(MAX_SERVERS), asking: Semaphore::new(MAX_ASKING) }
     }
 }
 
@@ -185,7 +192,10 @@ async fn look_up(
     if known.suffices(key_ids, valid_at_ms) {
         return Ok(known);
     }
-    let direct = fetch::direct(engine, server).await;
+    let direct = {
+        let _place = engine.remote_keys.asking.acquire().await;
+        fetch::direct(engine, server).await
+    };
     let mut known = after_attempt(known, &direct, server, engine.clock.now_ms());
     let mut fetched = Vec::from_iter(direct);
     fetched.iter().for_each(|fetched| known.hear(fetched));

@@ -132,18 +132,44 @@ async fn create(storage: &Storage, now_ms: i64) -> Result<(), SigningKeysError> 
     // A name that no other key of this server name had, also before a database was lost.
     let proposed = format!("s{:08x}", u32::from_be_bytes(rng::bytes()));
     let version = storage.meta(FIRST_VERSION, &proposed).await?;
+    let mut change = Change::new();
+    change.write(federation::Write::ServerKey(new_key(&version, now_ms)));
+    storage.commit(change).await.map_err(|error| SigningKeysError::Commit(Box::new(error)))?;
+    Ok(())
+}
+
+fn new_key(version: &str, now_ms: i64) -> ServerKeyRow {
     let seed = rng::bytes::<32>();
     let public_key = ed25519_dalek::SigningKey::from_bytes(&seed).verifying_key();
-    let mut change = Change::new();
-    change.write(federation::Write::ServerKey(ServerKeyRow {
+    ServerKeyRow {
         key_id: format!("ed25519:{version}"),
         secret: Some(seed.to_vec()),
         public_key: STANDARD_NO_PAD.encode(public_key),
         created_ts: now_ms,
         expired_ts: None,
-    }));
+    }
+}
+
+/// Makes a new key and lets all others expire: what they signed until now stays valid. No process may
+/// be running that signs with them. Gives the ID of the new key.
+///
+/// # Errors
+///
+/// See [`SigningKeysError`].
+pub async fn rotate(storage: &Storage, clock: &dyn Clock) -> Result<String, SigningKeysError> {
+    let rows = federation::server_keys(&mut storage.read().await?).await?;
+    let now_ms = clock.now_ms();
+    let mut change = Change::new();
+    for row in rows.into_iter().filter(is_active) {
+        let expired = ServerKeyRow { expired_ts: Some(now_ms), ..row };
+        change.write(federation::Write::ServerKey(expired));
+    }
+    let version = format!("s{:08x}", u32::from_be_bytes(rng::bytes()));
+    let key = new_key(&version, now_ms);
+    let key_id = key.key_id.clone();
+    change.write(federation::Write::ServerKey(key));
     storage.commit(change).await.map_err(|error| SigningKeysError::Commit(Box::new(error)))?;
-    Ok(())
+    Ok(key_id)
 }
 
 fn key_pair(row: &ServerKeyRow) -> Result<Ed25519KeyPair, SigningKeysError> {
@@ -210,6 +236,19 @@ mod tests {
         assert_eq!(ids(&keys), ["ed25519:b", "ed25519:a"]);
         let old: Vec<_> = keys.old().iter().map(|key| (&*key.key_id, key.expired_ts)).collect();
         assert_eq!(old, [("ed25519:c", 40)]);
+    }
+
+    #[tokio::test]
+    async fn a_new_key_signs_and_what_the_old_one_signed_stays_valid() {
+        let database = TempDatabase::sqlite().unwrap();
+        let storage = database.open().await.unwrap();
+        let first = SigningKeys::load_or_create(&storage, &SystemClock).await.unwrap();
+        let new = rotate(&storage, &SystemClock).await.unwrap();
+        let keys = SigningKeys::load_or_create(&storage, &SystemClock).await.unwrap();
+        assert_eq!(ids(&keys), [new]);
+        let old: Vec<_> = keys.old().iter().map(|key| key.key_id.clone()).collect();
+        assert_eq!(old, ids(&first));
+        assert!(keys.old()[0].expired_ts <= SystemClock.now_ms());
     }
 
     #[tokio::test]

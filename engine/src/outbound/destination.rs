@@ -18,6 +18,7 @@ use super::{
     durable::{self, Durable},
     edus::EduQueue,
     transaction::{self, MAX_EDUS, MAX_PDUS, Refused},
+    turns::Turn,
 };
 
 /// How it ended.
@@ -42,6 +43,8 @@ enum Failure {
     Internal(#[from] Internal),
 }
 
+/// How many characters of a reason are kept.
+const MAX_REASON: usize = 500;
 /// How long to wait after a failure of our own database.
 const OWN_FAULT_PAUSE: Duration = Duration::from_secs(10);
 
@@ -50,8 +53,9 @@ pub(super) async fn run(
     engine: Engine,
     server: OwnedServerName,
     edus: Arc<Mutex<EduQueue>>,
+    mut turn: Turn,
 ) -> End {
-    match drain(&engine, &server, &edus).await {
+    match drain(&engine, &server, &edus, &mut turn).await {
         Ok(end) => end,
         Err(error) => {
             tracing::error!(%error, server.name = %server, "Cannot send to a server");
@@ -64,6 +68,7 @@ async fn drain(
     engine: &Engine,
     server: &ServerName,
     edus: &Mutex<EduQueue>,
+    turn: &mut Turn,
 ) -> Result<End, Failure> {
     let mut row = transaction::destination(engine, server).await?;
     let mut limit = MAX_PDUS;
@@ -72,7 +77,7 @@ async fn drain(
             return Ok(End::Drained);
         }
         let Some(txn) = &row.txn else { return Ok(End::Drained) };
-        match transaction::send(engine, server, txn).await {
+        match turn.take(transaction::send(engine, server, txn)).await {
             Ok(()) => {
                 limit = MAX_PDUS;
                 let sent = taken(engine, &mut row);
@@ -85,7 +90,7 @@ async fn drain(
                 store_with(engine, &row, sent).await?;
             }
             Err(Refused::Later(reason)) => {
-                let pause = failed(engine, &mut row);
+                let pause = failed(engine, &mut row, &reason);
                 store(engine, &row).await?;
                 tracing::info!(server.name = %server, reason, failures = row.failures, ?pause,
                     "A server did not take a transaction");
@@ -145,11 +150,13 @@ fn taken(engine: &Engine, row: &mut DestinationRow) -> Option<String> {
     }
     row.failures = 0;
     row.retry_ts = 0;
+    row.last_error = None;
     row.last_success_ts = Some(engine.clock.now_ms());
     rows
 }
 
-fn failed(engine: &Engine, row: &mut DestinationRow) -> Duration {
+fn failed(engine: &Engine, row: &mut DestinationRow, reason: &str) -> Duration {
+    row.last_error = Some(reason.chars().take(MAX_REASON).collect());
     row.failures = row.failures.saturating_add(1);
     let [jitter] = rng::bytes::<1>();
     let pause = backoff::pause(row.failures, jitter);

@@ -11,7 +11,7 @@ use starling_storage::{
     DbError, Fact, Listener, Positioned, encryption::outbox, federation, memberships, rooms,
 };
 use tokio::{
-    sync::{Semaphore, broadcast::error::RecvError, mpsc},
+    sync::{broadcast::error::RecvError, mpsc},
     task::JoinSet,
 };
 
@@ -19,11 +19,10 @@ use super::{
     Paused,
     destination::{self, End},
     edus::{EduQueue, Message},
+    turns::Turns,
 };
 use crate::{Engine, ephemeral::Edu};
 
-/// How many servers are sent to at a time.
-const SENDING: usize = 64;
 /// After a failure to read the facts.
 const READ_AGAIN: Duration = Duration::from_secs(1);
 
@@ -40,6 +39,8 @@ pub(super) enum Command {
 #[derive(Default)]
 struct Destination {
     state: State,
+    /// Whether it did not take what it was sent last.
+    failing: bool,
     edus: Arc<Mutex<EduQueue>>,
 }
 
@@ -61,7 +62,7 @@ pub(super) struct Dispatcher {
     paused: Paused,
     destinations: HashMap<OwnedServerName, Destination>,
     sending: JoinSet<(OwnedServerName, End)>,
-    places: Arc<Semaphore>,
+    turns: Turns,
     pauses: u64,
 }
 
@@ -79,7 +80,7 @@ impl Dispatcher {
             paused,
             destinations: HashMap::new(),
             sending: JoinSet::new(),
-            places: Arc::new(Semaphore::new(SENDING)),
+            turns: Turns::default(),
             pauses: 0,
         }
     }
@@ -122,7 +123,9 @@ impl Dispatcher {
         for server in servers {
             let Ok(name) = OwnedServerName::try_from(server.as_str()) else { continue };
             let row = federation::destination(&mut conn, &server).await?;
-            let wait_ms = row.map_or(0, |row| row.retry_ts).saturating_sub(now_ms);
+            let (retry_ts, failures) = row.map_or((0, 0), |row| (row.retry_ts, row.failures));
+            self.destinations.entry(name.clone()).or_default().failing = failures > 0;
+            let wait_ms = retry_ts.saturating_sub(now_ms);
             match u64::try_from(wait_ms) {
                 Ok(wait_ms) if wait_ms > 0 => self.pause(name, Duration::from_millis(wait_ms)),
                 _ => self.wake(name),
@@ -212,7 +215,13 @@ impl Dispatcher {
 
     fn obey(&mut self, command: Command) {
         match command {
-            Command::Retry(server) => self.resume(server),
+            Command::Retry(server) => {
+                // It is there: it need not wait among those that may not be.
+                if let Some(destination) = self.destinations.get_mut(&server) {
+                    destination.failing = false;
+                }
+                self.resume(server);
+            }
             Command::PauseOver(server, number) => {
                 let state = self.destinations.get(&server).map(|destination| &destination.state);
                 if matches!(state, Some(State::Paused(current)) if *current == number) {
@@ -243,18 +252,17 @@ impl Dispatcher {
             State::Sending { again } => *again = true,
             state @ State::Idle => {
                 *state = State::Sending { again: false };
-                let edus = destination.edus.clone();
-                self.send(server, edus);
+                let (edus, failing) = (destination.edus.clone(), destination.failing);
+                self.send(server, edus, failing);
             }
         }
     }
 
-    fn send(&mut self, server: OwnedServerName, edus: Arc<Mutex<EduQueue>>) {
-        let (engine, places) = (self.engine.clone(), self.places.clone());
+    fn send(&mut self, server: OwnedServerName, edus: Arc<Mutex<EduQueue>>, failing: bool) {
+        let (engine, turns) = (self.engine.clone(), self.turns.clone());
         self.sending.spawn(async move {
-            let place = places.acquire_owned().await;
-            let end = destination::run(engine, server.clone(), edus).await;
-            drop(place);
+            let turn = turns.wait(failing).await;
+            let end = destination::run(engine, server.clone(), edus, turn).await;
             (server, end)
         });
     }
@@ -267,6 +275,7 @@ impl Dispatcher {
         let Some(destination) = self.destinations.get_mut(&server) else { return };
         let again = matches!(destination.state, State::Sending { again: true });
         destination.state = State::Idle;
+        destination.failing = matches!(end, End::Pause(_));
         match end {
             End::Pause(pause) => self.pause(server, pause),
             End::Drained if again => self.wake(server),

@@ -2,7 +2,7 @@
 //!
 //! A server holds a cursor over the events that this deployment made ([`transaction`]). One task at
 //! a time sends to a server ([`destination`]); it runs only while there is something to send and the
-//! server takes it, so that a server that is gone for good costs a row and a timer. Commits wake
+//! server takes it ([`turns`]), so that a server that is gone for good costs a row and a timer. Commits wake
 //! ([`starling_storage::Fact`]), at the start every server that is behind is looked at, and a server
 //! that asks us something is tried again at once.
 
@@ -12,6 +12,7 @@ mod dispatch;
 mod durable;
 mod edus;
 mod transaction;
+mod turns;
 
 use std::{
     collections::HashSet,

@@ -25,8 +25,8 @@ use starling_storage::{
     rooms,
 };
 
-use self::redactions::Place;
-use super::{batch::Batch, partial};
+use self::{redactions::Place, state::StateChange};
+use super::{auth_ranks, batch::Batch, partial};
 use crate::{
     events::{Pdu, StoredEvent},
     internal::Internal,
@@ -67,6 +67,7 @@ pub struct NewEvent {
 /// When the database fails. The batch is void then.
 pub async fn append(batch: &mut Batch, new: NewEvent) -> Result<(), Internal> {
     let event = keep(batch, &new).await?;
+    rank(batch, &event).await?;
     if new.disposition == Disposition::Outlier {
         return redactions::catch_up(batch, &event, Place::Nowhere).await;
     }
@@ -82,10 +83,7 @@ pub async fn append(batch: &mut Batch, new: NewEvent) -> Result<(), Internal> {
         false => None,
     };
     let changed = state::advance(batch, &event, place).await?;
-    members::follow(batch, &changed, true).await?;
-    servers::follow(batch, &changed).await?;
-    guests::follow(batch, &changed).await?;
-    openness::follow(batch, &changed).await?;
+    follow(batch, &changed).await?;
     relations::note(batch, &event);
     redactions::apply(batch, &event).await?;
     // Nobody can know the ID of an event before this server has made it.
@@ -103,6 +101,7 @@ pub async fn append(batch: &mut Batch, new: NewEvent) -> Result<(), Internal> {
 /// When the database fails. The batch is void then.
 pub async fn backfill(batch: &mut Batch, new: NewEvent) -> Result<(), Internal> {
     let event = keep(batch, &new).await?;
+    rank(batch, &event).await?;
     edges::link(batch, &event).await?;
     if new.disposition != Disposition::Accepted {
         return Ok(());
@@ -137,15 +136,41 @@ pub async fn adopt_state(batch: &mut Batch, root: i64) -> Result<(), Internal> {
 pub async fn complete_state(batch: &mut Batch, root: i64) -> Result<(), Internal> {
     let changed = state::adopt(batch, root).await?;
     // Whose devices are told of, those learn now who else is there.
-    members::follow(batch, &changed, true).await?;
-    servers::follow(batch, &changed).await?;
-    guests::follow(batch, &changed).await?;
-    openness::follow(batch, &changed).await?;
+    follow(batch, &changed).await?;
     batch.room.row.flags &= !rooms::flags::PARTIAL_STATE;
     let Some(at) = changed.at else { return Ok(()) };
     let room_id = batch.room.id.to_string();
     batch.change.write(rooms::Write::Partial(rooms::partial::Write::End { room_id, at }));
     Ok(())
+}
+
+/// Merges what is current where that was put off while events were added.
+///
+/// # Errors
+///
+/// When the database fails. The batch is void then.
+pub(super) async fn settle(batch: &mut Batch) -> Result<(), Internal> {
+    if !batch.unsettled {
+        return Ok(());
+    }
+    let changed = state::settle(batch).await?;
+    follow(batch, &changed).await
+}
+
+/// What follows from a change of the current state for members, servers and guests.
+async fn follow(batch: &mut Batch, changed: &StateChange) -> Result<(), Internal> {
+    members::follow(batch, changed, true).await?;
+    servers::follow(batch, changed).await?;
+    guests::follow(batch, changed).await?;
+    openness::follow(batch, changed).await
+}
+
+/// How the event ranks, if others may be authorised by it.
+async fn rank(batch: &mut Batch, event: &StoredEvent) -> Result<(), Internal> {
+    if event.pdu.state_key.is_none() || event.pdu.rejected {
+        return Ok(());
+    }
+    auth_ranks::note(batch, event).await
 }
 
 /// The event's row.

@@ -14,7 +14,10 @@ use starling_storage::{
     rooms::{self as rows, NewRoom, RoomUpdate},
 };
 
-use super::room::{Room, RoomGuard};
+use super::{
+    append,
+    room::{Room, RoomGuard},
+};
 use crate::{
     Engine,
     events::{Pdu, StoredEvent, store},
@@ -74,6 +77,10 @@ pub struct Batch {
     pub(super) wakes_guests: bool,
     /// A join whose state before it is known in part only.
     pub(super) joined_in_part: Option<OwnedEventId>,
+    /// How many large conflicts about the state were decided.
+    pub(super) large_conflicts: usize,
+    /// Whether the current state is still to be merged out of the ends of the graph.
+    pub(super) unsettled: bool,
     pub(super) waiting: Waiting,
 }
 
@@ -116,6 +123,8 @@ impl Batch {
             servers: HashMap::new(),
             wakes_guests: false,
             joined_in_part: None,
+            large_conflicts: 0,
+            unsettled: false,
             waiting: Waiting::default(),
         }
     }
@@ -236,6 +245,7 @@ impl Batch {
         begun: Vec<Begun>,
         guards: Vec<&mut RoomGuard>,
     ) -> Result<Committed, BatchError> {
+        append::settle(&mut self).await?;
         self.write_room();
         let engine = self.engine.clone();
         let mut rooms: Vec<Room> = begun.iter().map(|begun| begun.room.clone()).collect();

@@ -23,7 +23,7 @@ use super::{
     authorize, checks,
     resolve::resolve,
     resolve_v1,
-    testing::{Draft, Room, State, auth_events, build, draft, membership},
+    testing::{Draft, Room, State, auth_events, build, draft, membership, ranks},
     versions,
 };
 use crate::{events::Pdu, state::StateKey};
@@ -166,6 +166,10 @@ impl RoomSource for Memory<'_> {
 
     async fn events(&self, ids: &[OwnedEventId]) -> Result<Vec<Arc<Pdu>>, Infallible> {
         Ok(ids.iter().filter_map(|id| self.events.get(id).cloned()).collect())
+    }
+
+    async fn ranks(&self, ids: &[OwnedEventId]) -> Result<HashMap<OwnedEventId, i64>, Infallible> {
+        Ok(ranks(ids, &|id| self.events.get(id).cloned()))
     }
 
     async fn agreed(&self, keys: &[StateKey]) -> Result<Vec<Option<OwnedEventId>>, Infallible> {

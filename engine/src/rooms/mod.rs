@@ -24,6 +24,8 @@ pub mod room;
 
 pub mod batch;
 
+pub mod auth_ranks;
+
 pub mod policy;
 
 pub mod power;

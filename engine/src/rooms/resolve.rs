@@ -20,11 +20,24 @@ use ruma::{
 };
 
 pub use super::auth_graph::{Events, RoomSource, StateMap};
-use super::{auth_graph, authorize, batch::State, owned_state, power, resolve_v1};
+use super::{
+    auth_graph::{self, Budget, Reach},
+    authorize,
+    batch::State,
+    owned_state, power, resolve_v1,
+};
 use crate::{
     events::Pdu,
     state::{NodeSource, StateKey, Trie},
 };
+
+/// How many events may be read for one conflict, beside what is agreed. The largest conflicts of
+/// public rooms take some thousands.
+const MAX_READ: usize = 20_000;
+
+/// Conflicts that take more events than this are not decided between other tasks' turns, nor for
+/// each event anew.
+pub(super) const LARGE: usize = 300;
 
 /// Why states could not be merged.
 #[derive(Debug, thiserror::Error)]
@@ -32,6 +45,9 @@ pub enum ResolveError<E> {
     /// The source failed.
     #[error(transparent)]
     Source(E),
+    /// It would take more than may be spent on it.
+    #[error("state cannot be resolved within bounds")]
+    TooMuch,
     /// The room's events are not what they were when they were accepted.
     #[error("state cannot be resolved: {0}")]
     Damaged(#[from] state_res::Error),
@@ -82,7 +98,8 @@ pub async fn disagreements<S: NodeSource>(
 ///
 /// # Errors
 ///
-/// [`ResolveError::Source`], or [`ResolveError::Damaged`] which the rules exclude.
+/// [`ResolveError::Source`], [`ResolveError::TooMuch`], or [`ResolveError::Damaged`] which the rules
+/// exclude.
 pub async fn resolve<S: RoomSource>(
     source: &S,
     sets: &[StateMap],
@@ -95,19 +112,32 @@ pub async fn resolve<S: RoomSource>(
     }
     let (agreed, mut resolved) = match &rules.state_res {
         StateResolutionVersion::V2(version) => {
-            let input =
-                prepare(source, sets, rules, version).await.map_err(ResolveError::Source)?;
-            let resolved = match input.has_owned_state() {
-                true => input.resolve_owned(rules, version)?,
-                false => input.resolve(rules, version)?,
-            };
-            (input.agreed, resolved)
+            let input = prepare(source, sets, rules, version).await?;
+            decide(input, rules, version).await?
         }
         _ => resolve_v1(source, sets, rules).await.map_err(ResolveError::Source)?,
     };
     let keys = conflicted_keys.into_iter().chain(resolved.keys().cloned().collect::<Vec<_>>());
     let keys: BTreeSet<StateKey> = keys.filter(|key| !agreed.contains_key(key)).collect();
     Ok(keys.into_iter().map(|key| (key.clone(), resolved.remove(&key))).collect())
+}
+
+/// Decides on a thread of its own what would hold up others.
+async fn decide<E>(
+    input: Input,
+    rules: &RoomVersionRules,
+    version: &StateResolutionV2Rules,
+) -> Result<(StateMap, StateMap), ResolveError<E>> {
+    if input.events.len() <= LARGE {
+        let resolved = input.merged(rules, version)?;
+        return Ok((input.agreed, resolved));
+    }
+    let (rules, version) = (rules.clone(), *version);
+    let work = move || input.merged(&rules, &version).map(|resolved| (input.agreed, resolved));
+    match tokio::task::spawn_blocking(work).await {
+        Ok(resolved) => Ok(resolved?),
+        Err(_) => Err(ResolveError::TooMuch),
+    }
 }
 
 async fn resolve_v1<S: RoomSource>(
@@ -143,36 +173,51 @@ async fn prepare<S: RoomSource>(
     sets: &[StateMap],
     rules: &RoomVersionRules,
     version: &StateResolutionV2Rules,
-) -> Result<Input, S::Error> {
+) -> Result<Input, ResolveError<S::Error>> {
+    if sets.len() > auth_graph::MAX_STATES {
+        return Err(ResolveError::TooMuch);
+    }
+    let mut budget = Budget::new(MAX_READ);
+    let mut events = Events::new();
     let conflicted: BTreeSet<OwnedEventId> =
         sets.iter().flat_map(StateMap::values).cloned().collect();
-    let mut events = Events::new();
-    auth_graph::load_chains(source, conflicted.iter().cloned(), &mut events).await?;
-    let chains = auth_graph::auth_difference(source, sets, &events).await?;
-    let subgraph = if version.consider_conflicted_state_subgraph {
-        auth_graph::conflicted_subgraph(&conflicted, &events)
-    } else {
-        BTreeSet::new()
-    };
+    let failed = ResolveError::Source;
+    budget.take(conflicted.len())?;
+    auth_graph::load(source, conflicted.iter().cloned(), &mut events).await.map_err(failed)?;
+    let with_subgraph = version.consider_conflicted_state_subgraph;
+    let Reach { chains, subgraph } =
+        auth_graph::reach(source, sets, with_subgraph, &mut events, &mut budget).await?;
 
-    let full_conflicted_set = conflicted.iter().chain(chains.iter().flatten()).chain(&subgraph);
-    let mut keys = keys_read(full_conflicted_set, &events, rules);
+    let full_conflicted_set: HashSet<&OwnedEventId> =
+        conflicted.iter().chain(chains.iter().flatten()).chain(&subgraph).collect();
+    let full_conflicted_set: Vec<OwnedEventId> = full_conflicted_set.into_iter().cloned().collect();
+    let mut keys = keys_read(&full_conflicted_set, &events, rules);
     for key in sets.iter().flat_map(StateMap::keys) {
         keys.remove(key);
     }
-    let agreed = load_agreed(source, keys, &mut events).await?;
+    let agreed = load_agreed(source, keys, &mut events).await.map_err(failed)?;
     // The mainline runs through the power levels, which may be agreed upon.
-    let levels = agreed.get(&(StateEventType::RoomPowerLevels, String::new())).cloned();
-    let levels = levels.and_then(|id| events.get(&id).cloned());
-    let below = levels.iter().flat_map(|pdu| pdu.auth_events.iter().cloned());
-    auth_graph::load_chains(source, below, &mut events).await?;
+    let levels = agreed.get(&(StateEventType::RoomPowerLevels, String::new()));
+    let heads = full_conflicted_set.iter().chain(levels);
+    auth_graph::load_authority(source, heads, &mut events, &mut budget).await?;
     let room_id = events.values().next().map(|pdu| pdu.room_id.clone());
     let create = room_id.and_then(|id| authorize::create_event_id(&id, &rules.authorization));
-    auth_graph::load(source, create, &mut events).await?;
+    auth_graph::load(source, create, &mut events).await.map_err(failed)?;
     Ok(Input { sets: sets.to_vec(), agreed, chains, subgraph, events })
 }
 
 impl Input {
+    fn merged(
+        &self,
+        rules: &RoomVersionRules,
+        version: &StateResolutionV2Rules,
+    ) -> Result<StateMap, state_res::Error> {
+        match self.has_owned_state() {
+            true => self.resolve_owned(rules, version),
+            false => self.resolve(rules, version),
+        }
+    }
+
     fn resolve(
         &self,
         rules: &RoomVersionRules,
@@ -281,7 +326,7 @@ mod tests {
     use serde_json::json;
 
     use super::{
-        super::testing::{Room, draft, membership},
+        super::testing::{Room, draft, membership, ranks},
         *,
     };
     use crate::{
@@ -351,6 +396,13 @@ mod tests {
         async fn events(&self, ids: &[OwnedEventId]) -> Result<Vec<Arc<Pdu>>, Infallible> {
             self.read.fetch_add(ids.len(), Ordering::Relaxed);
             Ok(ids.iter().filter_map(|id| self.room.events.get(id).cloned()).collect())
+        }
+
+        async fn ranks(
+            &self,
+            ids: &[OwnedEventId],
+        ) -> Result<HashMap<OwnedEventId, i64>, Infallible> {
+            Ok(ranks(ids, &|id| self.room.events.get(id).cloned()))
         }
 
         async fn agreed(&self, keys: &[StateKey]) -> Result<Vec<Option<OwnedEventId>>, Infallible> {

@@ -2,12 +2,16 @@
 //!
 //! <https://spec.matrix.org/v1.19/server-server-api/#pdus>
 
-use std::{collections::HashSet, sync::Arc};
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+};
 
 use ruma::OwnedEventId;
 use starling_storage::events::flags;
 
 use super::{
+    auth_ranks,
     batch::Batch,
     resolve::{self, ResolveError, RoomSource, StateMap},
 };
@@ -59,27 +63,48 @@ pub async fn after(batch: &mut Batch, event: &StoredEvent) -> Result<Option<i64>
     }
 }
 
-/// Merges states by the rules of the room's version.
+/// Merges states by the rules of the room's version. Where that would take too much the current state
+/// is as good: whoever made it so much gains nothing by it.
 ///
 /// # Errors
 ///
 /// When the database fails, or what it holds of the room makes no sense.
-pub async fn merge(batch: &mut Batch, mut roots: Vec<i64>) -> Result<i64, Internal> {
+pub async fn merge(batch: &mut Batch, roots: Vec<i64>) -> Result<i64, Internal> {
+    let merged = merge_within_bounds(batch, roots).await?;
+    Ok(merged.unwrap_or(batch.room.row.current_state))
+}
+
+/// Merges states by the rules of the room's version; `None` when that would take too much.
+///
+/// # Errors
+///
+/// When the database fails, or what it holds of the room makes no sense.
+pub async fn merge_within_bounds(
+    batch: &mut Batch,
+    mut roots: Vec<i64>,
+) -> Result<Option<i64>, Internal> {
     roots.sort_unstable();
     roots.dedup();
-    let Some(first) = roots.first().copied() else { return Ok(EMPTY_ROOT) };
+    let Some(first) = roots.first().copied() else { return Ok(Some(EMPTY_ROOT)) };
     if roots.len() == 1 {
-        return Ok(first);
+        return Ok(Some(first));
     }
     let trie = batch.snapshots.trie();
     let sets = resolve::disagreements(trie, &batch.snapshots, &roots).await?;
+    if sets.iter().map(StateMap::len).sum::<usize>() > resolve::LARGE {
+        batch.large_conflicts += 1;
+    }
     let source = Source { batch, root: first, sets: &sets };
     let changes = match resolve::resolve(&source, &sets, batch.room.rules()).await {
         Ok(changes) => changes,
         Err(ResolveError::Source(error)) => return Err(error),
+        Err(ResolveError::TooMuch) => {
+            tracing::warn!(room.id = %batch.room.id, "A conflict about the state is too large");
+            return Ok(None);
+        }
         Err(ResolveError::Damaged(error)) => return Err(Internal::Damaged(error.to_string())),
     };
-    batch.snapshots.apply(first, &changes).await
+    batch.snapshots.apply(first, &changes).await.map(Some)
 }
 
 /// What resolution reads: the events of the room, and the states with all but the conflicting keys.
@@ -95,6 +120,10 @@ impl RoomSource for Source<'_> {
     async fn events(&self, ids: &[OwnedEventId]) -> Result<Vec<Arc<Pdu>>, Internal> {
         let events = self.batch.events(ids).await?;
         Ok(events.into_values().map(|event| event.pdu.clone()).collect())
+    }
+
+    async fn ranks(&self, ids: &[OwnedEventId]) -> Result<HashMap<OwnedEventId, i64>, Internal> {
+        auth_ranks::of(self.batch, ids).await
     }
 
     async fn agreed(&self, keys: &[StateKey]) -> Result<Vec<Option<OwnedEventId>>, Internal> {

@@ -1,6 +1,9 @@
 //! Events for tests of the rules: well-formed, unsigned.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+};
 
 use ruma::{
     CanonicalJsonObject, OwnedEventId, OwnedRoomId, RoomVersionId, events::StateEventType,
@@ -171,4 +174,27 @@ impl Room {
         self.events.insert(pdu.event_id.clone(), pdu.clone());
         self.last = pdu;
     }
+}
+
+/// How events rank, found anew.
+pub(crate) fn ranks(
+    ids: &[OwnedEventId],
+    event: &impl Fn(&OwnedEventId) -> Option<Arc<Pdu>>,
+) -> HashMap<OwnedEventId, i64> {
+    let mut known = HashMap::new();
+    ids.iter().map(|id| (id.clone(), rank(id, event, &mut known))).collect()
+}
+
+fn rank(
+    id: &OwnedEventId,
+    event: &impl Fn(&OwnedEventId) -> Option<Arc<Pdu>>,
+    known: &mut HashMap<OwnedEventId, i64>,
+) -> i64 {
+    if let Some(rank) = known.get(id) {
+        return *rank;
+    }
+    let auth = event(id).map(|pdu| pdu.auth_events.clone()).unwrap_or_default();
+    let rank = 1 + auth.iter().map(|id| rank(id, event, known)).max().unwrap_or(0);
+    known.insert(id.clone(), rank);
+    rank
 }

@@ -154,7 +154,11 @@ impl Server {
 
     /// Lets other servers send so many invites and no more.
     pub(crate) fn limit_invites(&self, invites: Allowance) {
-        let options = Options { invites: Some(invites), ..Options::default() };
+        self.limit(Options { invites: Some(invites), ..Options::default() });
+    }
+
+    /// Opens the door with these limits, anew.
+    pub(crate) fn limit(&self, options: Options) {
         let router = router(Door::new(self.engine().clone(), options));
         self.network
             .serve(self.name().as_str(), move |request| Box::pin(ask(router.clone(), request)));

@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use ruma::{EventId, OwnedEventId, OwnedRoomId, OwnedUserId, RoomVersionId};
 use serde_json::{Value, json};
-use starling_engine::rooms::receive::transaction;
+use starling_engine::{allowance::Allowance, rooms::receive::transaction};
+use starling_federation::Options;
 
 use crate::{
     network::{Network, Server},
@@ -437,4 +438,23 @@ async fn too_much_and_somebody_elses_is_refused() {
     let body = json!({ "origin": "peer.org", "origin_server_ts": 1, "pdus": [] });
     let (status, _) = third.put(&world.home, "/_matrix/federation/v1/send/x", &body).await;
     assert_eq!(status, 403);
+}
+
+#[tokio::test]
+async fn a_server_that_asks_too_much_has_to_wait() {
+    let world = World::new(RoomVersionId::V11).await;
+    let requests = Some(Allowance::new(3, 1));
+    world.home.limit(Options { requests, ..Options::default() });
+    let ask = async |txn: &str| world.peer.transaction(&world.home, txn, &[], &[]).await;
+    for txn in ["a", "b", "c"] {
+        assert_eq!(ask(txn).await.0, 200);
+    }
+    let (status, answer) = ask("d").await;
+    assert_eq!((status, &answer["errcode"]), (429, &json!("M_LIMIT_EXCEEDED")), "{answer}");
+    assert!(answer["retry_after_ms"].as_u64().is_some_and(|ms| (1..=1000).contains(&ms)));
+    let third = Peer::new(&world.network, "third.org").await;
+    assert_eq!(third.transaction(&world.home, "a", &[], &[]).await.0, 200);
+    world.network.clock.advance(1_000);
+    assert_eq!(ask("d").await.0, 200);
+    assert_eq!(ask("e").await.0, 429);
 }

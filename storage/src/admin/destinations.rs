@@ -15,6 +15,8 @@ pub struct DestinationState {
     pub retry_ts: i64,
     /// When it last took a transaction.
     pub last_success_ts: Option<i64>,
+    /// Why it last did not take one; `None` since it took the next.
+    pub last_error: Option<String>,
 }
 
 /// By what a list of servers is ordered.
@@ -35,7 +37,7 @@ const SERVERS: &str = "(SELECT server FROM destinations UNION SELECT server FROM
      LEFT JOIN destinations d ON d.server = s.server WHERE s.server <> $1";
 
 const COLUMNS: &str = "s.server, d.cursor_pos, COALESCE(d.failures, 0), COALESCE(d.retry_ts, 0), \
-     d.last_success_ts";
+     d.last_success_ts, d.last_error";
 
 fn state(row: &Row) -> Result<DestinationState> {
     Ok(DestinationState {
@@ -44,6 +46,7 @@ fn state(row: &Row) -> Result<DestinationState> {
         failures: row.get(2)?,
         retry_ts: row.get(3)?,
         last_success_ts: row.get(4)?,
+        last_error: row.get(5)?,
     })
 }
 
@@ -112,4 +115,35 @@ pub async fn rooms(
     let values = vec![server.into(), limit.into(), offset.into()];
     let rows = composed(text, values).map(conn, |row| Ok((row.get(0)?, row.get(1)?))).await?;
     Ok((rows, total))
+}
+
+/// How many events a server is owed after `after`, counted up to `limit`.
+///
+/// # Errors
+///
+/// When the database fails.
+pub async fn owed(conn: &mut Conn, server: &str, after: i64, limit: i64) -> Result<i64> {
+    let row = sql("SELECT COUNT(*) FROM (SELECT 1 FROM timeline t \
+         JOIN room_servers s ON s.server = $1 AND s.room_id = t.room_id \
+           AND s.joined_pos <= t.pos AND (s.left_pos IS NULL OR t.pos <= s.left_pos) \
+         WHERE t.local = 1 AND t.pos > $2 LIMIT $3) owed")
+    .bind(server)
+    .bind(after)
+    .bind(limit)
+    .optional(conn)
+    .await?;
+    row.map_or(Ok(0), |row| row.get(0))
+}
+
+/// How many servers there are other than `own`, and how many of them do not take what they are sent.
+///
+/// # Errors
+///
+/// When the database fails.
+pub async fn count(conn: &mut Conn, own: &str) -> Result<(i64, i64)> {
+    let text = format!(
+        "SELECT COUNT(*), COUNT(CASE WHEN COALESCE(d.failures, 0) > 0 THEN 1 END) FROM {SERVERS}"
+    );
+    let row = composed(text, vec![own.into()]).optional(conn).await?;
+    row.map_or(Ok((0, 0)), |row| Ok((row.get(0)?, row.get(1)?)))
 }

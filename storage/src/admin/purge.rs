@@ -63,10 +63,11 @@ const AT_ONCE: [&str; 16] = [
 ];
 
 /// Tables with many rows for each room, and the column by which they go.
-const IN_BATCHES: [(&str, &str); 10] = [
+const IN_BATCHES: [(&str, &str); 11] = [
     ("timeline", "pos"),
     ("events", "event_id"),
     ("event_edges", "prev_id"),
+    ("auth_ranks", "event_id"),
     ("room_states", "pos"),
     ("state_nodes", "node_id"),
     ("relations", "event_id"),
@@ -171,6 +172,7 @@ async fn purge_events(
          WHERE room_id = $1 AND event_id = ANY($2) AND notifies > 0",
         "DELETE FROM timeline WHERE room_id = $1 AND event_id = ANY($2)",
         "DELETE FROM events WHERE room_id = $1 AND event_id = ANY($2)",
+        "DELETE FROM auth_ranks WHERE room_id = $1 AND event_id = ANY($2)",
         "DELETE FROM relations WHERE room_id = $1 AND event_id = ANY($2)",
         "DELETE FROM notifications WHERE room_id = $1 AND event_id = ANY($2)",
         "DELETE FROM pending_redactions WHERE room_id = $1 AND target_id = ANY($2)",

@@ -7,6 +7,9 @@ use starling_storage::events::{self as rows, flags};
 
 use crate::{events::StoredEvent, internal::Internal, rooms::batch::Batch};
 
+/// How many ends a room has. Only malice or a long partition makes so many; each message of ours
+/// ties twenty of them together.
+const MAX_ENDS: usize = 500;
 /// How many refused events are walked through to find what an event follows after all.
 const MAX_WALK: usize = 200;
 
@@ -23,6 +26,22 @@ pub(in crate::rooms) async fn advance(
     // not be continued.
     if batch.room.extremities.is_empty() || !is_followed(batch, event).await? {
         batch.room.extremities.insert(event.pdu.event_id.clone());
+    }
+    bound(batch, event).await
+}
+
+/// Lets go of the end that came first when there are too many. What it said stays in the state;
+/// only nothing of ours will follow it.
+async fn bound(batch: &mut Batch, event: &StoredEvent) -> Result<(), Internal> {
+    if batch.room.extremities.len() <= MAX_ENDS {
+        return Ok(());
+    }
+    let ends: Vec<OwnedEventId> = batch.room.extremities.iter().cloned().collect();
+    let known = batch.events(&ends).await?;
+    let others = known.values().filter(|end| end.pdu.event_id != event.pdu.event_id);
+    let first = others.min_by_key(|end| (end.received_ts, end.pdu.depth, &end.pdu.event_id));
+    if let Some(first) = first.map(|end| end.pdu.event_id.clone()) {
+        batch.room.extremities.remove(&first);
     }
     Ok(())
 }

@@ -9,6 +9,10 @@ use crate::{
     state::Changed,
 };
 
+/// How many ends of the graph are merged each time. Where somebody makes more of them, an event is put
+/// into what is current; once they were tied together, all that is left is merged.
+const MERGED_ENDS: usize = 20;
+
 /// How the current state changed, and the fact that tells of it.
 #[derive(Debug)]
 pub struct StateChange {
@@ -63,19 +67,61 @@ fn replace(
 /// Sets the current state of a room to what another server said it is.
 pub(super) async fn adopt(batch: &mut Batch, root: i64) -> Result<StateChange, Internal> {
     let changed = batch.snapshots.diff(batch.room.row.current_state, root).await?;
+    if changed.is_empty() {
+        return Ok(StateChange { changed, at: None });
+    }
     batch.room.row.current_state = root;
     replace(batch, root, changed, |_| None)
 }
 
-async fn current(batch: &mut Batch, event: &StoredEvent) -> Result<i64, Internal> {
-    let ends: Vec<_> = batch.room.extremities.iter().cloned().collect();
-    let mut roots = Vec::with_capacity(ends.len());
-    for end in &ends {
-        let known = if *end == event.pdu.event_id { None } else { batch.event(end).await? };
-        let end = known.as_deref().unwrap_or(event);
-        roots.extend(state_at::after(batch, end).await?);
+/// Merges the ends of the graph where that was put off.
+pub(super) async fn settle(batch: &mut Batch) -> Result<StateChange, Internal> {
+    let roots = ends(batch, None).await?;
+    let merged = state_at::merge_within_bounds(batch, roots).await?;
+    batch.unsettled = false;
+    match merged {
+        Some(root) => adopt(batch, root).await,
+        None => Ok(StateChange { changed: vec![], at: None }),
     }
-    state_at::merge(batch, roots).await
+}
+
+async fn current(batch: &mut Batch, event: &StoredEvent) -> Result<i64, Internal> {
+    if batch.room.extremities.len() > MERGED_ENDS {
+        return put(batch, event).await;
+    }
+    // Branches that disagree about much are not merged for each event of a transaction anew.
+    if batch.large_conflicts > 0 && batch.room.extremities.len() > 1 {
+        batch.unsettled = true;
+        return put(batch, event).await;
+    }
+    let roots = ends(batch, Some(event)).await?;
+    match state_at::merge_within_bounds(batch, roots).await? {
+        Some(root) => Ok(root),
+        None => put(batch, event).await,
+    }
+}
+
+/// The states after the ends of the graph, one of which may be an event that is just being added.
+async fn ends(batch: &mut Batch, new: Option<&StoredEvent>) -> Result<Vec<i64>, Internal> {
+    let ids: Vec<_> = batch.room.extremities.iter().cloned().collect();
+    let mut roots = Vec::with_capacity(ids.len());
+    for id in ids {
+        if let Some(new) = new.filter(|new| new.pdu.event_id == id) {
+            roots.extend(state_at::after(batch, new).await?);
+        } else if let Some(end) = batch.event(&id).await? {
+            roots.extend(state_at::after(batch, &end).await?);
+        }
+    }
+    Ok(roots)
+}
+
+/// The current state with what an event says, which the current state allows: it was judged by it.
+async fn put(batch: &mut Batch, event: &StoredEvent) -> Result<i64, Internal> {
+    let root = batch.room.row.current_state;
+    match event.pdu.key() {
+        Some(key) => batch.snapshots.apply(root, &[(key, Some(event.pdu.event_id.clone()))]).await,
+        None => Ok(root),
+    }
 }
 
 /// Whether the event is all that changed.

@@ -96,5 +96,8 @@ fn shown(server: &Destination) -> Value {
         "retry_interval": server.pause_ms,
         "failure_ts": Some(server.failed_ts).filter(|ts| *ts > 0),
         "last_successful_stream_ordering": server.sent_pos,
+        "last_success_ts": server.last_success_ts,
+        "last_error": server.last_error,
+        "queued_events": server.queued,
     })
 }
