@@ -67,9 +67,6 @@ fn replace(
 /// Sets the current state of a room to what another server said it is.
 pub(super) async fn adopt(batch: &mut Batch, root: i64) -> Result<StateChange, Internal> {
     let changed = batch.snapshots.diff(batch.room.row.current_state, root).await?;
-    if changed.is_empty() {
-        return Ok(StateChange { changed, at: None });
-    }
     batch.room.row.current_state = root;
     replace(batch, root, changed, |_| None)
 }
@@ -79,7 +76,7 @@ pub(super) async fn settle(batch: &mut Batch) -> Result<StateChange, Internal> {
     let roots = ends(batch, None).await?;
     let merged = state_at::merge_within_bounds(batch, roots).await?;
     batch.unsettled = false;
-    match merged {
+    match merged.filter(|root| *root != batch.room.row.current_state) {
         Some(root) => adopt(batch, root).await,
         None => Ok(StateChange { changed: vec![], at: None }),
     }
