@@ -101,7 +101,10 @@ fn engine_config(config: &Config) -> EngineConfig {
             longest_ms: i64::from(config.delayed_events.longest_seconds) * 1_000,
             most_per_user: i64::from(config.delayed_events.most_per_user),
         },
-        push: Push { follow_threads: config.push.follow_threads },
+        push: Push {
+            follow_threads: config.push.follow_threads,
+            allow_private_addresses: config.push.allow_private_addresses,
+        },
         appservices: ApplicationServices::default(),
         cache_bytes: config.memory_budget.bytes(),
     }

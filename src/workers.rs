@@ -9,7 +9,7 @@ use starling_engine::{
     deliveries,
     encryption::remote_lists,
     media::sweep,
-    outbound, presence,
+    outbound, presence, pushers,
     rooms::{completing, delayed, receive::transaction},
     search::index,
 };
@@ -36,6 +36,7 @@ impl Workers {
             ("search", tokio::spawn(index::run(engine.clone()))),
             ("media", tokio::spawn(sweep::run(engine.clone()))),
         ];
+        workers.push(("push", pushers::start(engine)));
         workers.push(("tasks", tokio::spawn(tasks::run(engine.clone(), held))));
         let couriers = deliveries::start(engine).into_iter();
         workers.extend(couriers.map(|task| ("application services", task)));

@@ -67,6 +67,7 @@ pub(crate) fn table() -> Vec<Route> {
         delete("/_synapse/admin/v1/users/{userId}/override_ratelimit", admin::users::override_ratelimit::delete),
         get("/_synapse/admin/v1/users/{userId}/override_ratelimit", admin::users::override_ratelimit::get),
         post("/_synapse/admin/v1/users/{userId}/override_ratelimit", admin::users::override_ratelimit::post),
+        get("/_synapse/admin/v1/users/{userId}/pushers", admin::users::pushers::get),
         delete("/_synapse/admin/v1/users/{userId}/shadow_ban", admin::users::shadow_ban::delete),
         post("/_synapse/admin/v1/users/{userId}/shadow_ban", admin::users::shadow_ban::post),
         get("/_synapse/admin/v1/whois/{userId}", admin::whois::get_by_tool),

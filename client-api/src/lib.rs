@@ -167,6 +167,8 @@ fn table() -> Vec<Route> {
         put("/_matrix/client/v3/profile/{userId}/{keyName}", routes::profile::put),
         get("/_matrix/client/v3/publicRooms", routes::public_rooms::get),
         post("/_matrix/client/v3/publicRooms", routes::public_rooms::post),
+        get("/_matrix/client/v3/pushers", routes::pushers::get),
+        post("/_matrix/client/v3/pushers/set", routes::pushers::set::post),
         get("/_matrix/client/v3/pushrules/", routes::pushrules::get),
         get("/_matrix/client/v3/pushrules/global/", routes::pushrules::global::get_all),
         delete("/_matrix/client/v3/pushrules/global/{kind}/{ruleId}", routes::pushrules::global::delete),

@@ -190,6 +190,8 @@ impl Default for DelayedEvents {
 pub struct Push {
     /// Whether messages of a thread notify those who follow it, and nobody else by default.
     pub follow_threads: bool,
+    /// Whether push gateways may be at addresses in private networks, and be spoken to without TLS.
+    pub allow_private_addresses: bool,
 }
 
 /// The parameters of argon2id.

@@ -57,6 +57,8 @@ pub mod reading;
 pub mod search;
 pub mod sync;
 
+pub mod pushers;
+
 pub mod deliveries;
 
 pub mod admin;
@@ -139,6 +141,8 @@ pub struct Inner {
     pub encryption: encryption::Memory,
     /// Which application services are left alone for a while.
     pub deliveries: deliveries::Memory,
+    /// The places that those share who tell push gateways.
+    pub pushers: pushers::Memory,
     /// What administrators have going.
     pub admin: admin::Memory,
     /// Who fetches files, and works on pictures.
@@ -207,6 +211,7 @@ impl Engine {
             typing: rooms::typing::Typing::default(),
             ephemeral: ephemeral::Ephemeral::default(),
             encryption: encryption::Memory::default(),
+            pushers: pushers::Memory::default(),
             admin: admin::Memory::default(),
             media: media::Memory::default(),
             blobs,

@@ -177,7 +177,7 @@ impl Waiting {
                 // It is for other servers.
                 Fact::Owed { .. } => HashSet::new(),
                 // Nothing of it is shown by /sync yet.
-                Fact::Subscription { .. } => HashSet::new(),
+                Fact::Subscription { .. } | Fact::Pushers { .. } => HashSet::new(),
             },
         };
         ids.into_iter().filter(|id| !self.reading.contains(id)).collect()

@@ -61,7 +61,8 @@ pub enum ServiceError {
     Failed(String),
 }
 
-/// The way to a mail server, to whoever makes captchas, to application services, and to the web.
+/// The way to a mail server, to whoever makes captchas, to application services and push gateways, and to
+/// the web.
 #[async_trait]
 pub trait Outside: fmt::Debug + Send + Sync {
     /// Hands a letter to the mail server, which has accepted it when this returns.
@@ -85,6 +86,20 @@ pub trait Outside: fmt::Debug + Send + Sync {
     ///
     /// When nothing answers, or nothing that may be asked.
     async fn fetch(&self, url: &Url, limits: FetchLimits) -> Result<Fetched, OutsideError>;
+
+    /// Hands JSON to a push gateway at an address that a user named, and gives back its answer of whatever
+    /// status. Redirects are not followed; addresses in private networks are not asked, unless the
+    /// administrator allows it.
+    ///
+    /// # Errors
+    ///
+    /// When there is no answer within the limits, or the address may not be asked.
+    async fn notify_gateway(
+        &self,
+        url: &Url,
+        body: Bytes,
+        limits: Limits,
+    ) -> Result<http::Response<Bytes>, OutsideError>;
 
     /// Hands a request to an application service, and gives back its answer of whatever status.
     ///
@@ -114,6 +129,15 @@ impl Outside for Nothing {
 
     async fn fetch(&self, _: &Url, _: FetchLimits) -> Result<Fetched, OutsideError> {
         Err(OutsideError("nothing is fetched from the web".to_owned()))
+    }
+
+    async fn notify_gateway(
+        &self,
+        _: &Url,
+        _: Bytes,
+        _: Limits,
+    ) -> Result<http::Response<Bytes>, OutsideError> {
+        Err(OutsideError("there are no push gateways".to_owned()))
     }
 
     async fn ask_service(

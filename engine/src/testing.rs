@@ -12,6 +12,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use http::{Request, Response};
 use ruma::{OwnedUserId, RoomVersionId, ServerName, UserId, server_name};
+use serde_json::Value;
 use starling_storage::{
     Change, Claim,
     accounts::{
@@ -86,6 +87,13 @@ impl Transport for NoServers {
 pub struct TestWorld {
     letters: Mutex<Vec<Letter>>,
     services: Mutex<Services>,
+    gateway: Mutex<Gateway>,
+}
+
+#[derive(Debug, Default)]
+struct Gateway {
+    told: Vec<(Url, Value)>,
+    answers: VecDeque<(u16, String)>,
 }
 
 #[derive(Debug, Default)]
@@ -108,6 +116,19 @@ impl TestWorld {
     pub fn answer(&self, answers: impl IntoIterator<Item = (u16, &'static str)>) {
         let mut services = self.services.lock().unwrap_or_else(PoisonError::into_inner);
         services.answers.extend(answers);
+    }
+
+    /// What push gateways answer next, of status and body; the status 0 is no answer. Without further
+    /// answers nothing is rejected.
+    pub fn answer_as_gateway(&self, answers: impl IntoIterator<Item = (u16, String)>) {
+        let mut gateway = self.gateway.lock().unwrap_or_else(PoisonError::into_inner);
+        gateway.answers.extend(answers);
+    }
+
+    /// Takes what push gateways have been told, and where.
+    pub fn told(&self) -> Vec<(Url, Value)> {
+        let mut gateway = self.gateway.lock().unwrap_or_else(PoisonError::into_inner);
+        std::mem::take(&mut gateway.told)
     }
 
     /// Takes what application services have been asked.
@@ -133,6 +154,23 @@ impl Outside for TestWorld {
 
     async fn fetch(&self, _: &Url, _: FetchLimits) -> Result<Fetched, OutsideError> {
         Err(OutsideError("there is no web in this test".to_owned()))
+    }
+
+    async fn notify_gateway(
+        &self,
+        url: &Url,
+        body: Bytes,
+        _: Limits,
+    ) -> Result<Response<Bytes>, OutsideError> {
+        let mut gateway = self.gateway.lock().unwrap_or_else(PoisonError::into_inner);
+        gateway.told.push((url.clone(), serde_json::from_slice(&body).unwrap_or_default()));
+        let answer = gateway.answers.pop_front();
+        let (status, body) = answer.unwrap_or((200, r#"{"rejected":[]}"#.to_owned()));
+        if status == 0 {
+            return Err(OutsideError("as the test wants it".to_owned()));
+        }
+        let response = Response::builder().status(status).body(Bytes::from(body));
+        response.map_err(|error| OutsideError(error.to_string()))
     }
 
     async fn ask_service(

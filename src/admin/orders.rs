@@ -16,6 +16,7 @@ use starling_engine::{
         tokens::{self, NewToken},
         users::{self, Account, Right},
     },
+    pushers,
     rooms::blocked,
 };
 
@@ -103,6 +104,12 @@ pub(crate) enum UserOrder {
     },
     /// List the devices of an account: one JSON object on each line.
     Devices {
+        /// The name or the user id.
+        name: String,
+    },
+    /// List the pushers of an account, by which its devices are told of messages: one JSON object on each
+    /// line.
+    Pushers {
         /// The name or the user id.
         name: String,
     },
@@ -266,6 +273,18 @@ pub(super) async fn about_users(engine: &Engine, order: UserOrder) -> anyhow::Re
                 json!({
                     "device_id": device.device_id, "display_name": device.display_name,
                     "last_seen_ts": device.last_seen_ts, "last_seen_ip": device.last_seen_ip,
+                })
+            }))
+        }
+        UserOrder::Pushers { name } => {
+            let user = find(engine, &name).await?;
+            let pushers = pushers::set::list(engine, &user).await?;
+            lines(pushers.iter().map(|pusher| {
+                json!({
+                    "kind": pusher.kind, "app_id": pusher.key.app_id,
+                    "app_display_name": pusher.app_display_name, "pushkey": pusher.key.pushkey,
+                    "device_id": pusher.device_id, "enabled": pusher.enabled,
+                    "failures": pusher.progress.failures,
                 })
             }))
         }

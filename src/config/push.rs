@@ -12,4 +12,8 @@ pub(crate) struct Push {
     ///
     /// Users of clients by which one cannot follow threads hear of mentions only then.
     pub(crate) follow_threads: bool,
+    /// Whether push gateways may be at addresses in private networks (`http` addresses then too). Users
+    /// name the gateways of their clients, so with this they can make the server send requests to whatever
+    /// listens inside your network.
+    pub(crate) allow_private_addresses: bool,
 }

@@ -1,4 +1,5 @@
-//! The way to the mail server, to whoever makes captchas, to application services, and to the web.
+//! The way to the mail server, to whoever makes captchas, to application services and push gateways, and to
+//! the web.
 
 mod web;
 
@@ -43,6 +44,7 @@ pub(crate) struct World {
     mail: Option<(Mailbox, AsyncSmtpTransport<Tokio1Executor>)>,
     captcha: Option<Captcha>,
     web: Web,
+    gateways: Web,
     services: reqwest::Client,
 }
 
@@ -73,6 +75,7 @@ impl World {
             mail: email.map(mail).transpose()?,
             captcha: recaptcha.map(captcha).transpose()?,
             web: Web::new(config.media.allow_private_addresses)?,
+            gateways: Web::new(config.push.allow_private_addresses)?,
             services: services()?,
         })
     }
@@ -160,6 +163,15 @@ impl Outside for World {
 
     async fn fetch(&self, url: &Url, limits: FetchLimits) -> Result<Fetched, OutsideError> {
         self.web.fetch(url, limits).await
+    }
+
+    async fn notify_gateway(
+        &self,
+        url: &Url,
+        body: Bytes,
+        limits: Limits,
+    ) -> Result<http::Response<Bytes>, OutsideError> {
+        self.gateways.post(url, body, limits).await
     }
 
     async fn ask_service(

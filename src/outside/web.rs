@@ -4,14 +4,18 @@
 
 use std::{error::Error, net::SocketAddr, time::Duration};
 
-use futures_util::{StreamExt as _, stream};
+use bytes::Bytes;
+use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use http::header;
 use reqwest::{
     Client,
     dns::{Addrs, Name, Resolve, Resolving},
     redirect::Policy,
 };
-use starling_engine::outside::{FetchLimits, Fetched, OutsideError};
+use starling_engine::{
+    outside::{FetchLimits, Fetched, OutsideError},
+    remote::Limits,
+};
 use starling_federation::addresses::AddressFilter;
 use tokio::time::{Instant, timeout_at};
 use url::{Host, Url};
@@ -94,6 +98,29 @@ impl Web {
         Err(OutsideError("it leads on too often".to_owned()))
     }
 
+    /// Hands JSON to whoever is at an address, and gives back the answer. It leads nowhere else.
+    pub(super) async fn post(
+        &self,
+        url: &Url,
+        body: Bytes,
+        limits: Limits,
+    ) -> Result<http::Response<Bytes>, OutsideError> {
+        let until = Instant::now() + limits.timeout;
+        self.check(url)?;
+        let request = self.http.post(url.clone()).body(body);
+        let request = request.header(header::CONTENT_TYPE, "application/json");
+        let response = timeout_at(until, request.send()).await.map_err(|_| too_slow())?;
+        // The address may hold what is the user's business alone.
+        let response = response.map_err(|error| failed(&error.without_url()))?;
+        let status = response.status();
+        let most = u64::try_from(limits.max_body).unwrap_or(u64::MAX);
+        let body: Vec<Bytes> =
+            fetched(url.clone(), response, most, until).body.try_collect().await?;
+        let mut answer = http::Response::new(Bytes::from(body.concat()));
+        *answer.status_mut() = status;
+        Ok(answer)
+    }
+
     /// Addresses that are no names never reach the resolver.
     fn check(&self, url: &Url) -> Result<(), OutsideError> {
         let refused = |reason: &str| Err(OutsideError(reason.to_owned()));
@@ -169,7 +196,6 @@ mod tests {
     }
 
     async fn body(fetched: Fetched) -> Result<Vec<u8>, OutsideError> {
-        use futures_util::TryStreamExt as _;
         let chunks: Vec<_> = fetched.body.try_collect().await?;
         Ok(chunks.concat())
     }
@@ -189,6 +215,26 @@ mod tests {
         assert_eq!(body(fetched).await.unwrap(), b"hello");
         let error = fetch("/round").await.err().unwrap();
         assert!(error.0.contains("too often"), "{error}");
+    }
+
+    #[tokio::test]
+    async fn what_is_posted_goes_where_it_is_sent_and_nowhere_else() {
+        use axum::routing::post;
+        let router = Router::new()
+            .route("/echo", post(async |body: Bytes| body))
+            .route("/round", post(async || Redirect::temporary("/echo")))
+            .route("/large", post(async || "x".repeat(100)));
+        let base = serve(router).await;
+        let limits = Limits { timeout: Duration::from_secs(20), max_body: 50 };
+        let post = async |private: bool, path: &str| {
+            let url = Url::parse(&format!("{base}{path}")).unwrap();
+            web(private).post(&url, Bytes::from("{}"), limits).await
+        };
+        let answer = post(true, "/echo").await.unwrap();
+        assert_eq!((answer.status().as_u16(), &**answer.body()), (200, &b"{}"[..]));
+        assert_eq!(post(true, "/round").await.unwrap().status(), 307);
+        assert!(post(true, "/large").await.unwrap_err().0.contains("larger"));
+        assert!(post(false, "/echo").await.is_err());
     }
 
     #[tokio::test]

@@ -3,8 +3,8 @@
 
 use crate::{
     account_data, accounts, admin, appservices, backups, delayed_events, encryption, events,
-    facts::Fact, federation, media, memberships, receipts, rooms, search, state, subscriptions,
-    timeline, to_device, unread, user_directory,
+    facts::Fact, federation, media, memberships, pushers, receipts, rooms, search, state,
+    subscriptions, timeline, to_device, unread, user_directory,
 };
 
 /// Stands for a position that the commit will give: the fact's place in [`Change::facts`].
@@ -142,6 +142,8 @@ pub enum Write {
     Media(media::Write),
     /// What application services were told, and what they list.
     Appservice(appservices::Write),
+    /// How users want to be told of what notifies them.
+    Pusher(pushers::Write),
 }
 
 impl Change {
@@ -208,7 +210,8 @@ write_from!(
     ToDevice(to_device),
     Backup(backups),
     Media(media),
-    Appservice(appservices)
+    Appservice(appservices),
+    Pusher(pushers)
 );
 
 impl At {

@@ -87,6 +87,11 @@ pub enum Fact {
         /// The room.
         room_id: String,
     },
+    /// A user wants to be told in another way of what notifies them.
+    Pushers {
+        /// The user.
+        user_id: String,
+    },
 }
 
 impl Fact {
@@ -109,6 +114,7 @@ impl Fact {
             Self::Signed { user_id } => (9, user_id, "", String::new()),
             Self::Owed { server } => (8, server, "", String::new()),
             Self::Subscription { user_id, room_id } => (10, user_id, room_id, String::new()),
+            Self::Pushers { user_id } => (11, user_id, "", String::new()),
         }
     }
 
@@ -129,6 +135,7 @@ impl Fact {
             8 => Self::Owed { server: subject },
             9 => Self::Signed { user_id: subject },
             10 => Self::Subscription { user_id: subject, room_id: object },
+            11 => Self::Pushers { user_id: subject },
             other => return Err(DbError::Corrupt(format!("a fact of kind {other}"))),
         })
     }
@@ -193,6 +200,7 @@ mod tests {
             Fact::Owed { server: s("b") },
             Fact::Signed { user_id: s("@a:b") },
             Fact::Subscription { user_id: s("@a:b"), room_id: s("!r") },
+            Fact::Pushers { user_id: s("@a:b") },
         ];
         for fact in facts {
             let (kind, subject, object, detail) = fact.columns();

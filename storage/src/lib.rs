@@ -27,6 +27,7 @@ pub mod feed;
 pub mod media;
 pub mod memberships;
 pub mod migrations;
+pub mod pushers;
 pub mod receipts;
 pub mod relations;
 pub mod rooms;

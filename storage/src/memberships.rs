@@ -163,6 +163,25 @@ pub async fn of_user(conn: &mut Conn, user_id: &str) -> Result<Vec<MembershipRow
     crate::db::composed(text, vec![user_id.into()]).map(conn, membership_row).await
 }
 
+/// The invites of a user that came after `after` and up to `until`, in the order in which they did.
+///
+/// # Errors
+///
+/// When the database fails.
+pub async fn invites(
+    conn: &mut Conn,
+    user_id: &str,
+    after: i64,
+    until: i64,
+) -> Result<Vec<MembershipRow>> {
+    let text = format!(
+        "SELECT {COLUMNS} FROM memberships WHERE user_id = $1 AND membership = 'invite' \
+         AND pos > $2 AND pos <= $3 ORDER BY pos"
+    );
+    let values = vec![user_id.into(), after.into(), until.into()];
+    crate::db::composed(text, values).map(conn, membership_row).await
+}
+
 /// Whether a user is or was something in a room.
 ///
 /// # Errors

@@ -42,6 +42,7 @@ const MIGRATIONS: &[(i64, &str, &str)] = &[
     (50, "partial state", include_str!("../../migrations/0050_partial_state.sql")),
     (55, "auth ranks", include_str!("../../migrations/0055_auth_ranks.sql")),
     (56, "last errors", include_str!("../../migrations/0056_last_errors.sql")),
+    (60, "pushers", include_str!("../../migrations/0060_pushers.sql")),
 ];
 
 /// Applies the migrations that the database has not seen.

@@ -7,8 +7,10 @@
 //! members whose rules are their own, from a position of their membership on. Events that were
 //! redacted after they were counted are taken off.
 
+mod pending;
 mod reading;
 
+pub use pending::{Does, Span, does, pending};
 pub use reading::{Listener, Notified, Part, counts, listeners, marks, notified, numbers};
 
 use crate::{

@@ -19,8 +19,8 @@ use crate::{
     facts::{Fact, Positioned},
     federation,
     feed::Feed,
-    media, memberships, receipts, rooms, search, state, subscriptions, timeline, to_device, unread,
-    user_directory,
+    media, memberships, pushers, receipts, rooms, search, state, subscriptions, timeline,
+    to_device, unread, user_directory,
 };
 
 /// How many changes one transaction takes at most.
@@ -356,6 +356,7 @@ async fn write_rows(conn: &mut Conn, batch: &[Pending]) -> Result<Placed> {
     let mut media_rows = vec![];
     let mut delayed_rows = vec![];
     let mut appservice_rows = vec![];
+    let mut pusher_rows = vec![];
     for (index, pending) in batch.iter().enumerate() {
         for row in pending.change.writes.iter().cloned() {
             match row {
@@ -374,6 +375,7 @@ async fn write_rows(conn: &mut Conn, batch: &[Pending]) -> Result<Placed> {
                 Write::Media(row) => media_rows.push(row),
                 Write::DelayedEvent(row) => delayed_rows.push(row),
                 Write::Appservice(row) => appservice_rows.push(row),
+                Write::Pusher(row) => pusher_rows.push(row),
                 Write::Timeline(row) => placed.timeline.push((index, row)),
                 Write::Unread(row) => placed.unread.push((index, row)),
                 Write::Membership(row) => placed.memberships.push((index, row)),
@@ -400,6 +402,7 @@ async fn write_rows(conn: &mut Conn, batch: &[Pending]) -> Result<Placed> {
     media::apply(conn, media_rows).await?;
     delayed_events::apply(conn, delayed_rows).await?;
     appservices::apply(conn, appservice_rows).await?;
+    pushers::apply(conn, pusher_rows).await?;
     Ok(placed)
 }
 

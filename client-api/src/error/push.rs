@@ -1,6 +1,6 @@
-//! What the engine refuses about push rules.
+//! What the engine refuses about push rules and pushers.
 
-use starling_engine::push::change::ChangeError;
+use starling_engine::{push::change::ChangeError, pushers::set::SetError};
 
 use super::Error;
 
@@ -12,6 +12,17 @@ impl From<ChangeError> for Error {
             error @ ChangeError::BadPlace(_) => Self::unknown(error.to_string()),
             ChangeError::TooMuch => Self::too_large("Too many or too large push rules"),
             ChangeError::Internal(cause) => cause.into(),
+        }
+    }
+}
+
+impl From<SetError> for Error {
+    fn from(error: SetError) -> Self {
+        match error {
+            SetError::Missing(_) => Self::missing_param(error.to_string()),
+            SetError::Invalid(_) => Self::invalid_param(error.to_string()),
+            SetError::TooMany => Self::forbidden(error.to_string()),
+            SetError::Internal(cause) => cause.into(),
         }
     }
 }

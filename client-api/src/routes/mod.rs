@@ -30,6 +30,7 @@ pub(crate) mod notifications;
 pub(crate) mod presence;
 pub(crate) mod profile;
 pub(crate) mod public_rooms;
+pub(crate) mod pushers;
 pub(crate) mod pushrules;
 pub(crate) mod refresh;
 pub(crate) mod register;

@@ -76,6 +76,9 @@ key = {key:?}
 mode = "open"
 shared_secret = "{SHARED_SECRET}"
 
+[push]
+allow_private_addresses = true
+
 [rate_limits]
 enabled = false
 "#,

@@ -31,6 +31,7 @@ mod health;
 mod hostile;
 mod metrics;
 mod nonsense;
+mod push;
 mod rotate_key;
 mod scene;
 mod support;

@@ -177,7 +177,7 @@ mod tests {
             (true, text(aloud), (true, true), (true, true)),
             (true, text(json!({})), (true, false), (true, false)),
         ] {
-            let rules = rules::default_of(Push { follow_threads }, bob);
+            let rules = rules::default_of(Push { follow_threads, ..Push::default() }, bob);
             for (follows, outcome) in [(false, to_others), (true, to_followers)] {
                 assert_eq!(heard(&pdu, "@bob:a.org", &rules, follows), outcome, "{}", pdu.json);
             }
@@ -187,7 +187,7 @@ mod tests {
     #[test]
     fn rules_about_threads_are_kept_as_the_user_set_them() {
         let bob = user_id!("@bob:a.org");
-        let on = Push { follow_threads: true };
+        let on = Push { follow_threads: true, ..Push::default() };
         let mut rules = rules::default_of(on, bob);
         let id = ".io.element.msc4306.rule.subscribed_thread";
         rules.set_enabled(RuleKind::PostContent, id, false).unwrap();

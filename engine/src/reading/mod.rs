@@ -23,6 +23,8 @@ pub mod peek;
 
 pub mod moments;
 
+pub(crate) mod notified;
+
 pub mod notifications;
 
 pub mod relations;

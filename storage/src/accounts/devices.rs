@@ -3,7 +3,7 @@
 use super::{passes, tokens};
 use crate::{
     db::{Conn, Result, Row, sql},
-    encryption, to_device,
+    encryption, pushers, to_device,
 };
 
 /// A device of an account.
@@ -101,6 +101,7 @@ pub(crate) async fn apply(conn: &mut Conn, write: Write) -> Result<()> {
             tokens::remove_of_device(conn, &user_id, &device_id).await?;
             encryption::forget_devices(conn, &user_id, Some(&device_id), "").await?;
             to_device::forget_devices(conn, &user_id, Some(&device_id), "").await?;
+            pushers::forget_devices(conn, &user_id, Some(&device_id), "").await?;
             sql("DELETE FROM devices WHERE user_id = $1 AND device_id = $2")
                 .bind(user_id)
                 .bind(device_id)
@@ -118,6 +119,7 @@ async fn remove_all(conn: &mut Conn, user_id: String, except: Option<String>) ->
     let except = except.unwrap_or_default();
     encryption::forget_devices(conn, &user_id, None, &except).await?;
     to_device::forget_devices(conn, &user_id, None, &except).await?;
+    pushers::forget_devices(conn, &user_id, None, &except).await?;
     for text in [
         "DELETE FROM access_tokens WHERE user_id = $1 AND device_id <> $2",
         "DELETE FROM refresh_tokens WHERE user_id = $1 AND device_id <> $2",

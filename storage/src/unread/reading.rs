@@ -1,7 +1,7 @@
 //! Reading what is unread.
 
 use super::{Mark, Numbers};
-use crate::db::{Conn, Result, Value, sql};
+use crate::db::{Conn, Result, Row, Value, sql};
 
 /// The running numbers of a thread.
 ///
@@ -246,16 +246,16 @@ pub async fn notified(
          ORDER BY 3 DESC LIMIT $3"
     );
     let values = vec![user_id.into(), before.into(), limit.into()];
-    crate::db::composed(text, values)
-        .map(conn, |row| {
-            let highlight: i64 = row.get(4)?;
-            Ok(Notified {
-                room_id: row.get(0)?,
-                event_id: row.get(1)?,
-                pos: row.get(2)?,
-                thread: row.get(3)?,
-                highlight: highlight > 0,
-            })
-        })
-        .await
+    crate::db::composed(text, values).map(conn, notified_row).await
+}
+
+pub(super) fn notified_row(row: &Row) -> Result<Notified> {
+    let highlight: i64 = row.get(4)?;
+    Ok(Notified {
+        room_id: row.get(0)?,
+        event_id: row.get(1)?,
+        pos: row.get(2)?,
+        thread: row.get(3)?,
+        highlight: highlight > 0,
+    })
 }

@@ -11,6 +11,7 @@ pub(crate) mod joined_rooms;
 pub(crate) mod login;
 pub(crate) mod memberships;
 pub(crate) mod override_ratelimit;
+pub(crate) mod pushers;
 pub(crate) mod shadow_ban;
 
 use http::StatusCode;

@@ -24,6 +24,7 @@ mod notifications;
 mod presence;
 mod profile;
 mod public_rooms;
+mod pushers;
 mod pushrules;
 mod refresh;
 mod register;

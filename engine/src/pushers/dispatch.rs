@@ -1,0 +1,333 @@
+//! Which pushers are to be told something, now or later.
+
+use std::{
+    collections::{BTreeMap, HashMap, HashSet},
+    sync::Arc,
+    time::Duration,
+};
+
+use ruma::{OwnedEventId, RoomId, events::TimelineEventType};
+use starling_storage::{
+    Fact, Listener, Positioned, memberships,
+    pushers::{self, PusherKey},
+    unread,
+};
+use tokio::task::{JoinError, JoinSet};
+
+use super::{
+    courier::{self, End},
+    due::Due,
+};
+use crate::{Engine, Internal, events::store};
+
+/// In how many rooms it is known who has a pusher.
+const MOST_ROOMS: usize = 10_000;
+
+/// After a failure to read.
+const READ_AGAIN: Duration = Duration::from_secs(1);
+
+/// What is going on with a pusher; of one that is not listed, nothing is.
+enum State {
+    /// A task tells it something; what came in since it looked is due afterwards.
+    Telling { again: Option<Due> },
+    /// Left alone until the pause with this number is over.
+    Paused(u64),
+}
+
+/// Decides who is told.
+pub(super) struct Dispatcher {
+    engine: Engine,
+    /// Up to where it is known what happened.
+    heard: i64,
+    /// The pushers that want to be told, by their users.
+    known: HashMap<String, HashSet<PusherKey>>,
+    /// Who of these users is in a room.
+    rooms: HashMap<String, Arc<HashSet<String>>>,
+    states: HashMap<PusherKey, State>,
+    telling: JoinSet<(PusherKey, End)>,
+    pausing: JoinSet<(PusherKey, u64)>,
+    pauses: u64,
+}
+
+/// Runs until the engine shuts down.
+pub(super) async fn run(engine: Engine) {
+    // What is committed from here on is heard; what was committed before is looked up.
+    let mut facts = engine.storage.feed().listen();
+    let mut dispatcher = Dispatcher::new(engine.clone(), facts.heard());
+    while let Err(error) = dispatcher.begin().await {
+        tracing::error!(%error, "the pushers could not be read");
+        tokio::select! {
+            () = engine.shutdown.cancelled() => return,
+            () = tokio::time::sleep(READ_AGAIN) => {}
+        }
+    }
+    while !engine.shutdown.is_cancelled() {
+        tokio::select! {
+            () = engine.shutdown.cancelled() => break,
+            heard = next(&engine, &mut facts) => match heard {
+                Some(facts) => dispatcher.hear(&facts).await,
+                None => break,
+            },
+            Some(ended) = dispatcher.telling.join_next() => dispatcher.ended(ended),
+            Some(Ok((key, number))) = dispatcher.pausing.join_next() => {
+                dispatcher.pause_over(key, number);
+            }
+        }
+    }
+    // Whatever was not taken yet is told after the next start.
+    dispatcher.telling.shutdown().await;
+}
+
+/// The next facts; a failure to read them is waited out.
+async fn next(engine: &Engine, facts: &mut Listener) -> Option<Arc<Vec<Positioned>>> {
+    loop {
+        match facts.next(engine.storage.db()).await {
+            Ok(facts) => return facts,
+            Err(error) => {
+                tracing::error!(%error, "facts could not be read");
+                tokio::time::sleep(READ_AGAIN).await;
+            }
+        }
+    }
+}
+
+impl Dispatcher {
+    pub(super) fn new(engine: Engine, heard: i64) -> Self {
+        Self {
+            engine,
+            heard,
+            known: HashMap::new(),
+            rooms: HashMap::new(),
+            states: HashMap::new(),
+            telling: JoinSet::new(),
+            pausing: JoinSet::new(),
+            pauses: 0,
+        }
+    }
+
+    /// Looks at every pusher: something may have happened since it was told last.
+    pub(super) async fn begin(&mut self) -> Result<(), Internal> {
+        let mut conn = self.engine.storage.read().await?;
+        let pushers = pushers::all_enabled(&mut conn).await?;
+        drop(conn);
+        let now_ms = self.engine.clock.now_ms();
+        for (key, retry_ts) in pushers {
+            self.known.entry(key.user_id.clone()).or_default().insert(key.clone());
+            match u64::try_from(retry_ts.saturating_sub(now_ms)) {
+                Ok(wait_ms) if wait_ms > 0 => self.pause(key, Duration::from_millis(wait_ms)),
+                _ => self.wake(key, Due::everything(self.heard)),
+            }
+        }
+        Ok(())
+    }
+
+    async fn hear(&mut self, facts: &[Positioned]) {
+        self.heard = facts.last().map_or(self.heard, |fact| fact.pos);
+        match self.due(facts).await {
+            Ok(due) => {
+                for (user_id, due) in due {
+                    self.wake_user(&user_id, &due);
+                }
+            }
+            Err(error) => {
+                tracing::error!(%error, "whom events notify could not be read");
+                self.rooms.clear();
+                let users: Vec<String> = self.known.keys().cloned().collect();
+                for user_id in users {
+                    self.wake_user(&user_id, &Due::everything(self.heard));
+                }
+            }
+        }
+    }
+
+    /// What facts make due for whom.
+    pub(super) async fn due(
+        &mut self,
+        facts: &[Positioned],
+    ) -> Result<BTreeMap<String, Due>, Internal> {
+        let (mut all, heard) = (BTreeMap::new(), self.heard);
+        let mut add = |user_id: &str, due: Due| {
+            let before = all.remove(user_id);
+            let due = before.into_iter().fold(due, Due::and);
+            all.insert(user_id.to_owned(), due);
+        };
+        for Positioned { fact, .. } in facts {
+            match fact {
+                Fact::Event { room_id, event_id, member, .. } => {
+                    if let Some(user_id) = member.as_ref().filter(|it| self.knows(it)) {
+                        self.rooms.remove(room_id);
+                        add(user_id, Due::membership(heard, room_id));
+                    }
+                    for (user_id, due) in self.event(room_id, event_id).await? {
+                        add(&user_id, due);
+                    }
+                }
+                Fact::State { room_id } => drop(self.rooms.remove(room_id)),
+                Fact::Membership { user_id, room_id } if self.knows(user_id) => {
+                    add(user_id, Due::membership(heard, room_id));
+                }
+                Fact::Receipt { user_id, .. } if self.knows(user_id) => {
+                    add(user_id, Due::badge(heard));
+                }
+                Fact::Pushers { user_id } => {
+                    self.reload(user_id).await?;
+                    add(user_id, Due::everything(heard));
+                }
+                Fact::Devices { user_id } if self.knows(user_id) => self.reload(user_id).await?,
+                _ => {}
+            }
+        }
+        Ok(all)
+    }
+
+    fn knows(&self, user_id: &str) -> bool {
+        self.known.contains_key(user_id)
+    }
+
+    /// To whom an event means something: those it notifies, and those whose number of unread messages it
+    /// changes.
+    async fn event(
+        &mut self,
+        room_id: &str,
+        event_id: &str,
+    ) -> Result<Vec<(String, Due)>, Internal> {
+        let users = self.users_in(room_id).await?;
+        if users.is_empty() {
+            return Ok(vec![]);
+        }
+        let mut conn = self.engine.storage.read().await?;
+        let does = unread::does(&mut conn, room_id, event_id).await?;
+        drop(conn);
+        let (id, event_id) = (<&RoomId>::try_from(room_id)?, OwnedEventId::try_from(event_id)?);
+        let event = store::get(&self.engine, id, &event_id).await?;
+        let Some(event) = event else { return Ok(vec![]) };
+        let sender = event.pdu.sender.as_str();
+        let unsays = event.pdu.kind == TimelineEventType::RoomRedaction;
+        let mut due = Vec::new();
+        for user_id in users.iter() {
+            // Who says something has read what was before it.
+            if user_id == sender || unsays {
+                due.push((user_id.clone(), Due::badge(self.heard)));
+            }
+            if user_id != sender && (does.everybody || does.users.contains(user_id)) {
+                due.push((user_id.clone(), Due::room(self.heard, room_id)));
+            }
+        }
+        Ok(due)
+    }
+
+    /// The members of a room who have pushers.
+    async fn users_in(&mut self, room_id: &str) -> Result<Arc<HashSet<String>>, Internal> {
+        if self.known.is_empty() {
+            return Ok(Arc::default());
+        }
+        if let Some(users) = self.rooms.get(room_id) {
+            return Ok(users.clone());
+        }
+        let mut conn = self.engine.storage.read().await?;
+        let users = pushers::users_in(&mut conn, room_id).await?;
+        drop(conn);
+        let users = Arc::new(HashSet::from_iter(users));
+        if self.rooms.len() >= MOST_ROOMS {
+            self.rooms.clear();
+        }
+        self.rooms.insert(room_id.to_owned(), users.clone());
+        Ok(users)
+    }
+
+    /// Reads which pushers a user has. Whoever has their first one is now known in their rooms.
+    async fn reload(&mut self, user_id: &str) -> Result<(), Internal> {
+        let mut conn = self.engine.storage.read().await?;
+        let rows = pushers::of_user(&mut conn, user_id).await?;
+        let keys: HashSet<PusherKey> =
+            rows.into_iter().filter(|row| row.enabled).map(|row| row.key).collect();
+        if keys.is_empty() {
+            self.known.remove(user_id);
+            return Ok(());
+        }
+        for key in &keys {
+            // It was set anew: its gateway may be another one.
+            if matches!(self.states.get(key), Some(State::Paused(_))) {
+                self.states.remove(key);
+            }
+        }
+        if self.known.insert(user_id.to_owned(), keys).is_none() {
+            for room_id in memberships::joined_rooms(&mut conn, user_id).await? {
+                self.rooms.remove(&room_id);
+            }
+        }
+        Ok(())
+    }
+
+    fn wake_user(&mut self, user_id: &str, due: &Due) {
+        let keys: Vec<PusherKey> = self.known.get(user_id).into_iter().flatten().cloned().collect();
+        for key in keys {
+            self.wake(key, due.clone());
+        }
+    }
+
+    /// There may be something for a pusher. One that is paused looks at everything afterwards.
+    fn wake(&mut self, key: PusherKey, due: Due) {
+        match self.states.get_mut(&key) {
+            Some(State::Paused(_)) => {}
+            Some(State::Telling { again }) => {
+                *again = Some(again.take().into_iter().fold(due, Due::and));
+            }
+            None => {
+                self.states.insert(key.clone(), State::Telling { again: None });
+                let engine = self.engine.clone();
+                self.telling.spawn(async move {
+                    let end = courier::run(&engine, &key, &due).await;
+                    (key, end)
+                });
+            }
+        }
+    }
+
+    fn ended(&mut self, ended: Result<(PusherKey, End), JoinError>) {
+        let (key, end) = match ended {
+            Ok(ended) => ended,
+            Err(error) => return self.recover(&error),
+        };
+        let state = self.states.remove(&key);
+        match (end, state) {
+            (End::Pause(pause), _) => self.pause(key, pause),
+            (_, Some(State::Telling { again: Some(due) })) => self.wake(key, due),
+            (End::Drained | End::Gone, _) => {}
+        }
+    }
+
+    /// A task that panicked does not say for whom it worked: everybody who is being told is looked at
+    /// again.
+    fn recover(&mut self, error: &JoinError) {
+        if error.is_cancelled() {
+            return;
+        }
+        tracing::error!(%error, "telling a user of messages panicked");
+        self.telling.abort_all();
+        let telling = |(key, state): (&PusherKey, &State)| {
+            matches!(state, State::Telling { .. }).then(|| key.clone())
+        };
+        let keys: Vec<PusherKey> = self.states.iter().filter_map(telling).collect();
+        for key in keys {
+            self.pause(key, READ_AGAIN);
+        }
+    }
+
+    fn pause(&mut self, key: PusherKey, pause: Duration) {
+        self.pauses += 1;
+        let number = self.pauses;
+        self.states.insert(key.clone(), State::Paused(number));
+        self.pausing.spawn(async move {
+            tokio::time::sleep(pause).await;
+            (key, number)
+        });
+    }
+
+    fn pause_over(&mut self, key: PusherKey, number: u64) {
+        if matches!(self.states.get(&key), Some(State::Paused(current)) if *current == number) {
+            self.states.remove(&key);
+            self.wake(key, Due::everything(self.heard));
+        }
+    }
+}
