@@ -147,6 +147,11 @@ impl Error {
         Self::new(StatusCode::BAD_REQUEST, "M_INVALID_PARAM", message)
     }
 
+    /// 400: a connection of sliding sync has to begin anew.
+    pub(crate) fn unknown_pos() -> Self {
+        Self::new(StatusCode::BAD_REQUEST, "M_UNKNOWN_POS", "This connection is not known")
+    }
+
     /// 403: another key backup is the newest.
     pub(crate) fn wrong_room_keys_version(current: String) -> Self {
         let message = "This is not the newest key backup";

@@ -24,6 +24,7 @@ mod route;
 mod routes;
 mod settings;
 mod shadow;
+mod sliding;
 #[cfg(test)]
 mod testing;
 mod uia;
@@ -91,6 +92,7 @@ fn table() -> Vec<Route> {
         post("/_matrix/client/unstable/org.matrix.msc4140/delayed_events/{delayId}/cancel", routes::delayed_events::cancel::post),
         post("/_matrix/client/unstable/org.matrix.msc4140/delayed_events/{delayId}/restart", routes::delayed_events::restart::post),
         post("/_matrix/client/unstable/org.matrix.msc4140/delayed_events/{delayId}/send", routes::delayed_events::send::post),
+        post("/_matrix/client/unstable/org.matrix.simplified_msc3575/sync", routes::sync::post_simplified),
         put("/_matrix/client/unstable/org.matrix.msc4140/rooms/{roomId}/delayed_event/{eventType}/{txnId}", routes::rooms::delayed_event::put),
         get("/_matrix/client/unstable/rooms/{roomId}/relations/{eventId}/{relType}", routes::rooms::relations::get),
         delete("/_matrix/client/unstable/uk.tcpip.msc4133/profile/{userId}/{keyName}", routes::profile::delete),
@@ -229,6 +231,7 @@ fn table() -> Vec<Route> {
         post("/_matrix/client/v3/search", routes::search::post),
         put("/_matrix/client/v3/sendToDevice/{eventType}/{txnId}", routes::send_to_device::put),
         get("/_matrix/client/v3/sync", routes::sync::get),
+        post("/_matrix/client/v4/sync", routes::sync::post_v4),
         get("/_matrix/client/v3/thirdparty/location", routes::thirdparty::location::get_by_alias),
         get("/_matrix/client/v3/thirdparty/location/{protocol}", routes::thirdparty::location::get),
         get("/_matrix/client/v3/thirdparty/protocol/{protocol}", routes::thirdparty::protocol::get),

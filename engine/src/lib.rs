@@ -133,6 +133,8 @@ pub struct Inner {
     pub receipts: rooms::receipts::Turns,
     /// Events that wait to be sent.
     pub delayed: rooms::delayed::Delayed,
+    /// What is remembered of sliding sync.
+    pub sliding: sync::sliding::Memory,
     /// Who is typing.
     pub typing: rooms::typing::Typing,
     /// What other servers are told and nobody stores.
@@ -208,6 +210,7 @@ impl Engine {
             search: search::index::Memory::default(),
             receipts: rooms::receipts::Turns::default(),
             delayed: rooms::delayed::Delayed::default(),
+            sliding: sync::sliding::Memory::default(),
             typing: rooms::typing::Typing::default(),
             ephemeral: ephemeral::Ephemeral::default(),
             encryption: encryption::Memory::default(),

@@ -173,11 +173,12 @@ impl Waiting {
                 | Fact::ToDevice { user_id }
                 | Fact::Signed { user_id }
                 | Fact::Devices { user_id }
+                | Fact::Subscription { user_id, .. }
                 | Fact::Receipt { user_id, private: true, .. } => of_user(user_id).collect(),
                 // It is for other servers.
                 Fact::Owed { .. } => HashSet::new(),
-                // Nothing of it is shown by /sync yet.
-                Fact::Subscription { .. } | Fact::Pushers { .. } => HashSet::new(),
+                // Nothing of it is shown by /sync.
+                Fact::Pushers { .. } => HashSet::new(),
             },
         };
         ids.into_iter().filter(|id| !self.reading.contains(id)).collect()

@@ -212,6 +212,19 @@ pub async fn of_room(
         .await
 }
 
+/// One kind of account data of a user in all rooms, as `(room_id, content)`.
+///
+/// # Errors
+///
+/// When the database fails.
+pub async fn of_kind(conn: &mut Conn, user_id: &str, kind: &str) -> Result<Vec<(String, String)>> {
+    sql("SELECT room_id, content FROM account_data WHERE user_id = $1 AND type = $2")
+        .bind(user_id)
+        .bind(kind)
+        .map(conn, |row| Ok((row.get(0)?, row.get(1)?)))
+        .await
+}
+
 /// How many pieces of account data a user has.
 ///
 /// # Errors

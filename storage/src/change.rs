@@ -3,7 +3,7 @@
 
 use crate::{
     account_data, accounts, admin, appservices, backups, delayed_events, encryption, events,
-    facts::Fact, federation, media, memberships, pushers, receipts, rooms, search, state,
+    facts::Fact, federation, media, memberships, pushers, receipts, rooms, search, sliding, state,
     subscriptions, timeline, to_device, unread, user_directory,
 };
 
@@ -144,6 +144,8 @@ pub enum Write {
     Appservice(appservices::Write),
     /// How users want to be told of what notifies them.
     Pusher(pushers::Write),
+    /// What clients were sent by sliding sync.
+    Sliding(sliding::Write),
 }
 
 impl Change {
@@ -211,7 +213,8 @@ write_from!(
     Backup(backups),
     Media(media),
     Appservice(appservices),
-    Pusher(pushers)
+    Pusher(pushers),
+    Sliding(sliding)
 );
 
 impl At {

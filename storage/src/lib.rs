@@ -34,6 +34,7 @@ pub mod rooms;
 pub mod search;
 pub mod state;
 pub mod storage;
+pub mod sliding;
 pub mod subscriptions;
 #[cfg(feature = "test-support")]
 pub mod test_support;

@@ -43,6 +43,7 @@ const MIGRATIONS: &[(i64, &str, &str)] = &[
     (55, "auth ranks", include_str!("../../migrations/0055_auth_ranks.sql")),
     (56, "last errors", include_str!("../../migrations/0056_last_errors.sql")),
     (60, "pushers", include_str!("../../migrations/0060_pushers.sql")),
+    (65, "sliding sync", include_str!("../../migrations/0065_sliding_sync.sql")),
 ];
 
 /// Applies the migrations that the database has not seen.

@@ -178,6 +178,44 @@ pub async fn all_current(conn: &mut Conn, room_id: &str) -> Result<Vec<(String, 
         .await
 }
 
+/// The entries of some types in the current state of some rooms, as `(room_id, type, state_key,
+/// event_id)`.
+///
+/// # Errors
+///
+/// When the database fails.
+pub async fn current_of_types(
+    conn: &mut Conn,
+    room_ids: &[String],
+    kinds: &[String],
+) -> Result<Vec<(String, String, String, String)>> {
+    sql("SELECT room_id, type, state_key, event_id FROM current_state \
+         WHERE room_id = ANY($1) AND type = ANY($2)")
+    .bind(room_ids)
+    .bind(kinds)
+    .map(conn, |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?)))
+    .await
+}
+
+/// The events of one type in the current state of some rooms, as `(room_id, state_key, JSON)`.
+///
+/// # Errors
+///
+/// When the database fails.
+pub async fn current_events(
+    conn: &mut Conn,
+    room_ids: &[String],
+    kind: &str,
+) -> Result<Vec<(String, String, String)>> {
+    sql("SELECT c.room_id, c.state_key, e.json FROM current_state c \
+         JOIN events e ON e.event_id = c.event_id AND e.room_id = c.room_id \
+         WHERE c.room_id = ANY($1) AND c.type = $2")
+    .bind(room_ids)
+    .bind(kind)
+    .map(conn, |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))
+    .await
+}
+
 /// The root of each room's current state as it was at position `pos`, as `(room_id, root)`; rooms
 /// that had no state then are left out.
 ///

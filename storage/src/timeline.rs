@@ -227,6 +227,52 @@ pub async fn active(
     .await
 }
 
+/// Where the newest event of each of the rooms stands, as `(room_id, pos)`.
+///
+/// # Errors
+///
+/// When the database fails.
+pub async fn newest_positions(conn: &mut Conn, room_ids: &[String]) -> Result<Vec<(String, i64)>> {
+    // One look into the index for each room, however many events it has.
+    sql("SELECT r.room_id, (SELECT MAX(t.pos) FROM timeline t WHERE t.room_id = r.room_id) AS pos \
+         FROM rooms r WHERE r.room_id = ANY($1)")
+    .bind(room_ids)
+    .map(conn, |row| Ok((row.get(0)?, row.get::<Option<i64>>(1)?)))
+    .await
+    .map(|rows| rows.into_iter().filter_map(|(room, pos)| Some((room, pos?))).collect())
+}
+
+/// How many events of a room are looked at for the newest of some types.
+const NEWEST_OF_TYPES: i64 = 2_000;
+
+/// Where the newest event of one of the types stands in a room, up to a position, of the last
+/// [`NEWEST_OF_TYPES`] events of the room.
+///
+/// # Errors
+///
+/// When the database fails.
+pub async fn newest_of_types(
+    conn: &mut Conn,
+    room_id: &str,
+    kinds: &[String],
+    until: i64,
+) -> Result<Option<i64>> {
+    let row = sql("SELECT t.pos FROM timeline t \
+         JOIN events e ON e.event_id = t.event_id AND e.room_id = t.room_id \
+         WHERE t.room_id = $1 AND e.type = ANY($2) AND t.pos <= $3 AND t.pos >= COALESCE(( \
+           SELECT o.pos FROM timeline o WHERE o.room_id = $1 AND o.pos <= $3 \
+           ORDER BY o.pos DESC LIMIT 1 OFFSET $4), $5) \
+         ORDER BY t.pos DESC LIMIT 1")
+    .bind(room_id)
+    .bind(kinds)
+    .bind(until)
+    .bind(NEWEST_OF_TYPES)
+    .bind(i64::MIN)
+    .optional(conn)
+    .await?;
+    row.map(|row| row.get(0)).transpose()
+}
+
 /// The events that this deployment made with `after < pos <= until` in rooms that `server` was in
 /// at the time (the event that removed it included), oldest first: what its cursor passes over.
 ///

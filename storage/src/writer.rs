@@ -19,7 +19,7 @@ use crate::{
     facts::{Fact, Positioned},
     federation,
     feed::Feed,
-    media, memberships, pushers, receipts, rooms, search, state, subscriptions, timeline,
+    media, memberships, pushers, receipts, rooms, search, sliding, state, subscriptions, timeline,
     to_device, unread, user_directory,
 };
 
@@ -357,6 +357,7 @@ async fn write_rows(conn: &mut Conn, batch: &[Pending]) -> Result<Placed> {
     let mut delayed_rows = vec![];
     let mut appservice_rows = vec![];
     let mut pusher_rows = vec![];
+    let mut sliding_rows = vec![];
     for (index, pending) in batch.iter().enumerate() {
         for row in pending.change.writes.iter().cloned() {
             match row {
@@ -376,6 +377,7 @@ async fn write_rows(conn: &mut Conn, batch: &[Pending]) -> Result<Placed> {
                 Write::DelayedEvent(row) => delayed_rows.push(row),
                 Write::Appservice(row) => appservice_rows.push(row),
                 Write::Pusher(row) => pusher_rows.push(row),
+                Write::Sliding(row) => sliding_rows.push(row),
                 Write::Timeline(row) => placed.timeline.push((index, row)),
                 Write::Unread(row) => placed.unread.push((index, row)),
                 Write::Membership(row) => placed.memberships.push((index, row)),
@@ -403,6 +405,7 @@ async fn write_rows(conn: &mut Conn, batch: &[Pending]) -> Result<Placed> {
     delayed_events::apply(conn, delayed_rows).await?;
     appservices::apply(conn, appservice_rows).await?;
     pushers::apply(conn, pusher_rows).await?;
+    sliding::apply(conn, sliding_rows).await?;
     Ok(placed)
 }
 

@@ -6,7 +6,7 @@ use starling_engine::{
     },
     rooms::{receipts::ReceiptError, typing::TypingError},
     search::find::SearchError,
-    sync::filters::StoreFilterError,
+    sync::{filters::StoreFilterError, sliding::SlidingError},
 };
 
 use super::Error;
@@ -30,6 +30,15 @@ impl From<SubscribeError> for Error {
             SubscribeError::LeftSince => Self::conflicting_unsubscription(),
             SubscribeError::TooMany => Self::forbidden(error.to_string()),
             SubscribeError::Internal(cause) => cause.into(),
+        }
+    }
+}
+
+impl From<SlidingError> for Error {
+    fn from(error: SlidingError) -> Self {
+        match error {
+            SlidingError::UnknownPos => Self::unknown_pos(),
+            SlidingError::Internal(cause) => cause.into(),
         }
     }
 }

@@ -1,4 +1,6 @@
 //! GET /_matrix/client/v3/sync
+//! POST /_matrix/client/unstable/org.matrix.simplified_msc3575/sync
+//! POST /_matrix/client/v4/sync
 
 use std::time::Duration;
 
@@ -15,6 +17,7 @@ use crate::{
     answer::{Answer, json},
     call::Call,
     error::Error,
+    sliding,
 };
 
 #[derive(Deserialize)]
@@ -54,6 +57,16 @@ pub(crate) async fn get(call: Call) -> Answer {
     let _connected = presence::connect(&call.engine, user, device, status).await?;
     let asking = Asking { user_id: &session.user_id, device_id: Some(&session.device_id) };
     json(&sync::sync(&call.engine, asking, request).await?)
+}
+
+pub(crate) async fn post_simplified(mut call: Call) -> Answer {
+    let session = call.authenticated_or_guest().await?;
+    sliding::simplified::post(&mut call, &session).await
+}
+
+pub(crate) async fn post_v4(mut call: Call) -> Answer {
+    let session = call.authenticated_or_guest().await?;
+    sliding::v4::post(&mut call, &session).await
 }
 
 fn state_wanted(query: &Query) -> StateWanted {

@@ -23,6 +23,7 @@ const UNSTABLE: [&str; 15] = [
     "org.matrix.msc3981",
     "org.matrix.msc4155",
     "org.matrix.msc4380.stable",
+    "org.matrix.simplified_msc3575",
     "uk.half-shot.msc2666.query_mutual_rooms",
     "uk.half-shot.msc2666.query_mutual_rooms.stable",
     "uk.tcpip.msc4133",

@@ -14,6 +14,7 @@ mod process;
 mod search;
 mod send;
 mod show;
+mod sliding;
 mod spaces;
 mod stage;
 mod sync;
@@ -92,6 +93,7 @@ fn scenarios() -> Vec<Box<dyn Scenario>> {
         Box::new(accounts::Accounts::default()),
         Box::new(send::Send::default()),
         Box::new(sync::Sync::default()),
+        Box::new(sliding::Sliding::default()),
         Box::new(messages::Messages::default()),
         Box::new(search::Search::default()),
         Box::new(directory::Directory::default()),

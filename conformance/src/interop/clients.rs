@@ -25,7 +25,9 @@ pub(super) async fn js(report: &mut Report, one: &Server, other: &Server) -> Res
     let (node, both) = (node(&folder)?, two(one, other));
     play(report, "matrix-js-sdk", &node, &folder.join("story.mjs"), &both).await?;
     let encrypted = folder.join("encrypted.mjs");
-    play(report, "matrix-js-sdk, encrypted", &node, &encrypted, &both).await
+    play(report, "matrix-js-sdk, encrypted", &node, &encrypted, &both).await?;
+    let sliding = folder.join("sliding.mjs");
+    play(report, "matrix-js-sdk, sliding", &node, &sliding, &both).await
 }
 
 /// The package for this machine, one of several optional ones, brings the interpreter.

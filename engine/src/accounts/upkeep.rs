@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use starling_storage::{Change, accounts, events, to_device};
+use starling_storage::{Change, accounts, events, sliding, to_device};
 
 use super::{devices, emails};
 use crate::{Engine, Internal};
@@ -15,6 +15,9 @@ const EXPIRE_EVERY: u32 = 10;
 
 /// How long what has expired is kept, in milliseconds: longer than anything that counts.
 const KEEP_MS: i64 = 2 * 60 * 60 * 1_000;
+
+/// How long connections of sliding sync are kept that no client uses, in milliseconds.
+const KEEP_CONNECTIONS_MS: i64 = 30 * 24 * 60 * 60 * 1_000;
 
 /// How long it is remembered which event a client's transaction made, in milliseconds: no client tries
 /// again for so long.
@@ -52,6 +55,7 @@ async fn expire(engine: &Engine) -> Result<(), Internal> {
     change.write(events::Write::ForgetTransactions { before });
     // No server tries a transaction again for so long.
     change.write(to_device::Write::ForgetReceived { before: before - KEEP_TRANSACTIONS_MS });
+    change.write(sliding::Write::Expire { before: now - KEEP_CONNECTIONS_MS });
     engine.storage.commit(change).await?;
     Ok(())
 }

@@ -21,6 +21,8 @@ pub mod members;
 pub mod messages;
 pub mod peek;
 
+pub mod pos;
+
 pub mod moments;
 
 pub(crate) mod notified;

@@ -5,6 +5,7 @@
 
 use std::fmt;
 
+use super::pos::Pos;
 use starling_storage::{epochs::EpochRow, timeline::Direction, timeline::Range};
 
 /// The token is not one of this server's.
@@ -75,7 +76,8 @@ impl fmt::Display for SyncToken {
 /// A place in the history of a room.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PageToken {
-    /// After all events up to this position, in /sync's order: `p`, and every /sync token.
+    /// After all events up to this position, in /sync's order: `p`, every /sync token, and every `pos`
+    /// of sliding sync.
     Position(i64),
     /// Right after the event at this depth and position, in /messages' order.
     Place {
@@ -119,6 +121,7 @@ impl PageToken {
         let rest = letters.as_str();
         match kind {
             's' => return Ok(Self::Position(SyncToken::parse(text)?.pos)),
+            'c' => return Ok(Self::Position(Pos::parse(text)?.seen.pos)),
             'p' => return Ok(Self::Position(number(Some(rest))?)),
             _ => {}
         }

@@ -11,6 +11,8 @@ mod moment;
 
 pub mod old;
 
+pub mod sliding;
+
 mod streams;
 
 #[cfg(test)]

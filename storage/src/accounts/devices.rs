@@ -3,7 +3,7 @@
 use super::{passes, tokens};
 use crate::{
     db::{Conn, Result, Row, sql},
-    encryption, pushers, to_device,
+    encryption, pushers, sliding, to_device,
 };
 
 /// A device of an account.
@@ -102,6 +102,7 @@ pub(crate) async fn apply(conn: &mut Conn, write: Write) -> Result<()> {
             encryption::forget_devices(conn, &user_id, Some(&device_id), "").await?;
             to_device::forget_devices(conn, &user_id, Some(&device_id), "").await?;
             pushers::forget_devices(conn, &user_id, Some(&device_id), "").await?;
+            sliding::forget_devices(conn, &user_id, Some(&device_id), "").await?;
             sql("DELETE FROM devices WHERE user_id = $1 AND device_id = $2")
                 .bind(user_id)
                 .bind(device_id)
@@ -120,6 +121,7 @@ async fn remove_all(conn: &mut Conn, user_id: String, except: Option<String>) ->
     encryption::forget_devices(conn, &user_id, None, &except).await?;
     to_device::forget_devices(conn, &user_id, None, &except).await?;
     pushers::forget_devices(conn, &user_id, None, &except).await?;
+    sliding::forget_devices(conn, &user_id, None, &except).await?;
     for text in [
         "DELETE FROM access_tokens WHERE user_id = $1 AND device_id <> $2",
         "DELETE FROM refresh_tokens WHERE user_id = $1 AND device_id <> $2",

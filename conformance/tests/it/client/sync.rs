@@ -6,6 +6,11 @@ use starling_conformance::client::{Sync, path};
 
 use crate::support;
 
+mod connection;
+mod extensions;
+mod sliding;
+mod v4;
+
 #[tokio::test]
 async fn needs_an_access_token() {
     let answer = support::anonymous().await.get("/_matrix/client/v3/sync").await.unwrap();

@@ -1,10 +1,11 @@
 //! Account data: the user's own notes, global and for each room.
 
+use ruma::UserId;
 use serde::Serialize;
 use serde_json::value::RawValue;
 
 use crate::{
-    Internal,
+    Engine, Internal,
     push::rules,
     sync::{Sync, answer::Events},
 };
@@ -26,8 +27,16 @@ fn push_rules(sync: &Sync<'_>) -> Result<Option<Box<RawValue>>, Internal> {
     if stored.is_none() && sync.moment.since.is_some() {
         return Ok(None);
     }
-    let content = rules::content(sync.engine.config.push, sync.asking.user_id, stored)?;
-    event(rules::KIND, &content).map(Some)
+    rules_event(sync.engine, sync.asking.user_id, stored).map(Some)
+}
+
+/// The push rules of a user, brought up to what is predefined today.
+pub(in crate::sync) fn rules_event(
+    engine: &Engine,
+    user_id: &UserId,
+    stored: Option<&str>,
+) -> Result<Box<RawValue>, Internal> {
+    event(rules::KIND, &rules::content(engine.config.push, user_id, stored)?)
 }
 
 /// New account data of a room.
@@ -49,7 +58,8 @@ fn events(
     Ok(Events { events })
 }
 
-fn event(kind: &str, content: &RawValue) -> Result<Box<RawValue>, Internal> {
+/// A piece of account data as clients see it.
+pub(in crate::sync) fn event(kind: &str, content: &RawValue) -> Result<Box<RawValue>, Internal> {
     #[derive(Serialize)]
     struct Event<'a> {
         #[serde(rename = "type")]

@@ -1,9 +1,9 @@
 //! Typing and receipts.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
-use ruma::{OwnedUserId, RoomId};
-use serde_json::{json, value::RawValue};
+use ruma::{OwnedUserId, RoomId, UserId};
+use serde_json::{Value, json, value::RawValue};
 use starling_storage::receipts::ReceiptRow;
 
 use crate::{
@@ -45,8 +45,13 @@ fn typing(
     if users.is_empty() && fresh {
         return Ok(None);
     }
+    typing_event(&users).map(Some)
+}
+
+/// Who types, as clients see it.
+pub(in crate::sync) fn typing_event(users: &[OwnedUserId]) -> Result<Box<RawValue>, Internal> {
     let event = json!({ "type": "m.typing", "content": { "user_ids": users } });
-    Ok(Some(serde_json::value::to_raw_value(&event)?))
+    Ok(serde_json::value::to_raw_value(&event)?)
 }
 
 /// One event for each thread: in one map, a user's receipts of two threads for the same event would
@@ -57,28 +62,40 @@ fn receipts(
     fresh: bool,
 ) -> Result<Vec<Box<RawValue>>, Internal> {
     let since = if fresh { 0 } else { sync.moment.since.unwrap_or(0) };
-    let mut threads: BTreeMap<&str, serde_json::Value> = BTreeMap::new();
+    let mut threads: BTreeMap<&str, Value> = BTreeMap::new();
     for row in sync.moment.receipts.get(room_id.as_str()).into_iter().flatten() {
-        if row.pos > since && is_for(sync, row) {
-            let mut receipt = json!({ "ts": row.ts });
-            if !row.thread_id.is_empty() {
-                receipt["thread_id"] = json!(row.thread_id);
-            }
+        if row.pos > since && is_for(sync.asking.user_id, &sync.moment.ignored, row) {
             let content = threads.entry(&row.thread_id).or_insert_with(|| json!({}));
-            content[&row.event_id][&row.receipt_type][&row.user_id] = receipt;
+            add_receipt(content, row);
         }
     }
-    let event = |content| {
-        serde_json::value::to_raw_value(&json!({ "type": "m.receipt", "content": content }))
-    };
-    Ok(threads.into_values().map(event).collect::<Result<_, _>>()?)
+    threads.into_values().map(receipt_event).collect()
 }
 
-fn is_for(sync: &Sync<'_>, row: &ReceiptRow) -> bool {
-    if row.user_id == sync.asking.user_id.as_str() {
+/// Adds a receipt to the content of an event.
+pub(in crate::sync) fn add_receipt(content: &mut Value, row: &ReceiptRow) {
+    let mut receipt = json!({ "ts": row.ts });
+    if !row.thread_id.is_empty() {
+        receipt["thread_id"] = json!(row.thread_id);
+    }
+    content[&row.event_id][&row.receipt_type][&row.user_id] = receipt;
+}
+
+/// Receipts, as clients see them.
+pub(in crate::sync) fn receipt_event(content: Value) -> Result<Box<RawValue>, Internal> {
+    let event = json!({ "type": "m.receipt", "content": content });
+    Ok(serde_json::value::to_raw_value(&event)?)
+}
+
+/// Whether a user sees a receipt: their own, and those of others that are not private.
+pub(in crate::sync) fn is_for(
+    user_id: &UserId,
+    ignored: &HashSet<OwnedUserId>,
+    row: &ReceiptRow,
+) -> bool {
+    if row.user_id == user_id.as_str() {
         return true;
     }
-    let ignored =
-        || OwnedUserId::try_from(&*row.user_id).is_ok_and(|id| sync.moment.ignored.contains(&id));
-    row.receipt_type == "m.read" && !ignored()
+    let is_ignored = || OwnedUserId::try_from(&*row.user_id).is_ok_and(|id| ignored.contains(&id));
+    row.receipt_type == "m.read" && !is_ignored()
 }

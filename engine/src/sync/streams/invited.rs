@@ -5,12 +5,13 @@
 use std::collections::BTreeMap;
 
 use ruma::{OwnedRoomId, OwnedUserId};
+use serde_json::value::RawValue;
 use starling_storage::{memberships::MembershipRow, state::roots_at};
 
-use super::joined::reader;
 use crate::{
-    Internal,
+    Engine, Internal,
     events::client,
+    reading::{access::Asking, reader::Reader},
     rooms::serve::stripped,
     sync::{
         Sync,
@@ -23,7 +24,7 @@ pub(super) async fn invites(sync: &Sync<'_>) -> Result<BTreeMap<String, InvitedR
     let mut rooms = BTreeMap::new();
     for row in due(sync, "invite") {
         if sync.moment.permission.shows(&row.sender, &sync.moment.ignored) {
-            let invite_state = stripped(sync, row).await?;
+            let invite_state = stripped_events(sync, row).await?;
             rooms.insert(row.room_id.clone(), InvitedRoom { invite_state });
         }
     }
@@ -34,7 +35,7 @@ pub(super) async fn invites(sync: &Sync<'_>) -> Result<BTreeMap<String, InvitedR
 pub(super) async fn knocks(sync: &Sync<'_>) -> Result<BTreeMap<String, KnockedRoom>, Internal> {
     let mut rooms = BTreeMap::new();
     for row in due(sync, "knock") {
-        let knock_state = stripped(sync, row).await?;
+        let knock_state = stripped_events(sync, row).await?;
         rooms.insert(row.room_id.clone(), KnockedRoom { knock_state });
     }
     Ok(rooms)
@@ -51,22 +52,31 @@ fn due<'s>(
     })
 }
 
+async fn stripped_events(sync: &Sync<'_>, row: &MembershipRow) -> Result<Events, Internal> {
+    Ok(Events { events: stripped_state(sync.engine, sync.asking, row).await? })
+}
+
 /// What came with the invite or knock; of a room that this server is in, what it would send.
-async fn stripped(sync: &Sync<'_>, row: &MembershipRow) -> Result<Events, Internal> {
+pub(in crate::sync) async fn stripped_state(
+    engine: &Engine,
+    asking: Asking<'_>,
+    row: &MembershipRow,
+) -> Result<Vec<Box<RawValue>>, Internal> {
     let received = row.stripped_state.as_deref();
     if let Some(events) = received.and_then(|json| serde_json::from_str(json).ok()) {
-        return Ok(Events { events });
+        return Ok(events);
     }
     let room_id = OwnedRoomId::try_from(&*row.room_id)?;
-    let Some(reader) = reader(sync, &room_id, row).await? else { return Ok(Events::default()) };
-    let mut conn = sync.engine.storage.read().await?;
+    let (user_id, device_id) = (asking.user_id, asking.device_id);
+    let reader = Reader::new(engine, &room_id, user_id, device_id, Some(row)).await?;
+    let Some(reader) = reader else { return Ok(vec![]) };
+    let mut conn = engine.storage.read().await?;
     let roots = roots_at(&mut conn, std::slice::from_ref(&row.room_id), row.pos).await?;
     drop(conn);
-    let Some((_, root)) = roots.first() else { return Ok(Events::default()) };
-    let mut shown = stripped::of_room(sync.engine, &room_id, *root).await?;
+    let Some((_, root)) = roots.first() else { return Ok(vec![]) };
+    let mut shown = stripped::of_room(engine, &room_id, *root).await?;
     let users = [&row.sender, &row.user_id].map(|id| OwnedUserId::try_from(id.as_str()));
     let members = reader.members_in(*root, users.iter().flatten()).await?;
     shown.extend(members.iter().map(|member| member.pdu.clone()));
-    let events = shown.iter().map(|pdu| client::to_stripped(pdu)).collect::<Result<_, _>>()?;
-    Ok(Events { events })
+    Ok(shown.iter().map(|pdu| client::to_stripped(pdu)).collect::<Result<_, _>>()?)
 }

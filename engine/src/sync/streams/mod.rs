@@ -1,22 +1,22 @@
 //! What /sync is made of, one file for each kind of news.
 
-mod account_data;
+pub(super) mod account_data;
 
-mod ephemeral;
+pub(super) mod ephemeral;
 
-mod timeline;
+pub(super) mod timeline;
 
 mod state;
 
-mod summary;
+pub(super) mod summary;
 
 mod joined;
 
 mod presence;
 
-mod left;
+pub(super) mod left;
 
-mod invited;
+pub(super) mod invited;
 
 use serde_json::value::RawValue;
 

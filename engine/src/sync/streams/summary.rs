@@ -3,7 +3,10 @@
 use std::collections::BTreeSet;
 
 use ruma::{OwnedUserId, events::StateEventType};
-use starling_storage::{memberships, rooms::RoomRow};
+use starling_storage::{
+    memberships::{self, MembershipRow},
+    rooms::RoomRow,
+};
 
 use super::state::Span;
 use crate::{Internal, reading::reader::Reader, sync::answer::Summary};
@@ -25,17 +28,23 @@ pub(super) async fn heroes(
             return Ok(None);
         }
     }
-    let inside = first(reader, &["join", "invite"]).await?;
-    let heroes = if inside.is_empty() { first(reader, &["leave", "ban"]).await? } else { inside };
-    Ok(Some(heroes))
+    let rows = first_members(reader).await?;
+    Ok(Some(rows.into_iter().map(|row| row.user_id.try_into()).collect::<Result<_, _>>()?))
 }
 
-async fn first(reader: &Reader, memberships: &[&str]) -> Result<BTreeSet<OwnedUserId>, Internal> {
+/// The members by whom a room without a name is named.
+pub(in crate::sync) async fn first_members(
+    reader: &Reader,
+) -> Result<Vec<MembershipRow>, Internal> {
+    let inside = first(reader, &["join", "invite"]).await?;
+    if inside.is_empty() { first(reader, &["leave", "ban"]).await } else { Ok(inside) }
+}
+
+async fn first(reader: &Reader, memberships: &[&str]) -> Result<Vec<MembershipRow>, Internal> {
     let kinds: Vec<String> = memberships.iter().map(ToString::to_string).collect();
     let mut conn = reader.engine.storage.read().await?;
     let (room_id, user_id) = (reader.room_id.as_str(), reader.user_id.as_str());
-    let rows = memberships::first_of_room(&mut conn, room_id, &kinds, user_id, HEROES).await?;
-    Ok(rows.into_iter().map(|row| row.user_id.try_into()).collect::<Result<_, _>>()?)
+    Ok(memberships::first_of_room(&mut conn, room_id, &kinds, user_id, HEROES).await?)
 }
 
 /// Whether the summary may be another one than the client has.

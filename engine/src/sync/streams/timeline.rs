@@ -23,10 +23,10 @@ const DEFAULT_LIMIT: usize = 10;
 const LARGEST_LIMIT: usize = 100;
 
 /// A stretch of a timeline, the oldest event first.
-pub(super) struct Stretch {
-    pub(super) events: Vec<Seen>,
-    pub(super) limited: bool,
-    prev: Option<PageToken>,
+pub(in crate::sync) struct Stretch {
+    pub(in crate::sync) events: Vec<Seen>,
+    pub(in crate::sync) limited: bool,
+    pub(in crate::sync) prev: Option<PageToken>,
 }
 
 impl Stretch {
@@ -39,8 +39,19 @@ impl Stretch {
     ) -> Result<Self, Internal> {
         let filter = &sync.request.filter.room.timeline;
         let limit = filter.limit(DEFAULT_LIMIT, LARGEST_LIMIT);
+        let wanted = Wanted { filter, ignored: &sync.moment.ignored, limit };
+        Self::find(reader, wanted, (after, until)).await
+    }
+
+    /// The newest events with `after < pos <= until` of those that are wanted.
+    pub(in crate::sync) async fn find(
+        reader: &mut Reader,
+        wanted: Wanted<'_>,
+        (after, until): (i64, i64),
+    ) -> Result<Self, Internal> {
+        let limit = wanted.limit;
         // One more tells whether there are more.
-        let wanted = Wanted { filter, ignored: &sync.moment.ignored, limit: limit + 1 };
+        let wanted = Wanted { limit: limit + 1, ..wanted };
         let found = reader.scan(Path::Newest { after, until }, wanted).await?;
         let mut events = found.events;
         let limited = events.len() > limit || !found.complete;
@@ -63,7 +74,7 @@ impl Stretch {
     }
 
     /// Only these events.
-    pub(super) fn of(events: Vec<Seen>) -> Self {
+    pub(in crate::sync) fn of(events: Vec<Seen>) -> Self {
         Self { events, limited: false, prev: None }
     }
 
