@@ -32,9 +32,9 @@ pub mod receipts;
 pub mod relations;
 pub mod rooms;
 pub mod search;
+pub mod sliding;
 pub mod state;
 pub mod storage;
-pub mod sliding;
 pub mod subscriptions;
 #[cfg(feature = "test-support")]
 pub mod test_support;

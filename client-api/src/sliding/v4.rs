@@ -94,7 +94,11 @@ pub(crate) async fn post(call: &mut Call, session: &Session) -> Answer {
         conn_id,
         timeout: Duration::from_millis(body.timeout),
         lists: body.lists.into_iter().map(list).collect::<Result<_, Error>>()?,
-        subscriptions: body.room_subscriptions.into_iter().map(room).collect::<Result<_, Error>>()?,
+        subscriptions: body
+            .room_subscriptions
+            .into_iter()
+            .map(room)
+            .collect::<Result<_, Error>>()?,
         counts: false,
         extensions: body.extensions.read()?,
     };

@@ -72,7 +72,9 @@ impl Scenario for Sliding {
 
     fn verify<'a>(&'a mut self, _: &'a Stage) -> LocalBoxFuture<'a, Result<()>> {
         Box::pin(async {
-            for (answers, wanted) in [(&self.first, self.rooms.min(WINDOW)), (&self.all, self.rooms)] {
+            for (answers, wanted) in
+                [(&self.first, self.rooms.min(WINDOW)), (&self.all, self.rooms)]
+            {
                 for answer in answers {
                     let count = answer["lists"]["all"]["count"].as_u64();
                     ensure!(count == Some(self.rooms as u64), "the list has {count:?} rooms");
@@ -90,9 +92,15 @@ impl Scenario for Sliding {
 /// A request for the most active rooms, as a client with a list of rooms makes it.
 async fn look(user: &User, rooms: usize, pos: Option<&str>) -> Result<Value> {
     let required_state = json!([
-        ["m.room.create", ""], ["m.room.name", ""], ["m.room.avatar", ""],
-        ["m.room.encryption", ""], ["m.room.power_levels", ""], ["m.room.tombstone", ""],
-        ["m.room.member", "$LAZY"], ["m.room.member", "$ME"], ["m.space.child", "*"],
+        ["m.room.create", ""],
+        ["m.room.name", ""],
+        ["m.room.avatar", ""],
+        ["m.room.encryption", ""],
+        ["m.room.power_levels", ""],
+        ["m.room.tombstone", ""],
+        ["m.room.member", "$LAZY"],
+        ["m.room.member", "$ME"],
+        ["m.space.child", "*"],
     ]);
     let list = json!({
         "ranges": [[0, rooms.saturating_sub(1)]],

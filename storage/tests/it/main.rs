@@ -4,6 +4,7 @@
 mod migrations;
 mod partial;
 mod positions;
+mod sliding;
 mod tables;
 mod writer;
 

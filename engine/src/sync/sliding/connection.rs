@@ -170,9 +170,8 @@ impl State {
         let Rest { account_data, one_time_keys, fallback, configs } =
             serde_json::from_str(&row.state)?;
         let supply = one_time_keys.map(|one_time_keys| Supply { one_time_keys, fallback });
-        let room = |(room_id, json): &(String, String)| {
-            Ok((room_id.clone(), serde_json::from_str(json)?))
-        };
+        let room =
+            |(room_id, json): &(String, String)| Ok((room_id.clone(), serde_json::from_str(json)?));
         let rooms = row.rooms.iter().map(room).collect::<Result<_, Internal>>()?;
         Ok(Self { account_data, supply, configs, rooms, changed: BTreeMap::new() })
     }
@@ -233,8 +232,7 @@ impl Connection {
     ) -> Result<Self, SlidingError> {
         let device_id = asking.device_id.map(ToString::to_string).unwrap_or_default();
         let (user_id, conn_id) = (asking.user_id.to_string(), conn_id.to_owned());
-        let row =
-            |connection: String| ConnectionRow { user_id, device_id, conn_id, connection };
+        let row = |connection: String| ConnectionRow { user_id, device_id, conn_id, connection };
         let Some(pos) = pos else {
             let (row, state) = (row(rng::token::<12>()), State::default());
             return Ok(Self { row, serial: None, before: Rest::default(), state });
@@ -275,9 +273,7 @@ impl Connection {
         let mut change = Change::new();
         change.write(match self.serial {
             None => Write::Open { row: self.row.clone(), state, ts, most: MOST_CONNECTIONS },
-            Some((from, _)) => {
-                Write::Advance { connection: connection.clone(), from, state, ts }
-            }
+            Some((from, _)) => Write::Advance { connection: connection.clone(), from, state, ts },
         });
         engine.storage.commit(change).await?;
         Ok(Pos { connection, serial, seen })

@@ -130,9 +130,7 @@ async fn read(
         }
         let mut state = sliding.state.room(&room_id);
         let mut rows = due(sliding, &room_id, state.receipts).await?;
-        rows.retain(|row| {
-            ephemeral::is_for(sliding.asking.user_id, &sliding.moment.ignored, row)
-        });
+        rows.retain(|row| ephemeral::is_for(sliding.asking.user_id, &sliding.moment.ignored, row));
         // In one event a user has one receipt for an event: the one for the whole room counts most.
         rows.sort_by_key(|row| (row.thread_id.is_empty(), row.pos));
         if !rows.is_empty() {

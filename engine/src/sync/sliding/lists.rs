@@ -204,9 +204,23 @@ mod tests {
             (Filters { room_types: Some(vec![space(), None]), ..default() }, "ac"),
             (Filters { room_types: Some(vec![]), ..default() }, ""),
             (Filters { not_room_types: vec![space()], ..default() }, "abd"),
-            (Filters { room_types: Some(vec![space()]), not_room_types: vec![space()], ..default() }, ""),
+            (
+                Filters {
+                    room_types: Some(vec![space()]),
+                    not_room_types: vec![space()],
+                    ..default()
+                },
+                "",
+            ),
             (Filters { tags: Some(vec![s("u.x")]), ..default() }, "ad"),
-            (Filters { tags: Some(vec![s("u.x")]), not_tags: vec![s("m.favourite")], ..default() }, "d"),
+            (
+                Filters {
+                    tags: Some(vec![s("u.x")]),
+                    not_tags: vec![s("m.favourite")],
+                    ..default()
+                },
+                "d",
+            ),
             (Filters { not_tags: vec![s("u.x")], ..default() }, "bc"),
             (Filters { spaces: Some(vec![s("s"), s("t")]), ..default() }, "ad"),
             (Filters { spaces: Some(vec![s("unknown")]), ..default() }, ""),
@@ -224,7 +238,10 @@ mod tests {
             ..List::default()
         };
         let request = Request {
-            lists: BTreeMap::from([("x".to_owned(), list(3, 0, 1)), ("y".to_owned(), list(1, 0, 0))]),
+            lists: BTreeMap::from([
+                ("x".to_owned(), list(3, 0, 1)),
+                ("y".to_owned(), list(1, 0, 0)),
+            ]),
             subscriptions: BTreeMap::from([
                 ("b".to_owned(), config(9)),
                 ("left".to_owned(), config(2)),

@@ -99,7 +99,8 @@ pub async fn sync(
         let registration = engine.notifier.register(asking.user_id);
         let moment = read(engine, asking, request, &connection).await?;
         let (head, joined, token) = (moment.head, moment.joined(), moment.token.clone());
-        let (mut answer, state) = put_together(engine, asking, request, &connection, moment).await?;
+        let (mut answer, state) =
+            put_together(engine, asking, request, &connection, moment).await?;
         if request.pos.is_some() && answer.is_empty() && !engine.shutdown.is_cancelled() {
             registration.begin(joined, head);
             tokio::select! {
@@ -167,8 +168,7 @@ async fn put_together(
         timelines: HashMap::new(),
         moment,
     };
-    let mut answer =
-        Answer { lists: sliding.moment.windows.counts.clone(), ..Answer::default() };
+    let mut answer = Answer { lists: sliding.moment.windows.counts.clone(), ..Answer::default() };
     for (room_id, shown) in sliding.moment.windows.rooms.clone() {
         let Some(candidate) = sliding.moment.candidates.get(&room_id).cloned() else { continue };
         if let Some(room) = sliding.tell(&shown, &candidate).await? {
@@ -233,13 +233,9 @@ impl Sliding<'_> {
     }
 
     /// The rooms of a scope.
-    fn shown_in<'s>(
-        &'s self,
-        scope: &'s request::Scope,
-    ) -> impl Iterator<Item = String> + use<'s> {
+    fn shown_in<'s>(&'s self, scope: &'s request::Scope) -> impl Iterator<Item = String> + use<'s> {
         let shown = self.moment.windows.rooms.iter();
-        let in_scope =
-            shown.filter(|(id, shown)| scope.holds(id, &shown.lists, shown.subscribed));
+        let in_scope = shown.filter(|(id, shown)| scope.holds(id, &shown.lists, shown.subscribed));
         in_scope.map(|(room_id, _)| room_id.clone())
     }
 

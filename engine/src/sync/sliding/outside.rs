@@ -28,8 +28,7 @@ pub(super) async fn at_the_door(
     }
     let stripped = stripped_state(sliding.engine, sliding.asking, row).await?;
     let RoomState { account_data, receipts, .. } = told.state;
-    told.state =
-        RoomState { events: Sent::ALL, account_data, receipts, ..RoomState::default() };
+    told.state = RoomState { events: Sent::ALL, account_data, receipts, ..RoomState::default() };
     let mut room = sliding.room(told.room, told.shown);
     (room.initial, room.stripped_state) = (true, Some(stripped));
     Ok(Some(room))

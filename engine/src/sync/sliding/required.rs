@@ -159,7 +159,9 @@ mod tests {
         assert!(all.wants("m.room.topic", "") && all.wants(MEMBER, "@a:x"));
         assert!(!all.wants("m.room.create", "") && all.wants("m.room.create", "x"));
         let own = required(&[("*", "@a:x"), ("m.room.name", "")], &[], false);
-        assert!(own.wants(MEMBER, "@a:x") && own.wants("x.y", "@a:x") && own.wants("m.room.name", ""));
+        assert!(
+            own.wants(MEMBER, "@a:x") && own.wants("x.y", "@a:x") && own.wants("m.room.name", "")
+        );
         assert!(!own.wants(MEMBER, "@b:x") && !own.wants("m.room.name", "x"));
     }
 

@@ -28,7 +28,7 @@ use crate::{
 };
 
 /// The types of events by which something was said in a room.
-const PROPER: [&str; 10] = [
+const PROPER: [&str; 9] = [
     "m.room.create",
     "m.room.message",
     "m.room.encrypted",
@@ -38,7 +38,6 @@ const PROPER: [&str; 10] = [
     "org.matrix.msc3381.poll.start",
     "m.beacon_info",
     "org.matrix.msc3672.beacon_info",
-    "org.matrix.msc4075.rtc.notification",
 ];
 
 /// How many members are remembered as sent in one room.
@@ -274,11 +273,7 @@ async fn show(
     Ok(())
 }
 
-async fn bump_stamp(
-    sliding: &Sliding<'_>,
-    reader: &Reader,
-    until: i64,
-) -> Result<i64, Internal> {
+async fn bump_stamp(sliding: &Sliding<'_>, reader: &Reader, until: i64) -> Result<i64, Internal> {
     let kinds = PROPER.map(ToOwned::to_owned);
     let mut conn = sliding.engine.storage.read().await?;
     let room_id = reader.room_id.as_str();

@@ -36,7 +36,11 @@ fn config(timeline_limit: usize, include: &[&str], lazy_members: bool) -> RoomCo
 
 fn listed(config: RoomConfig) -> Request {
     let list = List { config, ..List::default() };
-    Request { lists: BTreeMap::from([("all".to_owned(), list)]), counts: true, ..Request::default() }
+    Request {
+        lists: BTreeMap::from([("all".to_owned(), list)]),
+        counts: true,
+        ..Request::default()
+    }
 }
 
 fn after(answer: &Answer, request: Request) -> Request {

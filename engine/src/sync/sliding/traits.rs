@@ -81,10 +81,10 @@ pub(super) async fn read(
         }
     }
     let lists = request.lists.values();
-    let spaces: BTreeSet<&String> = lists.filter_map(|it| it.filters.spaces.as_ref()).flatten().collect();
-    let is_joined = |room: &&Candidate| {
-        room.row.membership == "join" && spaces.contains(&room.row.room_id)
-    };
+    let spaces: BTreeSet<&String> =
+        lists.filter_map(|it| it.filters.spaces.as_ref()).flatten().collect();
+    let is_joined =
+        |room: &&Candidate| room.row.membership == "join" && spaces.contains(&room.row.room_id);
     let spaces: Vec<String> =
         rooms.iter().filter(is_joined).map(|room| room.row.room_id.clone()).collect();
     if !spaces.is_empty() {
@@ -103,10 +103,7 @@ async fn types(
     Ok(events.map(|(room_id, _, json)| (room_id, kind(&json))).collect())
 }
 
-async fn encrypted(
-    conn: &mut Conn,
-    rooms: &[String],
-) -> Result<HashMap<String, bool>, Internal> {
+async fn encrypted(conn: &mut Conn, rooms: &[String]) -> Result<HashMap<String, bool>, Internal> {
     let kinds = [CREATE.to_owned(), ENCRYPTION.to_owned()];
     let mut encrypted = HashMap::new();
     for (room_id, kind, state_key, _) in state::current_of_types(conn, rooms, &kinds).await? {

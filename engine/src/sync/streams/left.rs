@@ -90,7 +90,10 @@ async fn whole(
 
 /// The event by which an invite or knock ended, which is the user's own affair whatever the room's
 /// history is open to.
-pub(in crate::sync) async fn leave_event(reader: &Reader, row: &MembershipRow) -> Result<Option<Seen>, Internal> {
+pub(in crate::sync) async fn leave_event(
+    reader: &Reader,
+    row: &MembershipRow,
+) -> Result<Option<Seen>, Internal> {
     let event = reader.own_event(row).await?;
     Ok(event.map(|event| {
         let membership: MembershipState = visibility::membership_of(Some(&event.pdu));

@@ -6,8 +6,7 @@ use serde_json::{Value, json};
 use starling_conformance::client::{User, encode};
 
 /// The form that clients use today.
-pub(crate) const SIMPLIFIED: &str =
-    "/_matrix/client/unstable/org.matrix.simplified_msc3575/sync";
+pub(crate) const SIMPLIFIED: &str = "/_matrix/client/unstable/org.matrix.simplified_msc3575/sync";
 
 /// A connection of a user.
 pub(crate) struct Connection<'a> {
@@ -57,8 +56,7 @@ pub(crate) fn places(room: &Value) -> Vec<String> {
         let text = |key: &str| event[key].as_str().unwrap().to_owned();
         format!("{}/{}", text("type"), text("state_key"))
     };
-    let mut places: Vec<_> =
-        room["required_state"].as_array().unwrap().iter().map(place).collect();
+    let mut places: Vec<_> = room["required_state"].as_array().unwrap().iter().map(place).collect();
     places.sort();
     places
 }

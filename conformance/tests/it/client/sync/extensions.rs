@@ -143,8 +143,7 @@ async fn typing_and_receipts_are_told_of_rooms_that_are_shown() {
     let said = alice.say(&room, "read me").await.unwrap();
     let receipt = path("/_matrix/client/v3/rooms/{}/receipt/m.read/{}", &[&room, &said]);
     bob.api.post(&receipt, json!({})).await.unwrap().ok().unwrap();
-    let wanted =
-        || with(json!({ "typing": { "enabled": true }, "receipts": { "enabled": true } }));
+    let wanted = || with(json!({ "typing": { "enabled": true }, "receipts": { "enabled": true } }));
     let mut connection = Connection::new(&alice);
     let first = connection.ask(wanted()).await["extensions"].clone();
     let event = &first["receipts"]["rooms"][&room];
@@ -185,7 +184,8 @@ async fn threads_that_are_followed_are_told_and_gaps_can_be_filled() {
     const THREADS: &str = "io.element.msc4308.thread_subscriptions";
     let wanted = || json!({ "extensions": { (THREADS): { "enabled": true, "limit": 2 } } });
     let subscription = |root: &str| {
-        let template = "/_matrix/client/unstable/io.element.msc4306/rooms/{}/thread/{}/subscription";
+        let template =
+            "/_matrix/client/unstable/io.element.msc4306/rooms/{}/thread/{}/subscription";
         path(template, &[&room, root])
     };
     let mut connection = Connection::new(&alice);
@@ -198,7 +198,8 @@ async fn threads_that_are_followed_are_told_and_gaps_can_be_filled() {
     let told = news["subscribed"][&room].as_object().unwrap();
     assert!(told.len() == 2 && told[&roots[2]]["automatic"] == false, "{news}");
     // The rest is between what was told and where the client was before.
-    let list = "/_matrix/client/unstable/io.element.msc4308/thread_subscriptions?dir=b&from={}&to={}";
+    let list =
+        "/_matrix/client/unstable/io.element.msc4308/thread_subscriptions?dir=b&from={}&to={}";
     let target = path(list, &[news["prev_batch"].as_str().unwrap(), &before]);
     let rest = alice.api.get(&target).await.unwrap().ok().unwrap();
     let rest = rest["subscribed"][&room].as_object().unwrap().clone();

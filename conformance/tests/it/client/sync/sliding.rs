@@ -22,7 +22,10 @@ async fn what_is_no_request_is_refused() {
     let alice = support::user("alice").await;
     let list = json!({ "ranges": [[0, 1]], "timeline_limit": 1, "required_state": [] });
     let lists = |count: usize| -> Value {
-        (0..count).map(|number| (format!("l{number}"), list.clone())).collect::<serde_json::Map<_, _>>().into()
+        (0..count)
+            .map(|number| (format!("l{number}"), list.clone()))
+            .collect::<serde_json::Map<_, _>>()
+            .into()
     };
     let rooms = |count: usize| -> Value {
         let room = json!({ "timeline_limit": 1, "required_state": [] });
@@ -46,8 +49,14 @@ async fn what_is_no_request_is_refused() {
         (with("required_state", json!([["a", long]])), "M_INVALID_PARAM"),
         (with("filters", json!({ "tags": many(json!("u.x")) })), "M_INVALID_PARAM"),
         (with("filters", json!({ "spaces": [long] })), "M_INVALID_PARAM"),
-        (json!({ "extensions": { "to_device": { "enabled": true, "since": "x" } } }), "M_INVALID_PARAM"),
-        (json!({ "extensions": { "typing": { "enabled": true, "rooms": [long] } } }), "M_INVALID_PARAM"),
+        (
+            json!({ "extensions": { "to_device": { "enabled": true, "since": "x" } } }),
+            "M_INVALID_PARAM",
+        ),
+        (
+            json!({ "extensions": { "typing": { "enabled": true, "rooms": [long] } } }),
+            "M_INVALID_PARAM",
+        ),
         (json!({ "lists": [] }), "M_BAD_JSON"),
         (with("ranges", json!([[0]])), "M_BAD_JSON"),
         (with("ranges", json!([[-1, 2]])), "M_BAD_JSON"),
@@ -61,7 +70,13 @@ async fn what_is_no_request_is_refused() {
         answer.expect_error(400, errcode).unwrap_or_else(|error| panic!("{error}: {body}"));
     }
     alice.api.post(SIMPLIFIED, json!({ "lists": lists(100) })).await.unwrap().ok().unwrap();
-    alice.api.post(SIMPLIFIED, json!({ "room_subscriptions": rooms(100) })).await.unwrap().ok().unwrap();
+    alice
+        .api
+        .post(SIMPLIFIED, json!({ "room_subscriptions": rooms(100) }))
+        .await
+        .unwrap()
+        .ok()
+        .unwrap();
     let presence = format!("{SIMPLIFIED}?set_presence=asleep");
     let answer = alice.api.post(&presence, json!({})).await.unwrap();
     answer.expect_error(400, "M_INVALID_PARAM").unwrap();
@@ -77,7 +92,9 @@ async fn a_connection_belongs_to_a_device() {
     connection.ask(all(1, &[])).await;
     let pos = connection.pos.clone().unwrap();
     let (other, second) = (support::user("other").await, alice.login().await.unwrap());
-    for (user, pos) in [(&other, pos.as_str()), (&second, &pos), (&alice, "nonsense"), (&alice, "s1.0.0.0.0.x")] {
+    for (user, pos) in
+        [(&other, pos.as_str()), (&second, &pos), (&alice, "nonsense"), (&alice, "s1.0.0.0.0.x")]
+    {
         let target = path(&format!("{SIMPLIFIED}?pos={{}}"), &[pos]);
         let answer = user.api.post(&target, json!({})).await.unwrap();
         answer.expect_error(400, "M_UNKNOWN_POS").unwrap();
@@ -209,7 +226,10 @@ async fn a_room_has_what_a_client_shows_of_it() {
     assert_eq!(shown["heroes"][0]["displayname"], "Bob");
     assert_eq!((&shown["joined_count"], &shown["invited_count"]), (&json!(2), &json!(0)));
     assert_eq!((&shown["notification_count"], &shown["highlight_count"]), (&json!(1), &json!(0)));
-    assert_eq!((&shown["limited"], &shown["num_live"], &shown["is_dm"]), (&json!(true), &json!(0), &json!(false)));
+    assert_eq!(
+        (&shown["limited"], &shown["num_live"], &shown["is_dm"]),
+        (&json!(true), &json!(0), &json!(false))
+    );
     assert_eq!(shown["timeline"][1]["event_id"], said.as_str());
     assert!(shown["bump_stamp"].is_i64() && shown["timeline"][0].get("room_id").is_none());
     let member = |user: &User| format!("m.room.member/{}", user.id);
@@ -225,7 +245,10 @@ async fn a_room_has_what_a_client_shows_of_it() {
 
     alice.set_state(&room, "m.room.name", "", json!({ "name": "N" })).await.unwrap();
     let shown = connection.ask(all(2, wanted)).await["rooms"][&room].clone();
-    assert_eq!((&shown["name"], shown.get("heroes"), shown.get("avatar")), (&json!("N"), None, None));
+    assert_eq!(
+        (&shown["name"], shown.get("heroes"), shown.get("avatar")),
+        (&json!("N"), None, None)
+    );
     alice.set_state(&room, "m.room.name", "", json!({})).await.unwrap();
     alice.set_state(&room, "m.room.avatar", "", json!({})).await.unwrap();
     let shown = connection.ask(all(2, wanted)).await["rooms"][&room].clone();
@@ -318,7 +341,8 @@ async fn it_tells_what_sync_tells() {
     bob.join(&room, &[]).await.unwrap();
     let mut sync = Sync::start(&bob).await.unwrap();
     let mut connection = Connection::new(&bob);
-    let mut seen = connection.ask(all(50, &[])).await["rooms"][&room]["timeline"].as_array().unwrap().clone();
+    let mut seen =
+        connection.ask(all(50, &[])).await["rooms"][&room]["timeline"].as_array().unwrap().clone();
     let mut last = String::new();
     for number in 0..5 {
         last = alice.say(&room, &number.to_string()).await.unwrap();

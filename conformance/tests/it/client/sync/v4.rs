@@ -35,7 +35,10 @@ async fn needs_an_access_token_and_a_request() {
     };
     for (body, errcode) in [
         (json!({ "lists": many(&|number| format!("l{number}")) }), "M_INVALID_PARAM"),
-        (json!({ "room_subscriptions": many(&|number| format!("!{number}:x")) }), "M_INVALID_PARAM"),
+        (
+            json!({ "room_subscriptions": many(&|number| format!("!{number}:x")) }),
+            "M_INVALID_PARAM",
+        ),
         (json!({ "lists": { "with space": room() } }), "M_INVALID_PARAM"),
         (json!({ "lists": { "": room() } }), "M_INVALID_PARAM"),
         (json!({ "set_presence": "asleep" }), "M_INVALID_PARAM"),
@@ -43,7 +46,10 @@ async fn needs_an_access_token_and_a_request() {
         (json!({ "lists": { "a": { "timeline_limit": 1 } } }), "M_MISSING_PARAM"),
         (json!({ "lists": { "a": { "required_state": {} } } }), "M_MISSING_PARAM"),
         (json!({ "timeout": "soon" }), "M_BAD_JSON"),
-        (json!({ "room_subscriptions": { "!r:x": { "timeline_limit": 1, "required_state": [["a", "b"]] } } }), "M_BAD_JSON"),
+        (
+            json!({ "room_subscriptions": { "!r:x": { "timeline_limit": 1, "required_state": [["a", "b"]] } } }),
+            "M_BAD_JSON",
+        ),
         (filtered(json!({ "not_tags": [1] })), "M_BAD_JSON"),
         (filtered(json!({ "tags": ["x".repeat(256)] })), "M_INVALID_PARAM"),
     ] {
@@ -70,7 +76,10 @@ async fn a_room_has_the_fields_of_the_proposal() {
     let answer = ask(request(None, but_create.clone())).await;
     assert_eq!(answer["lists"]["all"]["count"], 2);
     let shown = &answer["rooms"][&room];
-    assert_eq!((&shown["membership"], &shown["lists"], &shown["name"]), (&json!("join"), &json!(["all"]), &json!("N")));
+    assert_eq!(
+        (&shown["membership"], &shown["lists"], &shown["name"]),
+        (&json!("join"), &json!(["all"]), &json!("N"))
+    );
     assert!(shown.get("notification_count").is_none() && shown.get("heroes").is_none());
     let state = places(shown);
     assert!(state.contains(&"m.room.topic/".to_owned()), "{state:?}");

@@ -70,8 +70,7 @@ async fn a_long_poll_wakes_for_what_concerns_it() {
         );
         let data = &answer.extensions.account_data.as_ref().unwrap().rooms[room_id.as_str()];
         assert_eq!(data.len(), 1);
-        let (answer, ()) =
-            tokio::join!(poll(waiting(&answer)), async { engine.shutdown.cancel() });
+        let (answer, ()) = tokio::join!(poll(waiting(&answer)), async { engine.shutdown.cancel() });
         assert!(answer.is_empty());
     })
     .await;
@@ -83,7 +82,8 @@ async fn extensions_have_a_memory_of_their_own() {
         stage.member(BOB, BOB, "join").await;
         let room_id = stage.room.room_id.to_string();
         let said = stage.send(message(ALICE, "read me")).await;
-        let receipt = Receipt { kind: Kind::Read, event_id: said.event_id.clone(), thread_id: None };
+        let receipt =
+            Receipt { kind: Kind::Read, event_id: said.event_id.clone(), thread_id: None };
         receipts::send(&stage.engine, &stage.room.room_id, &user(BOB), &[receipt]).await.unwrap();
         set_data(&stage, ALICE, &room_id, "m.tag", json!({ "tags": {} })).await;
         set_data(&stage, ALICE, "", "x.y", json!({ "a": 1 })).await;
@@ -109,7 +109,8 @@ async fn extensions_have_a_memory_of_their_own() {
         let off = ask(&stage, ALICE, after(&quiet, with(false))).await;
         set_data(&stage, ALICE, &room_id, "m.tag", json!({ "tags": { "u.x": {} } })).await;
         set_data(&stage, ALICE, "", "x.y", json!({ "a": 2 })).await;
-        let receipt = Receipt { kind: Kind::Read, event_id: said.event_id.clone(), thread_id: None };
+        let receipt =
+            Receipt { kind: Kind::Read, event_id: said.event_id.clone(), thread_id: None };
         receipts::send(&stage.engine, &stage.room.room_id, &user(ALICE), &[receipt]).await.unwrap();
         let off = ask(&stage, ALICE, after(&off, with(false))).await;
         let on = ask(&stage, ALICE, after(&off, with(true))).await;

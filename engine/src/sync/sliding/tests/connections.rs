@@ -47,17 +47,16 @@ async fn only_its_own_device_continues_a_connection_and_an_old_place_is_forgotte
 #[tokio::test]
 async fn connections_have_a_bound_and_an_end() {
     on_stage(async |stage| {
-        let request = |number: i64| Request {
-            conn_id: number.to_string(),
-            ..listed(config(1, &[], false))
-        };
+        let request =
+            |number: i64| Request { conn_id: number.to_string(), ..listed(config(1, &[], false)) };
         let mut answers = vec![];
         for number in 0..=MOST_CONNECTIONS {
             answers.push(ask(&stage, ALICE, request(number)).await);
         }
         let mut known = 0;
         for (answer, number) in answers.iter().zip(0..) {
-            known += i64::from(try_ask(&stage, ALICE, after(answer, request(number))).await.is_ok());
+            known +=
+                i64::from(try_ask(&stage, ALICE, after(answer, request(number))).await.is_ok());
         }
         assert_eq!(known, MOST_CONNECTIONS);
         let mut change = Change::new();

@@ -92,13 +92,15 @@ async fn who_is_ignored_says_nothing_and_invites_nobody() {
         let request = || listed(config(1, &[], false));
         let first = ask(&stage, ALICE, request()).await;
         stage.say(BOB, "psst").await;
-        let waiting =
-            Request { timeout: Duration::from_millis(10), ..after(&first, request()) };
+        let waiting = Request { timeout: Duration::from_millis(10), ..after(&first, request()) };
         let news = ask(&stage, ALICE, waiting).await;
         assert!(news.rooms.is_empty());
         stage.say(ALICE, "heard").await;
         let news = ask(&stage, ALICE, after(&news, request())).await;
-        assert_eq!((bodies(inside(&stage, &news)), inside(&stage, &news).limited), (vec!["heard".into()], false));
+        assert_eq!(
+            (bodies(inside(&stage, &news)), inside(&stage, &news).limited),
+            (vec!["heard".into()], false)
+        );
     })
     .await;
 }

@@ -20,7 +20,10 @@ async fn a_room_comes_once_and_then_what_is_new_of_it() {
         let room = &first.rooms[stage.room.room_id.as_str()];
         assert!(room.initial && room.membership == "join" && room.lists == ["all"]);
         let whole = inside(&stage, &first);
-        assert_eq!((bodies(whole), state(whole)), (vec!["one".into()], vec!["m.room.create/".into()]));
+        assert_eq!(
+            (bodies(whole), state(whole)),
+            (vec!["one".into()], vec!["m.room.create/".into()])
+        );
         assert!(whole.limited && whole.prev_batch.is_some() && whole.num_live == 0);
         assert_eq!((whole.joined_count, whole.name.clone()), (Some(1), Some(None)));
         assert!(whole.heroes.is_some() && whole.is_dm == Some(false));
@@ -31,9 +34,14 @@ async fn a_room_comes_once_and_then_what_is_new_of_it() {
         stage.set("m.room.name", json!({ "name": "N" })).await;
         let news = ask(&stage, ALICE, after(&quiet, request())).await;
         let room = &news.rooms[stage.room.room_id.as_str()];
-        assert!(!room.initial && room.bump_stamp > first.rooms[stage.room.room_id.as_str()].bump_stamp);
+        assert!(
+            !room.initial && room.bump_stamp > first.rooms[stage.room.room_id.as_str()].bump_stamp
+        );
         let new = inside(&stage, &news);
-        assert_eq!((bodies(new), state(new)), (vec!["m.room.name".into()], vec!["m.room.name/".into()]));
+        assert_eq!(
+            (bodies(new), state(new)),
+            (vec!["m.room.name".into()], vec!["m.room.name/".into()])
+        );
         assert!(new.limited && new.num_live == 1, "one of two is shown");
         assert_eq!((new.name.clone(), new.heroes.is_none()), (Some(Some("N".into())), true));
         assert_eq!(new.joined_count, None, "nobody came or went");
