@@ -97,7 +97,7 @@ async fn a_room_has_the_fields_of_the_proposal() {
     let shown = &news["rooms"][&room];
     assert!(shown["name"].is_null() && shown.get("name").is_some(), "{shown}");
     assert_eq!(shown["heroes"][0]["user_id"], bob.id.as_str());
-    assert_eq!(ids(&news), [room.clone()]);
+    assert_eq!(ids(&news), [room.as_str()]);
 
     let mut longer = request(Some(&news["pos"]), but_create);
     longer["lists"]["all"]["timeline_limit"] = json!(3);
@@ -121,7 +121,7 @@ async fn a_subscription_needs_no_list() {
         "no room": { "timeline_limit": 2, "required_state": {} },
     } });
     let answer = alice.api.post(V4, subscribed).await.unwrap().ok().unwrap();
-    assert_eq!(ids(&answer), [room.clone()]);
+    assert_eq!(ids(&answer), [room.as_str()]);
     let shown = &answer["rooms"][&room];
     assert!(shown.get("lists").is_none() && shown["initial"] == true);
     assert_eq!(places(shown), ["m.room.create/"]);
