@@ -11,7 +11,7 @@ use crate::{
 const NEWEST_MINOR: u8 = 19;
 
 /// What works here beside the specification, or under names from before it was specified.
-const UNSTABLE: [&str; 15] = [
+const UNSTABLE: [&str; 16] = [
     "org.matrix.msc2285.stable",
     "org.matrix.msc3391",
     "org.matrix.msc3440.stable",
