@@ -92,7 +92,7 @@ function config(limit) {
 
 async function start() {
     const list = { ...config(1), ranges: [[0, 1]], filters: {} };
-    const made = new SlidingSync(oneUrl, new Map([["all", list]]), config(20), alice, POLL_MS);
+    const made = new SlidingSync(oneUrl, new Map([["all", list]]), config(3), alice, POLL_MS);
     await alice.startClient({ slidingSync: made });
     // The promise ends with the loop.
     await until(alice, [ClientEvent.Sync], "the first sync", () => alice.isInitialSyncComplete());
