@@ -10,7 +10,7 @@ use clap::{Args, Parser, Subcommand};
 use starling_engine::rng;
 
 use crate::{
-    admin::{Order, RoomOrder, ServerOrder, TokenOrder, UserOrder},
+    admin::{MediaOrder, Order, RoomOrder, ServerOrder, TokenOrder, UserOrder},
     app,
     config::{self, Config, ConfigError},
 };
@@ -88,6 +88,13 @@ enum AdminCommand {
     Rooms {
         #[command(subcommand)]
         order: RoomOrder,
+        #[command(flatten)]
+        source: Source,
+    },
+    /// Look at files, hold them back and remove them.
+    Media {
+        #[command(subcommand)]
+        order: MediaOrder,
         #[command(flatten)]
         source: Source,
     },
@@ -202,6 +209,7 @@ fn administer(command: AdminCommand) -> anyhow::Result<()> {
         AdminCommand::Reports { limit, source } => have_done(&source, Order::ListReports { limit }),
         AdminCommand::Users { order, source } => have_done(&source, Order::Users(order)),
         AdminCommand::Rooms { order, source } => have_done(&source, Order::Rooms(order)),
+        AdminCommand::Media { order, source } => have_done(&source, Order::Media(order)),
         AdminCommand::Tokens { order, source } => have_done(&source, Order::Tokens(order)),
         AdminCommand::Servers { order, source } => have_done(&source, Order::Servers(order)),
         AdminCommand::Notice { name, text, source } => {

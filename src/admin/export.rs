@@ -8,6 +8,7 @@ use std::{
 };
 
 use anyhow::Context as _;
+use futures_util::StreamExt as _;
 use starling_engine::{Engine, accounts::export};
 
 /// Writes the files into a directory that does not exist yet, and says what they are.
@@ -39,12 +40,35 @@ pub(super) async fn export(engine: &Engine, name: &str, into: &Path) -> anyhow::
         }
     }
     file.flush()?;
+    write_files(engine, &found.files, &into.join("files")).await?;
     Ok(format!(
-        "Wrote what there is about {} into {}: {} documents and {count} events.",
+        "Wrote what there is about {} into {}: {} documents, {count} events and {} files.",
         found.user_id,
         into.display(),
         found.documents.len(),
+        found.files.len(),
     ))
+}
+
+/// Writes the bytes of files, each under its id.
+async fn write_files(
+    engine: &Engine,
+    files: &[(String, String)],
+    into: &Path,
+) -> anyhow::Result<()> {
+    if files.is_empty() {
+        return Ok(());
+    }
+    DirBuilder::new().mode(0o700).create(into)?;
+    for (id, hash) in files {
+        let mut bytes = engine.blobs.get(hash, None).await?;
+        let mut file = create(into, id)?;
+        while let Some(chunk) = bytes.next().await {
+            file.write_all(&chunk?)?;
+        }
+        file.flush()?;
+    }
+    Ok(())
 }
 
 fn create(directory: &Path, name: &str) -> anyhow::Result<BufWriter<File>> {

@@ -5,6 +5,7 @@
 //! there; only when nobody answers does it open the database itself.
 
 mod export;
+mod media;
 mod orders;
 mod socket;
 
@@ -22,6 +23,7 @@ use starling_engine::{
 
 use crate::{config::Config, database, engine};
 
+pub(crate) use media::MediaOrder;
 pub(crate) use orders::{RoomOrder, ServerOrder, TokenOrder, UserOrder};
 pub(crate) use socket::{listener, router};
 
@@ -60,6 +62,8 @@ pub(crate) enum Order {
     Users(UserOrder),
     /// About rooms.
     Rooms(RoomOrder),
+    /// About files.
+    Media(MediaOrder),
     /// About the tokens by which people register.
     Tokens(TokenOrder),
     /// About the servers that are sent to.
@@ -129,6 +133,7 @@ async fn carry_out(engine: &Engine, order: Order) -> anyhow::Result<String> {
         }
         Order::Users(order) => orders::about_users(engine, order).await,
         Order::Rooms(order) => orders::about_rooms(engine, order).await,
+        Order::Media(order) => media::about(engine, order).await,
         Order::Tokens(order) => orders::about_tokens(engine, order).await,
         Order::Servers(order) => orders::about_servers(engine, order).await,
         Order::Notice { name, text } => orders::notice(engine, &name, &text).await,

@@ -21,9 +21,9 @@ use starling_engine::{
 };
 
 /// Who does what is done here, where somebody has to be named.
-const BY: &str = "starling admin";
+pub(super) const BY: &str = "starling admin";
 
-const DAY_MS: i64 = 24 * 60 * 60 * 1_000;
+pub(super) const DAY_MS: i64 = 24 * 60 * 60 * 1_000;
 
 /// About accounts.
 #[derive(Debug, Deserialize, Serialize, Subcommand)]
@@ -303,7 +303,7 @@ async fn set(engine: &Engine, name: &str, right: Right, value: bool) -> anyhow::
     Ok(shown(&account).to_string())
 }
 
-async fn find(engine: &Engine, name: &str) -> anyhow::Result<OwnedUserId> {
+pub(super) async fn find(engine: &Engine, name: &str) -> anyhow::Result<OwnedUserId> {
     Ok(users::named(engine, name).await?.user_id.try_into()?)
 }
 
@@ -444,6 +444,6 @@ pub(super) async fn expired(engine: &Engine) -> anyhow::Result<String> {
     lines(plans.iter().map(|plan| json!(plan)))
 }
 
-fn lines(values: impl Iterator<Item = Value>) -> anyhow::Result<String> {
+pub(super) fn lines(values: impl Iterator<Item = Value>) -> anyhow::Result<String> {
     Ok(values.map(|value| value.to_string()).collect::<Vec<_>>().join("\n"))
 }

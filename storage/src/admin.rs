@@ -1,10 +1,11 @@
-//! What administrators look at and do: lists of users, rooms and servers; rooms that are blocked;
+//! What administrators look at and do: lists of users, rooms, files and servers; rooms that are blocked;
 //! work in the background; what is purged.
 
 use crate::db::{Conn, Result, sql};
 
 pub mod blocked;
 pub mod destinations;
+pub mod media;
 pub mod notices;
 pub mod purge;
 pub mod reports;

@@ -2,6 +2,8 @@
 
 use crate::db::{Conn, Result, Row, composed, sql};
 
+pub mod quarantine;
+
 /// How many thumbnails are kept of one picture.
 pub const MOST_THUMBNAILS: i64 = 8;
 
@@ -30,6 +32,10 @@ pub struct MediaRow {
     pub expires_ts: Option<i64>,
     /// Whether only those who are logged in may have it.
     pub authenticated: bool,
+    /// The administrator who said that nobody may have it; how it is changed says [`quarantine`].
+    pub quarantined_by: Option<String>,
+    /// Whether an administrator said that it is not to be held back.
+    pub protected: bool,
 }
 
 /// A smaller picture of a picture.
@@ -115,6 +121,8 @@ pub enum Write {
         /// SHA-256 in hexadecimal.
         hash: String,
     },
+    /// Holds content back, or gives it out.
+    Quarantine(quarantine::Write),
     /// These bytes were looked at: something needs them, or they are gone.
     Swept {
         /// SHA-256 in hexadecimal.
@@ -142,6 +150,7 @@ pub(crate) async fn apply(conn: &mut Conn, rows: Vec<Write>) -> Result<()> {
                     .execute(conn)
                     .await?;
             }
+            Write::Quarantine(write) => quarantine::apply(conn, write).await?,
             Write::Suspect { hash } => discard(conn, &hash).await?,
             Write::Swept { hash } => {
                 sql("DELETE FROM media_garbage WHERE hash = $1").bind(hash).execute(conn).await?;
@@ -241,10 +250,11 @@ pub(crate) async fn claim(conn: &mut Conn, kept: &Kept) -> Result<bool> {
     Ok(changed == 1)
 }
 
-const COLUMNS: &str = "SELECT origin, media_id, hash, size, content_type, file_name, uploader, \
-                       created_ts, used_ts, expires_ts, authenticated FROM media";
+pub(crate) const COLUMNS: &str = "SELECT m.origin, m.media_id, m.hash, m.size, m.content_type, m.file_name, m.uploader, \
+     m.created_ts, m.used_ts, m.expires_ts, m.authenticated, q.quarantined_by, m.protected \
+     FROM media m LEFT JOIN media_quarantine q ON q.hash = m.hash";
 
-fn media_row(row: &Row) -> Result<MediaRow> {
+pub(crate) fn media_row(row: &Row) -> Result<MediaRow> {
     Ok(MediaRow {
         origin: row.get(0)?,
         media_id: row.get(1)?,
@@ -257,6 +267,8 @@ fn media_row(row: &Row) -> Result<MediaRow> {
         used_ts: row.get(8)?,
         expires_ts: row.get(9)?,
         authenticated: row.get::<i16>(10)? != 0,
+        quarantined_by: row.get(11)?,
+        protected: row.get::<i16>(12)? != 0,
     })
 }
 
@@ -354,24 +366,6 @@ pub async fn unused_remote(conn: &mut Conn, before: i64, most: i64) -> Result<Ve
     let text =
         format!("{COLUMNS} WHERE uploader IS NULL AND used_ts < $1 ORDER BY used_ts LIMIT $2");
     composed(text, vec![before.into(), most.into()]).map(conn, media_row).await
-}
-
-/// What a user has uploaded, newest first.
-///
-/// # Errors
-///
-/// When the database fails.
-pub async fn of_user(
-    conn: &mut Conn,
-    user_id: &str,
-    offset: i64,
-    most: i64,
-) -> Result<Vec<MediaRow>> {
-    let text = format!(
-        "{COLUMNS} WHERE uploader = $1 AND hash IS NOT NULL \
-         ORDER BY created_ts DESC, media_id LIMIT $3 OFFSET $2"
-    );
-    composed(text, vec![user_id.into(), offset.into(), most.into()]).map(conn, media_row).await
 }
 
 /// Some bytes of which it is not sure that anything needs them.

@@ -44,6 +44,7 @@ const MIGRATIONS: &[(i64, &str, &str)] = &[
     (56, "last errors", include_str!("../../migrations/0056_last_errors.sql")),
     (60, "pushers", include_str!("../../migrations/0060_pushers.sql")),
     (65, "sliding sync", include_str!("../../migrations/0065_sliding_sync.sql")),
+    (70, "media_quarantine", include_str!("../../migrations/0070_media_quarantine.sql")),
 ];
 
 /// Applies the migrations that the database has not seen.

@@ -67,6 +67,9 @@ async fn what_is_known_about_a_user_is_exported() {
         send(http::Method::PUT, &path, json!({ "msgtype": "m.text", "body": number.to_string() }))
             .await;
     }
+    let upload = format!("{}/_matrix/media/v3/upload?filename=a.txt", server.client);
+    let upload = http().post(upload).bearer_auth(token.as_str().unwrap()).body("the file");
+    let uploaded: Value = upload.send().await.unwrap().json().await.unwrap();
     let out = server.path("export");
     let arguments = ["export-user", "alice", out.to_str().unwrap()];
     let (done, said) = admin(&data, &arguments, "").await;
@@ -82,6 +85,10 @@ async fn what_is_known_about_a_user_is_exported() {
     assert!(read("devices.json")[0].get("user_agent").is_some());
     assert_eq!(read("rooms.json")[0]["membership"], "join");
     assert_eq!(read("threepids.json"), json!([]));
+    let file = read("files.json")[0]["address"].clone();
+    assert_eq!(file, uploaded["content_uri"]);
+    let file = out.join("files").join(file.as_str().unwrap().rsplit('/').next().unwrap());
+    assert_eq!(std::fs::read(file).unwrap(), b"the file");
     let events = std::fs::read_to_string(out.join("events.jsonl")).unwrap();
     let events: Vec<Value> =
         events.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
@@ -217,6 +224,20 @@ async fn accounts_are_looked_at_and_restricted() {
     assert_eq!(whoami().await, Value::Null);
     assert_eq!(lines(&data, &["users", "suspend", "alice"]).await[0]["suspended"], true);
     assert_eq!(lines(&data, &["users", "unsuspend", "alice"]).await[0]["suspended"], false);
+    for (order, banned) in [("shadow-ban", true), ("unshadow-ban", false)] {
+        assert_eq!(lines(&data, &["users", order, "alice"]).await[0]["shadow_banned"], banned);
+    }
+    for (limits, says) in [
+        (&["--per-second", "2", "--burst", "9"][..], "9 at once, and 2 a second"),
+        (&["--usual"], "as much as others"),
+        (&[], "as much as they like"),
+    ] {
+        let arguments = [&["users", "rate-limit", "alice"], limits].concat();
+        let (done, said) = admin(&data, &arguments, "").await;
+        assert!(done && said.contains(says), "{said}");
+    }
+    let (done, _) = admin(&data, &["users", "rate-limit", "alice", "--burst", "9"], "").await;
+    assert!(!done);
     assert_eq!(lines(&data, &["users", "promote", "alice"]).await[0]["admin"], true);
     assert_eq!(lines(&data, &["users", "demote", "alice"]).await[0]["admin"], false);
     let devices = lines(&data, &["users", "devices", "alice"]).await;
@@ -244,6 +265,9 @@ async fn rooms_are_looked_at_blocked_and_removed() {
     let room: Value = create.send().await.unwrap().json().await.unwrap();
     let room = room["room_id"].as_str().unwrap();
     assert_eq!(lines(&data, &["rooms", "list", "--search", "den"]).await[0]["room_id"], room);
+    let sizes = lines(&data, &["rooms", "sizes", "--limit", "1"]).await;
+    assert_eq!(sizes[0]["room_id"], room);
+    assert!(sizes[0]["bytes"].as_i64().unwrap() > 0, "{sizes:?}");
     for (order, says) in [("block", "can join"), ("unblock", "not blocked")] {
         let (done, said) = admin(&data, &["rooms", order, room], "").await;
         assert!(done && said.contains(says), "{said}");
@@ -290,4 +314,45 @@ async fn tokens_servers_and_notices_are_at_hand() {
     assert!(done && said.contains("Sent as $"), "{said}");
     let (done, said) = admin(&data, &["notice", "nobody", "x"], "").await;
     assert!(!done && said.contains("no such account"), "{said}");
+}
+
+#[tokio::test]
+async fn files_are_looked_at_held_back_and_removed() {
+    let server = Server::start(&[CHEAP]).await;
+    let data = server.path("data");
+    admin(&data, &["create-user", "alice", "--password-stdin"], "password").await;
+    let token = log_in(&server, "alice", "password").await["access_token"].clone();
+    let token = token.as_str().unwrap();
+    let upload = http().post(format!("{}/_matrix/media/v3/upload", server.client));
+    let upload = upload.bearer_auth(token).header("content-type", "text/plain").body("hello");
+    let uploaded: Value = upload.send().await.unwrap().json().await.unwrap();
+    let file = uploaded["content_uri"].as_str().unwrap();
+    let address = file.strip_prefix("mxc://").unwrap();
+    let status = async || {
+        let path = format!("{}/_matrix/client/v1/media/download/{address}", server.client);
+        http().get(path).bearer_auth(token).send().await.unwrap().status().as_u16()
+    };
+    let listed = lines(&data, &["media", "list", "alice"]).await;
+    assert_eq!((&listed[0]["address"], &listed[0]["bytes"]), (&json!(file), &json!(5)));
+    assert_eq!(lines(&data, &["media", "show", file]).await, listed);
+    for (arguments, says, expected) in [
+        (&["quarantine", file][..], "1 of them", 404),
+        (&["release", file], "is given out", 200),
+        (&["quarantine-user", "alice"], "1 of them", 404),
+        (&["release", file], "is given out", 200),
+        (&["protect", file], "is left out", 200),
+        (&["quarantine", file], "0 of them", 200),
+        (&["unprotect", file], "is not left out", 200),
+        (&["purge-cache", "--days", "1"], "Forgot 0", 200),
+        (&["remove-unused", "--days", "1"], "Removed 0", 200),
+        (&["remove", file], "Removed mxc://", 404),
+    ] {
+        let (done, said) = admin(&data, &[&["media"], arguments].concat(), "").await;
+        assert!(done && said.contains(says), "{arguments:?}: {said}");
+        assert_eq!(status().await, expected, "{arguments:?}");
+    }
+    for (wrong, says) in [(file, "is not here"), ("https://a.example/b", "is not the address")] {
+        let (done, said) = admin(&data, &["media", "show", wrong], "").await;
+        assert!(!done && said.contains(says), "{said}");
+    }
 }

@@ -4,7 +4,10 @@ use serde_json::{Map, Value, json};
 use starling_storage::{
     account_data,
     accounts::{devices, flags, threepids},
-    delayed_events, events, memberships, subscriptions,
+    admin::media::{self, Order, Page},
+    delayed_events, events,
+    media::MediaRow,
+    memberships, subscriptions,
 };
 
 use super::names;
@@ -19,10 +22,12 @@ pub struct Export {
     /// The user.
     pub user_id: String,
     /// Documents by what they are about: `account`, `profile`, `devices`, `account_data`, `threepids`,
-    /// `rooms`, `threads`, `delayed_events`.
+    /// `rooms`, `threads`, `delayed_events`, `files`.
     pub documents: Vec<(&'static str, Value)>,
     /// The rooms that the user is or was something in.
     pub rooms: Vec<String>,
+    /// What the user uploaded: the id of each file, and the hash by which `engine.blobs` has its bytes.
+    pub files: Vec<(String, String)>,
 }
 
 /// Reads an account, by its name or user id; `None` when there is none.
@@ -52,6 +57,8 @@ pub async fn account(engine: &Engine, given: &str) -> Result<Option<Export>, Int
     let devices = devices::of_user(&mut conn, user).await?;
     let threads = subscriptions::changed(&mut conn, user, 0, i64::MAX, i64::MAX).await?;
     let waiting = delayed_events::of_user(&mut conn, user).await?;
+    let all = Page { order: Order::CreatedTs, backwards: false, offset: 0, limit: i64::MAX };
+    let (files, _) = media::of_user(&mut conn, user, all).await?;
     drop(conn);
     let documents = vec![
         ("account", about),
@@ -61,10 +68,13 @@ pub async fn account(engine: &Engine, given: &str) -> Result<Option<Export>, Int
         ("threepids", threepids.iter().map(threepid).collect()),
         ("rooms", memberships.iter().map(room).collect()),
         ("threads", threads.iter().map(thread).collect()),
+        ("files", files.iter().map(file).collect()),
         ("delayed_events", waiting.iter().map(delayed_event).collect::<Result<_, _>>()?),
     ];
     let rooms = memberships.into_iter().map(|row| row.room_id).collect();
-    Ok(Some(Export { user_id: account.user_id, documents, rooms }))
+    let bytes = |row: MediaRow| row.hash.map(|hash| (row.media_id, hash));
+    let files = files.into_iter().filter_map(bytes).collect();
+    Ok(Some(Export { user_id: account.user_id, documents, rooms, files }))
 }
 
 /// The next events that a user sent to a room, each as JSON, the oldest first; `after` is where the last
@@ -114,6 +124,16 @@ fn device(row: &devices::DeviceRow) -> Value {
         "last_seen_ts": row.last_seen_ts,
         "last_seen_ip": row.last_seen_ip,
         "user_agent": row.user_agent,
+    })
+}
+
+fn file(row: &MediaRow) -> Value {
+    json!({
+        "address": format!("mxc://{}/{}", row.origin, row.media_id),
+        "content_type": row.content_type,
+        "file_name": row.file_name,
+        "bytes": row.size,
+        "created_ts": row.created_ts,
     })
 }
 

@@ -60,7 +60,7 @@ pub async fn find(engine: &Engine, id: &MediaId, effort: Effort) -> Result<Found
         }
         None => remote::fetch(engine, id, effort.patience).await?,
     };
-    if row.authenticated && !effort.authenticated {
+    if row.quarantined_by.is_some() || (row.authenticated && !effort.authenticated) {
         return Err(MediaError::NotFound);
     }
     note_use(engine, &row).await?;

@@ -145,7 +145,7 @@ fn conditions(wanted: &Wanted) -> (String, Vec<Value>) {
 }
 
 /// What LIKE takes for "contains", in small letters.
-fn pattern(part: Option<&str>) -> Value {
+pub(super) fn pattern(part: Option<&str>) -> Value {
     let part = part.unwrap_or_default().to_lowercase();
     let mut pattern = "%".to_owned();
     for letter in part.chars() {

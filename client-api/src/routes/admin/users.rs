@@ -9,6 +9,7 @@ pub(crate) mod delete_devices;
 pub(crate) mod devices;
 pub(crate) mod joined_rooms;
 pub(crate) mod login;
+pub(crate) mod media;
 pub(crate) mod memberships;
 pub(crate) mod override_ratelimit;
 pub(crate) mod pushers;

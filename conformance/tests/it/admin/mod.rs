@@ -4,6 +4,7 @@ mod deleting;
 mod devices;
 mod event_reports;
 mod federation;
+mod media;
 mod notices;
 mod rate_limits;
 mod registration_tokens;
@@ -16,7 +17,7 @@ use starling_conformance::client::{Api, path};
 use crate::support;
 
 /// Operations with parameters that need not exist: whoever is no administrator learns nothing.
-const OPERATIONS: [(&str, &str); 24] = [
+const OPERATIONS: [(&str, &str); 31] = [
     ("GET", "/_synapse/admin/v2/users"),
     ("GET", "/_synapse/admin/v2/users/@nobody:example.org"),
     ("PUT", "/_synapse/admin/v2/users/@nobody:example.org"),
@@ -28,6 +29,13 @@ const OPERATIONS: [(&str, &str); 24] = [
     ("POST", "/_synapse/admin/v1/users/@nobody:example.org/shadow_ban"),
     ("GET", "/_synapse/admin/v1/users/@nobody:example.org/override_ratelimit"),
     ("GET", "/_synapse/admin/v1/statistics/database/rooms"),
+    ("GET", "/_synapse/admin/v1/statistics/users/media"),
+    ("GET", "/_synapse/admin/v1/users/@nobody:example.org/media"),
+    ("DELETE", "/_synapse/admin/v1/media/example.org/nothing"),
+    ("POST", "/_synapse/admin/v1/media/quarantine/example.org/nothing"),
+    ("POST", "/_synapse/admin/v1/media/delete?before_ts=4000000000000"),
+    ("POST", "/_synapse/admin/v1/purge_media_cache?before_ts=4000000000000"),
+    ("GET", "/_synapse/admin/v1/room/!nowhere:example.org/media"),
     ("GET", "/_synapse/admin/v1/threepid/email/users/nobody@example.org"),
     ("GET", "/_synapse/admin/v1/whois/@nobody:example.org"),
     ("GET", "/_synapse/admin/v1/registration_tokens"),

@@ -18,7 +18,7 @@ pub(crate) mod keys;
 mod knock;
 mod login;
 mod logout;
-mod media;
+pub(crate) mod media;
 mod mutual_rooms;
 mod notifications;
 mod presence;

@@ -87,7 +87,7 @@ async fn names_that_are_none_lead_nowhere() {
 }
 
 /// The file of a peer, as its server answers other servers.
-fn parts(content_type: &str, bytes: &[u8]) -> Reply {
+pub(crate) fn parts(content_type: &str, bytes: &[u8]) -> Reply {
     let head = format!(
         "--cut\r\nContent-Type: application/json\r\n\r\n{{}}\r\n--cut\r\n\
          Content-Type: {content_type}\r\nContent-Disposition: inline; filename=\"far.txt\"\r\n\r\n"

@@ -3,7 +3,7 @@
 use http::Method;
 use starling_conformance::client::{Answer, Api, User, path, text};
 
-mod download;
+pub(crate) mod download;
 mod legacy;
 mod preview_url;
 mod thumbnail;
@@ -13,19 +13,19 @@ const DOWNLOAD: &str = "/_matrix/client/v1/media/download/{}/{}";
 const UPLOAD: &str = "/_matrix/media/v3/upload";
 
 /// Uploads a file and returns its `mxc://` address.
-async fn upload(user: &User, content_type: &str, query: &str, bytes: &[u8]) -> String {
+pub(crate) async fn upload(user: &User, content_type: &str, query: &str, bytes: &[u8]) -> String {
     let target = format!("{UPLOAD}{query}");
     let answer = user.api.raw(Method::POST, &target, content_type, bytes.to_vec()).await.unwrap();
     text(&answer.ok().unwrap(), "/content_uri").unwrap().to_owned()
 }
 
 /// The path of an operation on a file.
-fn of(template: &str, uri: &str) -> String {
+pub(crate) fn of(template: &str, uri: &str) -> String {
     let (origin, id) = uri.strip_prefix("mxc://").unwrap().split_once('/').unwrap();
     path(template, &[origin, id])
 }
 
-async fn download(api: &Api, uri: &str) -> Answer {
+pub(crate) async fn download(api: &Api, uri: &str) -> Answer {
     api.get(&of(DOWNLOAD, uri)).await.unwrap()
 }
 

@@ -1,0 +1,3 @@
+//! `/_synapse/admin/v1/room/…`
+
+pub(crate) mod media;
