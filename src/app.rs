@@ -41,9 +41,17 @@ pub(crate) fn run(source: Source) -> anyhow::Result<()> {
 
 /// Has an order carried out by the running server, or instead of one.
 pub(crate) fn order(config: &Config, order: Order) -> anyhow::Result<String> {
+    beside(config, admin::give(config, order))
+}
+
+/// Does work beside the server, on what it has stored.
+pub(crate) fn beside(
+    config: &Config,
+    work: impl Future<Output = anyhow::Result<String>>,
+) -> anyhow::Result<String> {
     install_tls_provider()?;
     make_data_directory(&config.data_dir)?;
-    tokio::runtime::Runtime::new()?.block_on(admin::give(config, order))
+    tokio::runtime::Runtime::new()?.block_on(work)
 }
 
 /// Gives the server a new key.

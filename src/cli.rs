@@ -11,7 +11,7 @@ use starling_engine::rng;
 
 use crate::{
     admin::{MediaOrder, Order, RoomOrder, ServerOrder, TokenOrder, UserOrder},
-    app,
+    app, backup,
     config::{self, Config, ConfigError},
 };
 
@@ -38,9 +38,35 @@ enum Command {
         #[command(flatten)]
         source: Source,
     },
+    /// Back up all that the server has stored, and restore it.
+    #[command(subcommand)]
+    Backup(BackupCommand),
     /// Print or check the configuration.
     #[command(subcommand)]
     Config(ConfigCommand),
+}
+
+#[derive(Debug, Subcommand)]
+enum BackupCommand {
+    /// Copy database and files into a directory, while the server runs or not.
+    Create {
+        /// The directory, which must not exist yet.
+        directory: PathBuf,
+        #[command(flatten)]
+        source: Source,
+    },
+    /// Say whether a backup is whole and undamaged.
+    Verify {
+        /// The directory.
+        directory: PathBuf,
+    },
+    /// Make a backup the data of a server that has none yet.
+    Restore {
+        /// The directory.
+        directory: PathBuf,
+        #[command(flatten)]
+        source: Source,
+    },
 }
 
 #[derive(Debug, Subcommand)]
@@ -182,6 +208,7 @@ pub(crate) fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Serve(source) => app::run(source),
         Command::Admin(command) => administer(command),
         Command::Doctor { server, source } => app::examine(&source.load()?, server.as_deref()),
+        Command::Backup(command) => back_up(command),
         Command::Config(ConfigCommand::Example) => print(&config::example()),
         Command::Config(ConfigCommand::Check(source)) => {
             let config = source.load()?;
@@ -217,6 +244,23 @@ fn administer(command: AdminCommand) -> anyhow::Result<()> {
         }
         AdminCommand::Expired { source } => have_done(&source, Order::ListExpired),
     }
+}
+
+fn back_up(command: BackupCommand) -> anyhow::Result<()> {
+    let said = match command {
+        BackupCommand::Create { directory, source } => {
+            let config = source.load()?;
+            app::beside(&config, backup::create(&config, &directory))?
+        }
+        BackupCommand::Verify { directory } => {
+            tokio::runtime::Runtime::new()?.block_on(backup::verify(&directory))?
+        }
+        BackupCommand::Restore { directory, source } => {
+            let config = source.load()?;
+            app::beside(&config, backup::restore(&config, &directory))?
+        }
+    };
+    print(&format!("{said}\n"))
 }
 
 /// Has an order carried out, and prints what there is to say about it.

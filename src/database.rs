@@ -19,8 +19,17 @@ const ANSWER_LIMIT: Duration = Duration::from_secs(2);
 /// When it cannot be reached, is in use by another process, was written by a newer version,
 /// or belongs to a server of another name.
 pub(crate) async fn open(config: &Config) -> anyhow::Result<Storage> {
+    open_at(config, url(config)).await
+}
+
+/// The same with a database that is elsewhere.
+///
+/// # Errors
+///
+/// As [`open`].
+pub(crate) async fn open_at(config: &Config, url: String) -> anyhow::Result<Storage> {
     let options = Options {
-        url: url(config),
+        url,
         max_connections: config.database.connections,
         instance: rng::token::<9>(),
         alone: true,
@@ -40,7 +49,8 @@ pub(crate) async fn answers(storage: &Storage) -> bool {
     matches!(timeout(ANSWER_LIMIT, question).await, Ok(Ok(_)))
 }
 
-fn url(config: &Config) -> String {
+/// Where the configured database is.
+pub(crate) fn url(config: &Config) -> String {
     match config.database.url.get() {
         Some(url) => url.to_owned(),
         None => format!("sqlite:{}", config.data_dir.join("starling.db").display()),

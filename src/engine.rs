@@ -115,7 +115,7 @@ fn lower_case(domains: &[String]) -> Vec<String> {
 }
 
 /// The bytes of files: in a bucket, or in a directory.
-fn blobs(config: &Config) -> anyhow::Result<Blobs> {
+pub(crate) fn blobs(config: &Config) -> anyhow::Result<Blobs> {
     let media = &config.media;
     Ok(match &media.s3.bucket {
         Some(bucket) => Blobs::s3(S3 {

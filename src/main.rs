@@ -2,6 +2,7 @@
 
 mod admin;
 mod app;
+mod backup;
 mod cli;
 mod config;
 mod database;

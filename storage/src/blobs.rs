@@ -42,6 +42,14 @@ pub enum BlobError {
     Store(#[from] object_store::Error),
 }
 
+impl BlobError {
+    /// Whether there is nothing of that name.
+    #[must_use]
+    pub fn is_not_found(&self) -> bool {
+        matches!(self, Self::Store(object_store::Error::NotFound { .. }))
+    }
+}
+
 /// Bytes on their way.
 pub type ByteStream = BoxStream<'static, Result<Bytes, BlobError>>;
 

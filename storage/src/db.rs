@@ -67,6 +67,14 @@ impl Db {
         }
     }
 
+    /// Opens an SQLite file without changing a setting of it; a frozen one is one that nobody writes to.
+    pub(crate) async fn open_file(path: &Path, frozen: bool) -> Result<Self> {
+        let options = SqliteConnectOptions::new().filename(path).create_if_missing(false);
+        let options = options.read_only(frozen).immutable(frozen);
+        let pool = SqlitePoolOptions::new().max_connections(1).connect_with(options).await?;
+        Ok(Self::Sqlite { readers: pool.clone(), writer: pool })
+    }
+
     /// A connection for single statements outside a transaction.
     ///
     /// # Errors

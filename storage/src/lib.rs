@@ -18,6 +18,7 @@ pub mod appservices;
 pub mod backups;
 pub mod blobs;
 pub mod change;
+pub mod copies;
 pub mod encryption;
 pub mod epochs;
 pub mod events;

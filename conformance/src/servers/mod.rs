@@ -109,6 +109,13 @@ impl Spec {
 
     /// Starts the server and waits until it is ready.
     pub async fn start(self, ca: &TestCa) -> Result<Server> {
+        let server = self.prepare(ca)?;
+        server.resume().await?;
+        Ok(server)
+    }
+
+    /// Makes all that the server needs, and does not start it.
+    pub fn prepare(self, ca: &TestCa) -> Result<Server> {
         let mut directory = tempfile::Builder::new().prefix("starling-test-").tempdir()?;
         if env::var_os(KEEP).is_some() {
             directory.disable_cleanup(true);
@@ -126,9 +133,7 @@ impl Spec {
             Kind::Starling => starling::prepare(&self, directory.path(), database.as_ref())?,
             Kind::Synapse => synapse::prepare(&self, directory.path())?,
         }
-        let server = Server { spec: self, directory, database, process: Mutex::new(None) };
-        server.resume().await?;
-        Ok(server)
+        Ok(Server { spec: self, directory, database, process: Mutex::new(None) })
     }
 }
 

@@ -21,6 +21,7 @@
 
 mod admin;
 mod appservice;
+mod backup;
 mod bench;
 mod client;
 mod crowd;
