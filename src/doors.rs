@@ -68,6 +68,7 @@ fn client_api_settings(config: &Config) -> Settings {
         policies: policies.collect(),
         login_tokens: config.accounts.login_tokens,
         turn: config.turn.settings(),
+        rtc_transports: config.rtc.transports(),
         well_known: config.client.well_known.clone().into_iter().collect(),
         policy_server_keys: config.client.policy_server_keys.clone(),
         require_email: config.registration.require_email,

@@ -250,6 +250,7 @@ fn table() -> Vec<Route> {
         put("/_matrix/client/v3/user/{userId}/rooms/{roomId}/tags/{tag}", routes::user::rooms::put_tag),
         post("/_matrix/client/v3/user_directory/search", routes::user_directory::search::post),
         post("/_matrix/client/v3/users/{userId}/report", routes::users::report::post),
+        get("/_matrix/client/unstable/org.matrix.msc4143/rtc/transports", routes::rtc::transports::get),
         get("/_matrix/client/v3/voip/turnServer", routes::voip::turn_server::get),
         get("/_matrix/client/unstable/email/submit_token", routes::email::submit_token::get),
         post("/_matrix/client/unstable/email/submit_token", routes::email::submit_token::post),

@@ -26,6 +26,8 @@ pub struct Settings {
     pub login_tokens: bool,
     /// The TURN servers for calls, if there are any.
     pub turn: Option<Turn>,
+    /// What carries calls of many, each as clients are told of it (MSC4143).
+    pub rtc_transports: Vec<Value>,
     /// Further keys of `/.well-known/matrix/client`.
     pub well_known: Map<String, Value>,
     /// Public keys for `/.well-known/matrix/policy_server`; none: not announced.

@@ -15,6 +15,7 @@ mod push;
 mod rate_limits;
 mod reference;
 mod registration;
+mod rtc;
 mod turn;
 mod types;
 mod user_directory;
@@ -117,6 +118,9 @@ pub(crate) struct Config {
 
     /// Servers that carry calls.
     pub(crate) turn: turn::Turn,
+
+    /// Servers that carry calls of many.
+    pub(crate) rtc: rtc::Rtc,
 
     /// Protection against floods of requests.
     pub(crate) rate_limits: RateLimits,
@@ -453,6 +457,7 @@ impl Default for Config {
             user_directory: UserDirectory::default(),
             profiles: profiles::Profiles::default(),
             turn: turn::Turn::default(),
+            rtc: rtc::Rtc::default(),
             rate_limits: RateLimits::default(),
             limits: Limits::default(),
             log: Log::default(),

@@ -19,6 +19,7 @@ pub(super) fn validate(config: &Config) -> Result<(), String> {
     password_hashing(config)?;
     rooms(config)?;
     config.turn.validate()?;
+    config.rtc.validate()?;
     server_notices(config)?;
     retention(config)?;
     config.rate_limits.validate()?;
@@ -157,6 +158,8 @@ mod tests {
             ("client.well_known = { 'm.homeserver' = {} }", "client.public_url"),
             ("client.policy_server_keys = { a = 'b' }", "client.policy_server_keys"),
             ("turn.uris = ['turn.example.org']", "turn.uris"),
+            ("rtc.livekit_urls = ['livekit.example.org']", "rtc.livekit_urls"),
+            ("rtc.livekit_urls = ['http://livekit.example.org']", "rtc.livekit_urls"),
             ("turn.uris = ['turn:example.org']", "turn.shared_secret"),
             (
                 "turn = { uris = ['turn:a.org'], shared_secret = 'a', username = 'b' }",

@@ -37,6 +37,7 @@ pub(crate) mod register;
 pub(crate) mod room_keys;
 pub(crate) mod room_summary;
 pub(crate) mod rooms;
+pub(crate) mod rtc;
 pub(crate) mod search;
 pub(crate) mod send_to_device;
 pub(crate) mod summary;

@@ -37,6 +37,8 @@ pub(crate) async fn get(call: Call) -> Answer {
     response.unstable_features = UNSTABLE.map(|name| (name.to_owned(), true)).into();
     let delayed_events = call.engine.config.delayed_events.enabled;
     response.unstable_features.insert("org.matrix.msc4140".to_owned(), delayed_events);
+    let rtc = !call.door.settings.rtc_transports.is_empty();
+    response.unstable_features.insert("org.matrix.msc4143".to_owned(), rtc);
     let follow_threads = call.engine.config.push.follow_threads;
     response.unstable_features.insert("org.matrix.msc4306".to_owned(), follow_threads);
     answer(response)

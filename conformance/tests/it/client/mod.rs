@@ -31,6 +31,7 @@ mod register;
 mod room_keys;
 mod room_summary;
 mod rooms;
+mod rtc;
 mod search;
 mod send_to_device;
 mod stages;

@@ -1,0 +1,3 @@
+//! `/rtc`: calls of many.
+
+pub(crate) mod transports;
