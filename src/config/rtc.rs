@@ -20,7 +20,8 @@ pub(crate) struct Rtc {
 impl Rtc {
     /// What makes no sense, in one line that names the setting.
     pub(super) fn validate(&self) -> Result<(), String> {
-        let is_web = |url: &String| matches!(url::Url::parse(url), Ok(it) if it.scheme() == "https");
+        let is_web =
+            |url: &String| matches!(url::Url::parse(url), Ok(it) if it.scheme() == "https");
         match self.livekit_urls.iter().find(|url| !is_web(url)) {
             Some(url) => Err(format!("`rtc.livekit_urls`: {url:?} is no https address")),
             None => Ok(()),
