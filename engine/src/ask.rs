@@ -162,6 +162,7 @@ async fn ask_body(
         let body = response.into_body();
         return Err(AskError::Refused { status, errcode: errcode(&body), body });
     }
+    engine.outbound.spoke(server);
     Ok(response.into_body())
 }
 

@@ -14,6 +14,7 @@ use starling_storage::{
         self, cross_signing,
         remote_lists::{self as rows, RemoteDeviceRow, RemoteListRow, Write},
     },
+    rooms::partial,
     to_device::Received,
 };
 
@@ -54,7 +55,9 @@ pub(crate) async fn device_list_update(
         return Ok(());
     }
     let _turn = engine.encryption.turns.of([update.user_id.as_str()]).await;
-    let Some(known) = known(engine, &update.user_id).await? else { return Ok(()) };
+    let Some(known) = known(engine, &update.user_id).await? else {
+        return note_unknown(engine, &update.user_id).await;
+    };
     engine.encryption.asked.heard(update.user_id.as_str());
     let mut change = Change::new();
     follow(engine, &mut change, update, known).await?;
@@ -79,6 +82,19 @@ async fn known(
         engine.storage.commit(change).await?;
     }
     Ok(is_shared.then_some(list))
+}
+
+/// Somebody may share a room with users here without being known to: the rooms that were joined without
+/// their members will tell. That their devices changed is what is told then.
+async fn note_unknown(engine: &Engine, user: &OwnedUserId) -> Result<(), Internal> {
+    let mut conn = engine.storage.read().await?;
+    let may_share = partial::is_assumed_anywhere(&mut conn, user.server_name().as_str()).await?;
+    drop(conn);
+    let mut change = Change::new();
+    if may_share {
+        change.fact(Fact::Devices { user_id: user.to_string() });
+    }
+    commit(engine, change).await
 }
 
 async fn follow(
@@ -166,7 +182,9 @@ pub(crate) async fn signing_key_update(
         return Ok(());
     }
     let _turn = engine.encryption.turns.of([user.as_str()]).await;
-    let Some(known) = known(engine, &user).await? else { return Ok(()) };
+    let Some(known) = known(engine, &user).await? else {
+        return note_unknown(engine, &user).await;
+    };
     engine.encryption.asked.heard(user.as_str());
     let mut keys = lists::signing_keys(&user, update.master_key, update.self_signing_key);
     let mut conn = engine.storage.read().await?;

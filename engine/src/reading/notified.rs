@@ -9,7 +9,8 @@ use ruma::{
     push::{Action, HighlightTweakValue, Ruleset, Tweak},
 };
 use starling_storage::{
-    memberships, rooms,
+    memberships,
+    rooms::{self, partial},
     unread::{self, Mark, Notified},
 };
 
@@ -110,7 +111,8 @@ impl<'a> Places<'a> {
         let id = OwnedRoomId::try_from(room_id)?;
         let mut conn = self.engine.storage.read().await?;
         let row = memberships::get(&mut conn, user_id.as_str(), room_id).await?;
-        let room = rooms::get(&mut conn, room_id).await?;
+        let mut room = rooms::get(&mut conn, room_id).await?;
+        partial::count_unseen(&mut conn, room.as_mut_slice()).await?;
         let marks = unread::marks(&mut conn, user_id.as_str(), room_id).await?;
         drop(conn);
         let reader = Reader::new(self.engine, &id, user_id, device_id, row.as_ref()).await?;

@@ -18,14 +18,14 @@ pub mod unread;
 
 use std::sync::Arc;
 
-use ruma::OwnedEventId;
+use ruma::{OwnedEventId, events::StateEventType};
 
 use starling_storage::{
     events::{Write, flags},
     rooms,
 };
 
-use self::{redactions::Place, state::StateChange};
+use self::{members::Known, redactions::Place, state::StateChange};
 use super::{auth_ranks, batch::Batch, partial};
 use crate::{
     events::{Pdu, StoredEvent},
@@ -83,7 +83,7 @@ pub async fn append(batch: &mut Batch, new: NewEvent) -> Result<(), Internal> {
         false => None,
     };
     let changed = state::advance(batch, &event, place).await?;
-    follow(batch, &changed).await?;
+    follow(batch, &changed, Known::Wholly).await?;
     relations::note(batch, &event);
     redactions::apply(batch, &event).await?;
     // Nobody can know the ID of an event before this server has made it.
@@ -122,7 +122,7 @@ pub async fn backfill(batch: &mut Batch, new: NewEvent) -> Result<(), Internal> 
 /// When the database fails. The batch is void then.
 pub async fn adopt_state(batch: &mut Batch, root: i64) -> Result<(), Internal> {
     let changed = state::adopt(batch, root).await?;
-    members::follow(batch, &changed, false).await?;
+    members::follow(batch, &changed, Known::Not).await?;
     servers::follow(batch, &changed).await?;
     openness::follow(batch, &changed).await
 }
@@ -135,8 +135,8 @@ pub async fn adopt_state(batch: &mut Batch, root: i64) -> Result<(), Internal> {
 /// When the database fails. The batch is void then.
 pub async fn complete_state(batch: &mut Batch, root: i64) -> Result<(), Internal> {
     let changed = state::adopt(batch, root).await?;
-    // Whose devices are told of, those learn now who else is there.
-    follow(batch, &changed).await?;
+    let known = Known::InPart { encrypted: is_encrypted(batch).await? };
+    follow(batch, &changed, known).await?;
     batch.room.row.flags &= !rooms::flags::PARTIAL_STATE;
     let Some(at) = changed.at else { return Ok(()) };
     let room_id = batch.room.id.to_string();
@@ -154,15 +154,21 @@ pub(super) async fn settle(batch: &mut Batch) -> Result<(), Internal> {
         return Ok(());
     }
     let changed = state::settle(batch).await?;
-    follow(batch, &changed).await
+    follow(batch, &changed, Known::Wholly).await
 }
 
 /// What follows from a change of the current state for members, servers and guests.
-async fn follow(batch: &mut Batch, changed: &StateChange) -> Result<(), Internal> {
-    members::follow(batch, changed, true).await?;
+async fn follow(batch: &mut Batch, changed: &StateChange, known: Known) -> Result<(), Internal> {
+    members::follow(batch, changed, known).await?;
     servers::follow(batch, changed).await?;
     guests::follow(batch, changed).await?;
     openness::follow(batch, changed).await
+}
+
+async fn is_encrypted(batch: &Batch) -> Result<bool, Internal> {
+    let key = (StateEventType::RoomEncryption, String::new());
+    let state = batch.state(batch.room.row.current_state, std::slice::from_ref(&key)).await?;
+    Ok(state.contains_key(&key))
 }
 
 /// How the event ranks, if others may be authorised by it.

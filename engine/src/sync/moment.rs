@@ -205,7 +205,8 @@ impl Moment {
                 || self.typing(engine, room_id).is_some()
         };
         let candidates: Vec<String> = joined.iter().filter(is_candidate).cloned().collect();
-        let rows = rooms::get_many(conn, &candidates).await?;
+        let mut rows = rooms::get_many(conn, &candidates).await?;
+        partial::count_unseen(conn, &mut rows).await?;
         self.unread = unread::count(conn, user_id, &candidates).await?;
         self.rooms = rows.into_iter().map(|row| (row.room_id.clone(), row)).collect();
 

@@ -15,13 +15,13 @@ use crate::{
 };
 
 /// Lets a test wait for the transactions that a peer receives.
-struct Inbox {
+pub(crate) struct Inbox {
     arrived: Arc<Notify>,
 }
 
 impl Inbox {
     /// Answers the first `failing` transactions with 500.
-    fn of(peer: &Peer, failing: usize) -> Self {
+    pub(crate) fn of(peer: &Peer, failing: usize) -> Self {
         let arrived = Arc::new(Notify::new());
         let (notify, count) = (arrived.clone(), AtomicUsize::new(0));
         peer.answer("/_matrix/federation/v1/send/", move |_| {
@@ -34,7 +34,8 @@ impl Inbox {
         Self { arrived }
     }
 
-    async fn until(&self, peer: &Peer, holds: impl Fn(&[String]) -> bool) {
+    /// Waits until something holds, looking again whenever a transaction arrives.
+    pub(crate) async fn until(&self, peer: &Peer, holds: impl Fn(&[String]) -> bool) {
         let waiting = async {
             while !holds(&bodies(peer)) {
                 self.arrived.notified().await;

@@ -5,9 +5,10 @@ use std::sync::Arc;
 use ruma::{OwnedEventId, OwnedRoomId, OwnedUserId, RoomVersionId};
 use serde_json::{Map, Value, json};
 use starling_engine::{
+    accounts::devices::rename,
     ask,
     events::store,
-    reading::{access::Asking, filter::Filter, state::joined_members},
+    reading::{access::Asking, filter::Filter, state::joined_members, token::SyncToken},
     rooms::{
         membership::{
             join::{Join, join},
@@ -20,7 +21,8 @@ use starling_engine::{
 use tokio::sync::watch;
 
 use crate::{
-    network::{Network, Server},
+    network::{Network, Server, ask as ask_router},
+    outbound::Inbox,
     peer::{Peer, value},
 };
 
@@ -42,6 +44,10 @@ struct World {
 
 impl World {
     async fn new(version: RoomVersionId) -> Self {
+        Self::with(version, &[]).await
+    }
+
+    async fn with(version: RoomVersionId, initial_state: &[(&str, Value)]) -> Self {
         let network = Arc::new(Network::default());
         let a = Server::new(&network, "a.org").await;
         let b = Server::new(&network, "b.org").await;
@@ -49,7 +55,7 @@ impl World {
         let (alice, bob) = (a.user("alice").await, b.user("bob").await);
         let mallory = peer.user("mallory");
         peer.answer("/_matrix/federation/v1/send/", |_| (200, json!({ "pdus": {} })));
-        let room = a.room(&alice, version.clone(), &[]).await;
+        let room = a.room(&alice, version.clone(), initial_state).await;
         assert_eq!(peer.join(&a, &room, &mallory, &version).await.0, 200);
         let gate = watch::Sender::new(false);
         a.plug_behind(&gate.subscribe());
@@ -71,12 +77,18 @@ impl World {
         self.b.until_whole(&self.room).await;
     }
 
+    /// What a user of `b.org` is shown.
+    async fn sync(&self, user_id: &OwnedUserId, filter: &str, since: Option<&Value>) -> Value {
+        let asking = Asking { user_id, device_id: Some("DEVICE".into()) };
+        let since = since.map(|it| SyncToken::parse(it["next_batch"].as_str().unwrap()).unwrap());
+        let filter = Filter::parse(filter).unwrap();
+        let request = Request { filter, since, ..Request::default() };
+        serde_json::to_value(sync(self.b.engine(), asking, request).await.unwrap()).unwrap()
+    }
+
     /// The room as a user of `b.org` is shown it.
     async fn shown(&self, user_id: &OwnedUserId, filter: &str) -> Value {
-        let asking = Asking { user_id, device_id: None };
-        let request = Request { filter: Filter::parse(filter).unwrap(), ..Request::default() };
-        let answer = sync(self.b.engine(), asking, request).await.unwrap();
-        serde_json::to_value(answer).unwrap()["rooms"]["join"][self.room.as_str()].clone()
+        self.sync(user_id, filter, None).await["rooms"]["join"][self.room.as_str()].clone()
     }
 
     /// An event of the peer after others.
@@ -305,4 +317,70 @@ async fn a_room_that_all_left_is_not_asked_about_for_ever() {
     world.gate.send_replace(true);
     world.b.until("an end", async || !world.is_partial().await).await;
     assert_eq!(b.membership(room.as_str(), bob.as_str()).await.as_deref(), Some("leave"));
+}
+
+#[tokio::test]
+async fn devices_that_changed_unnoticed_are_told_of_with_the_members() {
+    let encryption = json!({ "algorithm": "m.megolm.v1.aes-sha2" });
+    for initial_state in [vec![], vec![("m.room.encryption", encryption)]] {
+        let world = World::with(RoomVersionId::V11, &initial_state).await;
+        let World { b, peer, bob, alice, mallory, .. } = &world;
+        world.join(bob).await;
+        let before = world.sync(bob, LAZY, None).await;
+        let update = json!({
+            "edu_type": "m.device_list_update",
+            "content": { "user_id": mallory, "device_id": "ONE", "stream_id": 1, "deleted": true },
+        });
+        assert_eq!(peer.transaction(b, "t1", &[], &[update]).await.0, 200);
+        let meanwhile = world.sync(bob, LAZY, Some(&before)).await;
+        assert_eq!(meanwhile["device_lists"]["changed"], json!([]), "who that is, is not known");
+
+        world.complete().await;
+        let after = world.sync(bob, LAZY, Some(&meanwhile)).await;
+        // With whom one shares an encrypted room, of those one is told; else of those who changed.
+        let told =
+            if initial_state.is_empty() { json!([mallory]) } else { json!([alice, mallory]) };
+        assert_eq!(after["device_lists"]["changed"], told);
+    }
+}
+
+#[tokio::test]
+async fn a_server_that_was_in_the_room_unnoticed_is_told_what_it_missed() {
+    let world = World::new(RoomVersionId::V11).await;
+    let World { a, b, peer, bob, .. } = &world;
+    // The server that helps conceals the other one.
+    let (router, gate) = (a.router(), world.gate.subscribe());
+    a.network.serve("a.org", move |request| {
+        let (router, mut gate) = (router.clone(), gate.clone());
+        Box::pin(async move {
+            let path = request.uri().path().to_owned();
+            if path.starts_with("/_matrix/federation/v1/state") {
+                gate.wait_for(|open| *open).await.unwrap();
+            }
+            let answer = ask_router(router, request).await;
+            if !path.starts_with("/_matrix/federation/v2/send_join/") {
+                return answer;
+            }
+            let mut joined: Value = serde_json::from_slice(answer.body()).unwrap();
+            joined["servers_in_room"] = json!(["a.org"]);
+            answer.map(|_| joined.to_string().into())
+        })
+    });
+    let inbox = Inbox::of(peer, 0);
+    world.join(bob).await;
+    let devices = |peer: &Peer| -> Vec<Value> {
+        let sent = peer.received("/_matrix/federation/v1/send/").into_iter();
+        let edus = sent.flat_map(|(_, body)| body["edus"].as_array().cloned().unwrap_or_default());
+        edus.filter(|edu| edu["edu_type"] == "m.device_list_update").collect()
+    };
+    rename(b.engine(), bob, "DEVICE".into(), Some("Telephone".to_owned())).await.unwrap();
+    b.say(&world.room, bob, "hello").await;
+    a.until("the message", async || a.messages(&world.room).await == ["hello"]).await;
+    assert!(devices(peer).is_empty(), "it is not known to be there");
+
+    world.complete().await;
+    inbox.until(peer, |_| !devices(peer).is_empty()).await;
+    let told = devices(peer);
+    assert_eq!(told[0]["content"]["user_id"], bob.as_str());
+    assert_eq!(told[0]["content"]["device_id"], "DEVICE");
 }

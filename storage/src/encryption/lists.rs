@@ -27,6 +27,16 @@ pub enum Write {
         /// The fact of it.
         at: At,
     },
+    /// Somebody turned out to have been in a room that was joined without its members, and that is not
+    /// encrypted: it is noted if their devices are known to have changed.
+    Found {
+        /// The room.
+        room_id: String,
+        /// Who.
+        user_id: String,
+        /// The fact of it.
+        at: At,
+    },
     /// A user of this deployment signed somebody's key.
     Signed {
         /// The signature.
@@ -41,6 +51,13 @@ pub enum Write {
         /// The room.
         room_id: String,
     },
+    /// A server has to be told of a user's devices, as it was in a room with them unnoticed.
+    Remind {
+        /// The server.
+        server: String,
+        /// The user.
+        user_id: String,
+    },
     /// A user of another server came into a room.
     Arrived {
         /// The user.
@@ -54,25 +71,42 @@ pub(crate) async fn apply(conn: &mut Conn, rows: Vec<(i64, Write)>) -> Result<()
     for (base, row) in rows {
         match row {
             Write::Moved { room_id, user_id, joined, at } => {
-                sql("INSERT INTO member_moves (room_id, pos, user_id, joined) \
-                     VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING")
-                .bind(room_id)
-                .bind(at.after(base))
-                .bind(user_id)
-                .bind(joined)
-                .execute(conn)
-                .await?;
+                moved(conn, room_id, user_id, joined, at.after(base)).await?;
+            }
+            Write::Found { room_id, user_id, at } => {
+                if changed_at(conn, &user_id).await? > 0 {
+                    moved(conn, room_id, user_id, true, at.after(base)).await?;
+                }
             }
             Write::Signed { row, at } => cross_signing::sign(conn, row, at.after(base)).await?,
             Write::Introduce { user_id, room_id } => {
                 outbox::introduce(conn, &user_id, &room_id).await?;
                 remote_lists::forget_if_alone(conn, &user_id, &room_id).await?;
             }
+            Write::Remind { server, user_id } => outbox::remind(conn, &server, &user_id).await?,
             Write::Arrived { user_id, room_id } => {
                 remote_lists::forget_unless_shared(conn, &user_id, &room_id).await?;
             }
         }
     }
+    Ok(())
+}
+
+async fn moved(
+    conn: &mut Conn,
+    room_id: String,
+    user_id: String,
+    joined: bool,
+    pos: i64,
+) -> Result<()> {
+    sql("INSERT INTO member_moves (room_id, pos, user_id, joined) \
+         VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING")
+    .bind(room_id)
+    .bind(pos)
+    .bind(user_id)
+    .bind(joined)
+    .execute(conn)
+    .await?;
     Ok(())
 }
 
@@ -120,6 +154,24 @@ pub async fn changed_after(conn: &mut Conn, user_id: &str, after: i64) -> Result
           AND a.user_id = $1 AND a.membership = 'join' \
           WHERE b.user_id = l.user_id AND b.membership = 'join'))")
     .bind(user_id)
+    .bind(after)
+    .map(conn, |row| row.get(0))
+    .await
+}
+
+/// Who of a room's members of this deployment has devices that changed after a position.
+///
+/// # Errors
+///
+/// When the database fails.
+pub async fn local_changed_after(
+    conn: &mut Conn,
+    room_id: &str,
+    after: i64,
+) -> Result<Vec<String>> {
+    sql("SELECT m.user_id FROM memberships m JOIN device_lists l ON l.user_id = m.user_id \
+         WHERE m.room_id = $1 AND m.local = 1 AND m.membership = 'join' AND l.pos > $2")
+    .bind(room_id)
     .bind(after)
     .map(conn, |row| row.get(0))
     .await

@@ -99,7 +99,7 @@ pub(super) async fn note_removed(
 }
 
 /// Tells the servers in a room that shared none with a user of this deployment of all the user's
-/// devices. They may remember devices from before: the number says whether these are the present ones.
+/// devices; those that are only said to be in it, which may be thousands, of those with keys. They may remember devices from before: the number says whether these are the present ones.
 pub(super) async fn introduce(conn: &mut Conn, user_id: &str, room_id: &str) -> Result<()> {
     sql("INSERT INTO device_outbox (server, user_id, device_id, pos, prev_pos) \
          SELECT s.server, l.user_id, d.device_id, l.pos, l.pos FROM device_lists l \
@@ -109,10 +109,25 @@ pub(super) async fn introduce(conn: &mut Conn, user_id: &str, room_id: &str) -> 
            JOIN room_servers r ON r.room_id = m.room_id AND r.left_pos IS NULL \
            WHERE r.server = s.server AND m.user_id = $1 AND m.membership = 'join' \
            AND m.room_id <> $2) \
+         AND (s.assumed = 0 OR EXISTS (SELECT 1 FROM device_keys k \
+           WHERE k.user_id = d.user_id AND k.device_id = d.device_id)) \
          ON CONFLICT (server, user_id, device_id) DO NOTHING")
     .bind(user_id)
     .bind(room_id)
     .bind(server_of(user_id))
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+/// Tells a server of all devices of a user: it missed changes of them.
+pub(super) async fn remind(conn: &mut Conn, server: &str, user_id: &str) -> Result<()> {
+    sql("INSERT INTO device_outbox (server, user_id, device_id, pos, prev_pos) \
+         SELECT $1, l.user_id, d.device_id, l.pos, l.pos FROM device_lists l \
+         JOIN devices d ON d.user_id = l.user_id WHERE l.user_id = $2 \
+         ON CONFLICT (server, user_id, device_id) DO NOTHING")
+    .bind(server)
+    .bind(user_id)
     .execute(conn)
     .await?;
     Ok(())

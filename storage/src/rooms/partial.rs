@@ -1,6 +1,6 @@
 //! Rooms that are joined before all of their state is known, and what is assumed of them until then.
 
-use super::flags;
+use super::{RoomRow, flags};
 use crate::{
     change::At,
     db::{Conn, Result, sql},
@@ -194,6 +194,53 @@ pub async fn completed_after(conn: &mut Conn, room_id: &str, pos: i64) -> Result
 pub async fn is_assumed(conn: &mut Conn, room_id: &str, server: &str) -> Result<bool> {
     let row = sql("SELECT 1 FROM room_servers WHERE room_id = $1 AND server = $2 AND assumed = 1");
     Ok(row.bind(room_id).bind(server).optional(conn).await?.is_some())
+}
+
+/// The servers that are believed to have left a room since only a part of its members is known.
+///
+/// # Errors
+///
+/// When the database fails.
+pub async fn servers_left(conn: &mut Conn, room_id: &str) -> Result<Vec<String>> {
+    sql("SELECT s.server FROM room_servers s JOIN rooms r ON r.room_id = s.room_id \
+         WHERE s.room_id = $1 AND s.left_pos > r.partial_pos")
+    .bind(room_id)
+    .map(conn, |row| row.get(0))
+    .await
+}
+
+/// How many members a room has at least that are not known: one of each server that is said to be in it and
+/// of which none is known.
+///
+/// # Errors
+///
+/// When the database fails.
+pub async fn unseen_members(conn: &mut Conn, room_id: &str) -> Result<i64> {
+    let row = sql("SELECT COUNT(*) FROM room_servers \
+                   WHERE room_id = $1 AND assumed = 1 AND joined_members = 0");
+    row.bind(room_id).optional(conn).await?.map_or(Ok(0), |row| row.get(0))
+}
+
+/// Adds the members that are not known to those that are, of rooms of which a part is known.
+///
+/// # Errors
+///
+/// When the database fails.
+pub async fn count_unseen(conn: &mut Conn, rooms: &mut [RoomRow]) -> Result<()> {
+    for room in rooms.iter_mut().filter(|room| room.flags & flags::PARTIAL_STATE != 0) {
+        room.joined_members += unseen_members(conn, &room.room_id).await?;
+    }
+    Ok(())
+}
+
+/// Whether a server is said to be in any room of which not all members are known.
+///
+/// # Errors
+///
+/// When the database fails.
+pub async fn is_assumed_anywhere(conn: &mut Conn, server: &str) -> Result<bool> {
+    let row = sql("SELECT 1 FROM room_servers WHERE server = $1 AND assumed = 1 LIMIT 1");
+    Ok(row.bind(server).optional(conn).await?.is_some())
 }
 
 /// The shallowest `limit` events of a room whose state is known in part only, of those after a depth

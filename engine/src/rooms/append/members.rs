@@ -20,6 +20,20 @@ use crate::{
 /// How many members are looked at together.
 const AT_A_TIME: usize = 1_000;
 
+/// How much of who is in the room was known before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Known {
+    /// All of it: who is new has come.
+    Wholly,
+    /// Nothing: the room is taken over as it is.
+    Not,
+    /// A part of it: who is new was there before.
+    InPart {
+        /// Whether the room is encrypted.
+        encrypted: bool,
+    },
+}
+
 /// A member whose event in the current state changed.
 struct Member {
     user_id: OwnedUserId,
@@ -27,12 +41,11 @@ struct Member {
     new: Option<Arc<Pdu>>,
 }
 
-/// Brings the memberships up to the current state. Whether the room was known before, or is taken
-/// over as it is.
+/// Brings the memberships up to the current state.
 pub(super) async fn follow(
     batch: &mut Batch,
     change: &StateChange,
-    known: bool,
+    known: Known,
 ) -> Result<(), Internal> {
     let Some(at) = change.at else { return Ok(()) };
     let is_member = |it: &&Changed| it.key.0 == StateEventType::RoomMember;
@@ -48,7 +61,7 @@ async fn follow_some(
     batch: &mut Batch,
     changed: &[&Changed],
     at: At,
-    known: bool,
+    known: Known,
 ) -> Result<(), Internal> {
     for member in changed_members(batch, changed).await? {
         let Member { user_id, old, new } = member;
@@ -62,9 +75,7 @@ async fn follow_some(
             successor::take_along(batch, &user_id, old.clone()).await?;
         }
         if (old_kind == "join") != (new_kind == "join") {
-            // Those who were there before are told of with whoever comes.
-            let moved = known.then_some(at);
-            note_move(batch, &user_id, local, new_kind == "join", moved);
+            note_move(batch, &user_id, new_kind == "join", at, known);
         }
         let Some(event) = new.or(old) else { continue };
         let forgotten = local && is_forgotten(batch, &user_id, &old_kind, &new_kind).await?;
@@ -88,21 +99,28 @@ async fn follow_some(
 }
 
 /// Notes what follows for the lists of devices.
-fn note_move(batch: &mut Batch, user_id: &UserId, local: bool, joined: bool, at: Option<At>) {
-    let names = || (batch.room.id.to_string(), user_id.to_string());
-    let mut writes = Vec::new();
-    if let Some(at) = at {
-        let (room_id, user_id) = names();
-        writes.push(lists::Write::Moved { room_id, user_id, joined, at });
-    }
-    let (room_id, user_id) = names();
-    match (joined, local) {
-        (true, true) => writes.push(lists::Write::Introduce { user_id, room_id }),
+fn note_move(batch: &mut Batch, user_id: &UserId, joined: bool, at: At, known: Known) {
+    let local = user_id.server_name() == batch.engine.config.server_name;
+    let (room_id, user_id) = (batch.room.id.to_string(), user_id.to_string());
+    let (room, user) = (room_id.clone(), user_id.clone());
+    let moved = match known {
+        // Those who were there before are told of with whoever comes.
+        Known::Not => None,
+        // "who now share an encrypted room with the client": in others there may be tens of thousands.
+        Known::InPart { encrypted: false } if joined => {
+            Some(lists::Write::Found { room_id: room, user_id: user, at })
+        }
+        Known::Wholly | Known::InPart { .. } => {
+            Some(lists::Write::Moved { room_id: room, user_id: user, joined, at })
+        }
+    };
+    let met = match (joined, local) {
+        (true, true) => Some(lists::Write::Introduce { user_id, room_id }),
         // Into a room that is taken over, the user of this server comes for whom it is.
-        (true, false) if at.is_some() => writes.push(lists::Write::Arrived { user_id, room_id }),
-        _ => {}
-    }
-    for write in writes {
+        (true, false) if known != Known::Not => Some(lists::Write::Arrived { user_id, room_id }),
+        _ => None,
+    };
+    for write in moved.into_iter().chain(met) {
         batch.change.write(encryption::Write::Lists(write));
     }
 }
@@ -128,7 +146,7 @@ fn pdu(
 }
 
 /// The membership that an event gives; `leave` without an event.
-pub(super) fn membership(event: Option<&Pdu>) -> String {
+pub(in crate::rooms) fn membership(event: Option<&Pdu>) -> String {
     event.and_then(|event| event.content_str("membership")).unwrap_or_else(|| "leave".to_owned())
 }
 

@@ -14,7 +14,9 @@ use ruma::{
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use starling_storage::{
-    At, Conn, subscriptions,
+    At, Conn,
+    rooms::partial,
+    subscriptions,
     timeline::{self, Entry},
     unread::{self, MAIN, Mark, NotificationRow, Write, notifies},
 };
@@ -50,7 +52,7 @@ pub(super) async fn count(
         return Ok(());
     }
     let levels = power_levels(batch, event).await?;
-    let members = batch.room.row.joined_members;
+    let members = member_count(batch).await?;
     let Some(subject) = Subject::new(&event.pdu, members, levels) else { return Ok(()) };
     let nobody = Listener {
         user_id: ruma::user_id!("@:localhost").to_owned(),
@@ -63,6 +65,16 @@ pub(super) async fn count(
         raise(batch, by_default, entry, at).await?;
     }
     notify_some(batch, event, &subject, by_default, entry, at).await
+}
+
+/// How many members the room has, as far as can be told.
+async fn member_count(batch: &Batch) -> Result<i64, Internal> {
+    let known = batch.room.row.joined_members;
+    if !batch.room.is_partial() {
+        return Ok(known);
+    }
+    let mut conn = batch.engine.storage.read().await?;
+    Ok(known + partial::unseen_members(&mut conn, batch.room.id.as_str()).await?)
 }
 
 /// Raises the numbers of the event's thread.

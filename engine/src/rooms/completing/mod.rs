@@ -2,9 +2,12 @@
 //!
 //! Which rooms these are is a row, and which of their events are affected a mark on those, so this
 //! goes on after a restart. Servers in the room are asked in turn ([`fetch`]); what arrived meanwhile
-//! is judged anew, each event after those it follows ([`settle`]).
+//! is judged anew, each event after those it follows ([`settle`]). Servers that turn out to have been in
+//! the room are told what they missed ([`missed`]).
 
 mod fetch;
+
+mod missed;
 
 mod settle;
 
@@ -147,7 +150,7 @@ async fn one_round(engine: &Engine, row: &PartialRow, round: u32) -> Result<Outc
     let servers = servers(engine, row, round).await?;
     let mut states = States::new();
     loop {
-        let lacking = match settle::settle(engine, &room_id, &states).await? {
+        let lacking = match settle::settle(engine, row, &states).await? {
             Settled::Whole => {
                 tracing::info!(room.id = %room_id, "The whole state of a room is known");
                 engine.partial.completed();

@@ -6,10 +6,13 @@ use std::{collections::HashMap, sync::Arc};
 use ruma::{OwnedEventId, RoomId};
 use starling_storage::{
     events::{self, flags},
-    rooms::{Write, partial as rows},
+    rooms::{
+        Write,
+        partial::{self as rows, PartialRow},
+    },
 };
 
-use super::Lacking;
+use super::{Lacking, missed};
 use crate::{
     Engine,
     events::{Pdu, StoredEvent},
@@ -69,13 +72,14 @@ struct Walk {
 /// When the database fails.
 pub(super) async fn settle(
     engine: &Engine,
-    room_id: &RoomId,
+    row: &PartialRow,
     states: &States,
 ) -> Result<Settled, Internal> {
+    let room_id = <&RoomId>::try_from(row.room_id.as_str())?;
     loop {
         let walk = walk(engine, room_id, states).await?;
         if walk.left == 0 {
-            return finish(engine, room_id).await;
+            return finish(engine, row, room_id).await;
         }
         if let Some(lacks) = walk.lacks.filter(|_| walk.settled == 0) {
             return Ok(Settled::Lacks(lacks));
@@ -208,7 +212,7 @@ async fn settle_one(batch: &mut Batch, event: &StoredEvent, root: i64) -> Result
 }
 
 /// Makes the whole state the current one.
-async fn finish(engine: &Engine, room_id: &RoomId) -> Result<Settled, Internal> {
+async fn finish(engine: &Engine, row: &PartialRow, room_id: &RoomId) -> Result<Settled, Internal> {
     let Some(mut guard) = room::lock(engine, room_id).await? else { return Ok(Settled::Gone) };
     for _ in 0..MAX_ATTEMPTS {
         if !guard.is_partial() {
@@ -220,7 +224,7 @@ async fn finish(engine: &Engine, room_id: &RoomId) -> Result<Settled, Internal> 
         if !left.is_empty() {
             // One more has come.
             drop(guard);
-            return Box::pin(settle(engine, room_id, &States::new())).await;
+            return Box::pin(settle(engine, row, &States::new())).await;
         }
         let mut batch = Batch::new(engine, &guard);
         let ends: Vec<_> = batch.room.extremities.iter().cloned().collect();
@@ -232,6 +236,7 @@ async fn finish(engine: &Engine, room_id: &RoomId) -> Result<Settled, Internal> 
         }
         let root = state_at::merge(&mut batch, roots).await?;
         append::complete_state(&mut batch, root).await?;
+        missed::tell(&mut batch, row).await?;
         if written(batch, &mut guard).await? {
             return Ok(Settled::Whole);
         }

@@ -3,9 +3,9 @@
 //!
 //! <https://spec.matrix.org/v1.19/server-server-api/#retrieving-missing-events>
 
-use std::sync::Arc;
+use std::{collections::HashMap, sync::Arc};
 
-use ruma::{OwnedEventId, events::TimelineEventType};
+use ruma::{OwnedEventId, events::StateEventType};
 
 use super::{
     Budget,
@@ -21,13 +21,25 @@ use crate::{
 
 /// How many events are asked for at a time.
 const STEP: u32 = 20;
+/// Who gives less has no more: as many are given to who does not say how many they want.
+pub const FEW: usize = 10;
 /// More missing events than this are fetched as a whole state instead of one by one.
 const ONE_BY_ONE: usize = 10;
+/// With more unknown events before it than this, the state before an event is asked for as a whole.
+const MOST_UNKNOWN: usize = 3;
 
-/// The state before an event, as the server says that sent it.
+/// A state, as the server says that sent an event: that before some event.
+#[derive(Debug)]
+struct Told {
+    ids: Vec<OwnedEventId>,
+    /// That event, if its own place in the state is to be added.
+    then: Option<OwnedEventId>,
+}
+
+/// What the server that sent an event says of the state before it.
 #[derive(Debug)]
 pub struct ClaimedState {
-    ids: Vec<OwnedEventId>,
+    states: Vec<Told>,
     events: Events,
 }
 
@@ -49,7 +61,8 @@ pub async fn events_before(
     Ok(events)
 }
 
-/// What the server says the state before an event is, with the events that we lack of it.
+/// What the server says the state before an event is, with the events that we lack of it: the states after
+/// the events before it that are not known, or else the state before the event as a whole.
 ///
 /// # Errors
 ///
@@ -59,48 +72,103 @@ pub async fn claimed_state(
     budget: &mut Budget,
     pdu: &Pdu,
 ) -> Result<Option<ClaimedState>, Internal> {
-    let Some(answer) = peer.state_ids(budget, &pdu.event_id).await else { return Ok(None) };
-    let all: Vec<_> = answer.pdu_ids.0.iter().chain(&answer.auth_chain_ids.0).cloned().collect();
-    let known = store::get_many(peer.engine, peer.room_id, &all).await?;
-    let missing: Vec<_> = all.into_iter().filter(|id| !known.contains_key(id)).collect();
-    let mut events = Events::new();
-    if missing.len() > ONE_BY_ONE {
-        events = peer.state(budget, &pdu.event_id).await?;
-    } else {
-        for event_id in missing {
-            if let Some(event) = peer.event(budget, &event_id).await? {
-                events.insert(event_id, event);
-            }
+    if let Some(claimed) = after_those_before(peer, budget, pdu).await? {
+        return Ok(Some(claimed));
+    }
+    let mut claimed = ClaimedState { states: vec![], events: Events::new() };
+    let is_told = claimed.ask(peer, budget, &pdu.event_id, None).await?;
+    Ok(is_told.then_some(claimed))
+}
+
+/// The states after the events before one that are not known.
+async fn after_those_before(
+    peer: &Peer<'_>,
+    budget: &mut Budget,
+    pdu: &Pdu,
+) -> Result<Option<ClaimedState>, Internal> {
+    let known = store::get_many(peer.engine, peer.room_id, &pdu.prev_events).await?;
+    let in_place = |id: &&OwnedEventId| known.get(*id).is_some_and(|it| it.state_before.is_some());
+    let unknown: Vec<&OwnedEventId> = pdu.prev_events.iter().filter(|id| !in_place(id)).collect();
+    if unknown.is_empty() || unknown.len() > MOST_UNKNOWN {
+        return Ok(None);
+    }
+    let mut claimed = ClaimedState { states: vec![], events: Events::new() };
+    for event_id in unknown {
+        if !known.contains_key(event_id) && !claimed.events.contains_key(event_id) {
+            let Some(event) = peer.event(budget, event_id).await? else { return Ok(None) };
+            claimed.events.insert(event_id.clone(), event);
+        }
+        if !claimed.ask(peer, budget, event_id, Some(event_id)).await? {
+            return Ok(None);
         }
     }
-    Ok(Some(ClaimedState { ids: answer.pdu_ids.0, events }))
+    Ok(Some(claimed))
+}
+
+impl ClaimedState {
+    /// Adds the state before an event, as the server says; whether it does.
+    async fn ask(
+        &mut self,
+        peer: &Peer<'_>,
+        budget: &mut Budget,
+        event_id: &OwnedEventId,
+        then: Option<&OwnedEventId>,
+    ) -> Result<bool, Internal> {
+        let Some(answer) = peer.state_ids(budget, event_id).await else { return Ok(false) };
+        let all = answer.pdu_ids.0.iter().chain(&answer.auth_chain_ids.0);
+        let all: Vec<_> = all.filter(|id| !self.events.contains_key(*id)).cloned().collect();
+        let known = store::get_many(peer.engine, peer.room_id, &all).await?;
+        let missing: Vec<_> = all.into_iter().filter(|id| !known.contains_key(id)).collect();
+        if missing.len() > ONE_BY_ONE {
+            self.events.extend(peer.state(budget, event_id).await?);
+        } else {
+            for event_id in missing {
+                if let Some(event) = peer.event(budget, &event_id).await? {
+                    self.events.insert(event_id, event);
+                }
+            }
+        }
+        self.states.push(Told { ids: answer.pdu_ids.0, then: then.cloned() });
+        Ok(true)
+    }
 }
 
 /// The root of the state before an event, out of what the server says and what we know: the claimed
-/// state, and those after the known events before it, merged by the rules of the room.
+/// states, and those after the known events before it, merged by the rules of the room.
 ///
 /// # Errors
 ///
-/// When the database fails. `None` when the claimed state is not the state of a room.
+/// When the database fails. `None` when a claimed state is not the state of a room.
 pub async fn state_before(
     batch: &mut Batch,
     pdu: &Pdu,
     claimed: &ClaimedState,
 ) -> Result<Option<i64>, Internal> {
     outliers::add(batch, &claimed.events).await?;
-    let events = batch.events(&claimed.ids).await?;
-    let state: Vec<_> =
-        events.values().map(|event| &event.pdu).filter(|event| !event.rejected).collect();
-    if !state.iter().any(|event| event.kind == TimelineEventType::RoomCreate) {
-        return Ok(None);
+    let mut roots = Vec::new();
+    for told in &claimed.states {
+        let Some(root) = root(batch, told).await? else { return Ok(None) };
+        roots.push(root);
     }
-    let entries: Vec<_> = state
-        .into_iter()
-        .filter_map(|event| Some((event.key()?, Some(event.event_id.clone()))))
-        .collect();
-    let mut roots = vec![batch.snapshots.apply(EMPTY_ROOT, &entries).await?];
     for event in batch.events(&pdu.prev_events).await?.values() {
         roots.extend(state_at::after(batch, event).await?);
     }
     state_at::merge(batch, roots).await.map(Some)
+}
+
+async fn root(batch: &mut Batch, told: &Told) -> Result<Option<i64>, Internal> {
+    let ids: Vec<OwnedEventId> = told.ids.iter().chain(&told.then).cloned().collect();
+    let events = batch.events(&ids).await?;
+    let mut state = HashMap::new();
+    // The event's own place comes last.
+    for event in ids.iter().filter_map(|id| events.get(id)).filter(|event| !event.pdu.rejected) {
+        if let Some(key) = event.pdu.key() {
+            state.insert(key, event.pdu.event_id.clone());
+        }
+    }
+    if !state.contains_key(&(StateEventType::RoomCreate, String::new())) {
+        return Ok(None);
+    }
+    let entries: Vec<_> = state.into_iter().map(|(key, id)| (key, Some(id))).collect();
+    batch.snapshots.apply(EMPTY_ROOT, &entries).await.map(Some)
 }

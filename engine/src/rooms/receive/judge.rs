@@ -75,7 +75,13 @@ pub async fn judge(
         true => partial::supplement(batch, state_before, &auth).await?,
         false => state_before,
     };
-    let disposition = match verdict(batch, pdu, known_before, &auth).await? {
+    // Of who is not known to be there now, the event itself tells.
+    let now = match batch.room.row.current_state {
+        now if now == state_before => known_before,
+        now if batch.room.is_partial() => partial::supplement(batch, now, &auth).await?,
+        now => now,
+    };
+    let disposition = match verdict(batch, pdu, (known_before, now), &auth).await? {
         Verdict::Accepted => Disposition::Accepted,
         Verdict::SoftFailed(denied) => {
             note(pdu, "soft-failed", &denied);
@@ -145,26 +151,21 @@ async fn auth_events(
 async fn verdict(
     batch: &Batch,
     pdu: &Pdu,
-    state_before: i64,
+    (before, now): (i64, i64),
     auth: &HashMap<OwnedEventId, Arc<StoredEvent>>,
 ) -> Result<Verdict, Internal> {
     let keys = match authorize::state_keys(pdu, batch.room.rules()) {
         Ok(keys) => keys,
         Err(denied) => return Ok(Verdict::Rejected(denied)),
     };
-    let before = batch.state(state_before, &keys).await?;
-    let current = batch.state(batch.room.row.current_state, &keys).await?;
-    let is_partial = batch.room.is_partial();
+    let before = batch.state(before, &keys).await?;
+    let now = batch.state(now, &keys).await?;
     Ok(checks::check_authorisation(
         pdu,
         batch.room.rules(),
         |id: &EventId| Some(auth.get(id)?.pdu.clone()),
         |kind, state_key| at(&before, kind, state_key),
-        |kind, state_key| {
-            let now = at(&current, kind, state_key);
-            // Of who is not known to be there now, only the state before tells.
-            now.or_else(|| at(&before, kind, state_key).filter(|_| is_partial))
-        },
+        |kind, state_key| at(&now, kind, state_key),
     ))
 }
 

@@ -203,7 +203,8 @@ async fn advance(
                         }
                         new.disposition = Disposition::SoftFailed;
                     }
-                    fates.push((work.pdu.event_id.clone(), fate(new.disposition)));
+                    // One that the rules reject is dealt with too: others are judged by it.
+                    fates.push((work.pdu.event_id.clone(), Ok(())));
                     append::append(&mut batch, new).await?;
                 }
                 Judged::MissingPrev(_) => need = Some(Need::Before),
@@ -226,13 +227,6 @@ async fn advance(
         return Ok(need);
     }
     Err(Internal::Damaged(format!("{} changes too fast", peer.room_id)))
-}
-
-fn fate(disposition: Disposition) -> Result<(), String> {
-    match disposition {
-        Disposition::Rejected => Err("The event is not allowed by the room's rules".to_owned()),
-        _ => Ok(()),
-    }
 }
 
 async fn judge_work(batch: &mut Batch, work: &Work) -> Result<Judged, Internal> {
@@ -280,6 +274,10 @@ async fn fill(
         let room = room::load(peer.engine, peer.room_id).await?;
         let known: Vec<_> = room.into_iter().flat_map(|room| room.extremities).collect();
         let mut events = gaps::events_before(peer, budget, &work.pdu, &known).await?;
+        if events.len() < gaps::FEW {
+            // The server would have given more if it had.
+            work.rounds = 0;
+        }
         let stored = store_known(peer, &events).await?;
         events.retain(|event| !stored.contains(&event.event_id));
         if !events.is_empty() {
