@@ -141,7 +141,11 @@ impl<'a> Story<'a> {
         let mut all_heard = true;
         let mut states = Vec::new();
         for (index, user) in self.users.iter().enumerate() {
-            let history = user.history(&self.room).await?;
+            // A server that asks others for history first may take longer than anybody waits.
+            let history = match user.history(&self.room).await {
+                Ok(history) => history,
+                Err(error) => return Ok(Some(format!("{} sees no history: {error:#}", user.id))),
+            };
             let ids: Vec<&str> =
                 history.iter().filter_map(|event| event["event_id"].as_str()).collect();
             let distinct: BTreeSet<&str> = ids.iter().copied().collect();

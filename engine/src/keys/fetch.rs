@@ -4,22 +4,29 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use bytes::Bytes;
+use futures_util::{StreamExt as _, stream};
 use http::{Request, StatusCode};
 use ruma::{OwnedServerName, ServerName};
 use serde::Deserialize;
-use serde_json::{json, value::RawValue};
+use serde_json::{Value, json, value::RawValue};
 
 use super::{
     document::{check_notary, read_keys, signing_key_ids},
+    many::Wanted,
     remote::server_keys,
 };
 use crate::{Engine, events::verify::ServerKey, remote::Limits};
 
 /// What one request for keys may cost.
 const LIMITS: Limits = Limits { timeout: Duration::from_secs(15), max_body: 64 * 1024 };
-/// What one request to a notary may cost, which may have to ask the server first.
-const NOTARY_LIMITS: Limits = Limits { timeout: Duration::from_secs(30), max_body: 256 * 1024 };
-/// How many documents of a notary are looked at.
+/// What one request to a notary may cost, which may have to ask the servers first.
+const NOTARY_LIMITS: Limits =
+    Limits { timeout: Duration::from_secs(30), max_body: 2 * 1024 * 1024 };
+/// About how many servers one request to a notary asks.
+const SERVERS_AT_ONCE: usize = 100;
+/// How many requests a notary gets at the same time.
+const QUESTIONS_AT_ONCE: usize = 4;
+/// How many documents of a server are looked at that a notary gives.
 const MAX_DOCUMENTS: usize = 16;
 
 /// A document that is believed.
@@ -41,28 +48,29 @@ pub(super) async fn direct(engine: &Engine, server: &ServerName) -> Result<Fetch
     Ok(Fetched { keys, document: document.to_owned() })
 }
 
-/// What the first notary that knows something has of a server. Empty when none does, and for the
-/// notaries themselves: two that vouch for each other would wait for each other.
+/// What the first notary that knows something has of each of some servers. Nothing for the notaries
+/// themselves: two that vouch for each other would wait for each other.
 pub(super) async fn from_notaries(
     engine: &Engine,
-    server: &ServerName,
-    key_ids: &[String],
-    valid_at_ms: i64,
-) -> Vec<Fetched> {
+    mut wanted: Vec<Wanted>,
+) -> Vec<(OwnedServerName, Fetched)> {
     let notaries = &engine.config.trusted_notaries;
-    if notaries.iter().any(|notary| notary == server) {
-        return Vec::new();
-    }
+    wanted.retain(|it| !notaries.contains(&it.server));
+    let mut found = Vec::new();
     for notary in notaries {
-        match from_notary(engine, notary, server, key_ids, valid_at_ms).await {
-            Ok(found) if !found.is_empty() => return found,
-            Ok(_) => {}
-            Err(reason) => {
-                tracing::info!(server.name = %server, %notary, reason, "A notary did not help");
+        let parts: Vec<Vec<Wanted>> = wanted.chunks(SERVERS_AT_ONCE).map(<[_]>::to_vec).collect();
+        let questions =
+            parts.into_iter().map(|some| async move { from_notary(engine, notary, &some).await });
+        let mut answers = stream::iter(questions).buffer_unordered(QUESTIONS_AT_ONCE);
+        while let Some(answer) = answers.next().await {
+            match answer {
+                Ok(some) => found.extend(some),
+                Err(reason) => tracing::info!(%notary, reason, "A notary did not help"),
             }
         }
+        wanted.retain(|it| found.iter().all(|(server, _)| *server != it.server));
     }
-    Vec::new()
+    found
 }
 
 #[derive(Deserialize)]
@@ -70,29 +78,45 @@ struct Answer {
     server_keys: Vec<Box<RawValue>>,
 }
 
+#[derive(Deserialize)]
+struct Named {
+    server_name: OwnedServerName,
+}
+
 async fn from_notary(
     engine: &Engine,
     notary: &OwnedServerName,
-    server: &ServerName,
-    key_ids: &[String],
-    valid_at_ms: i64,
-) -> Result<Vec<Fetched>, String> {
-    let criteria = json!({ "minimum_valid_until_ts": valid_at_ms });
-    let wanted: BTreeMap<_, _> = key_ids.iter().map(|id| (id, &criteria)).collect();
-    let query = json!({ "server_keys": { server.as_str(): wanted } }).to_string();
-    let request = Request::post("/_matrix/key/v2/query").body(query.into());
+    wanted: &[Wanted],
+) -> Result<Vec<(OwnedServerName, Fetched)>, String> {
+    let request = Request::post("/_matrix/key/v2/query").body(question(wanted).into());
     let body = ask(engine, notary, request, NOTARY_LIMITS).await?;
     let answer: Answer = serde_json::from_slice(&body).map_err(|error| error.to_string())?;
     let mut found = Vec::new();
-    for document in answer.server_keys.iter().take(MAX_DOCUMENTS).map(|raw| raw.get()) {
-        match notarised(engine, notary, server, document).await {
-            Ok(fetched) => found.push(fetched),
+    let most = wanted.len().saturating_mul(MAX_DOCUMENTS);
+    for document in answer.server_keys.iter().take(most).map(|raw| raw.get()) {
+        let Ok(Named { server_name }) = serde_json::from_str(document) else { continue };
+        // Of whom nobody asked, nothing is heard.
+        if wanted.iter().all(|it| it.server != server_name) {
+            continue;
+        }
+        match notarised(engine, notary, &server_name, document).await {
+            Ok(fetched) => found.push((server_name, fetched)),
             Err(reason) => {
-                tracing::info!(server.name = %server, %notary, reason, "A notary's document");
+                tracing::info!(server.name = %server_name, %notary, reason, "A notary's document");
             }
         }
     }
     Ok(found)
+}
+
+fn question(wanted: &[Wanted]) -> String {
+    let mut of_each: BTreeMap<&str, BTreeMap<&str, Value>> = BTreeMap::new();
+    for Wanted { server, key_ids, valid_at_ms } in wanted {
+        let criteria = json!({ "minimum_valid_until_ts": valid_at_ms });
+        let keys = key_ids.iter().map(|id| (id.as_str(), criteria.clone()));
+        of_each.entry(server.as_str()).or_default().extend(keys);
+    }
+    json!({ "server_keys": of_each }).to_string()
 }
 
 /// A document that its server and the notary signed.

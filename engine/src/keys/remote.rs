@@ -8,7 +8,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD_NO_PAD};
 use futures_util::future::try_join_all;
-use moka::future::Cache;
+use moka::{Entry, future::Cache};
 use ruma::{
     MilliSecondsSinceUnixEpoch, OwnedServerName, ServerName, UInt,
     room_version_rules::RoomVersionRules,
@@ -17,12 +17,12 @@ use starling_storage::{
     Change, DbError,
     federation::{self, RemoteKeyRow},
 };
-
 use tokio::sync::Semaphore;
 
 use super::{
     document::public_key,
     fetch::{self, Fetched},
+    many::Wanted,
     signing::key_id,
 };
 use crate::{
@@ -82,8 +82,7 @@ struct Known {
 impl Known {
     /// Whether one of the keys is known and valid at the time.
     fn suffices(&self, key_ids: &[String], valid_at_ms: i64) -> bool {
-        let valid_at = timestamp(valid_at_ms);
-        key_ids.iter().any(|id| self.keys.get(id).is_some_and(|key| key.valid_until_ts >= valid_at))
+        suffices(&self.keys, key_ids, valid_at_ms)
     }
 
     /// Adds what the server itself says now to what is known: a key that it forgot to list as old
@@ -104,6 +103,16 @@ impl Known {
     }
 }
 
+/// Whether one of the keys is known and valid at the time.
+pub(super) fn suffices(
+    known: &BTreeMap<String, ServerKey>,
+    key_ids: &[String],
+    valid_at_ms: i64,
+) -> bool {
+    let valid_at = timestamp(valid_at_ms);
+    key_ids.iter().any(|id| known.get(id).is_some_and(|key| key.valid_until_ts >= valid_at))
+}
+
 /// The known keys of `server` by ID, after an attempt to fetch them if none of `key_ids` is known
 /// and valid at `valid_at_ms` (milliseconds).
 ///
@@ -118,6 +127,36 @@ pub async fn server_keys(
     key_ids: &[String],
     valid_at_ms: i64,
 ) -> Result<Arc<BTreeMap<String, ServerKey>>, RemoteKeysError> {
+    keys_by(engine, server, key_ids, valid_at_ms, Way::ServerAndNotaries).await
+}
+
+/// As [`server_keys`], but only the server itself is asked: the notaries are asked for many at once.
+///
+/// # Errors
+///
+/// [`RemoteKeysError::Internal`] only.
+pub(super) async fn own_word(
+    engine: &Engine,
+    wanted: &Wanted,
+) -> Result<Arc<BTreeMap<String, ServerKey>>, RemoteKeysError> {
+    let Wanted { server, key_ids, valid_at_ms } = wanted;
+    keys_by(engine, server, key_ids, *valid_at_ms, Way::Server).await
+}
+
+/// Whom to ask.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Way {
+    Server,
+    ServerAndNotaries,
+}
+
+async fn keys_by(
+    engine: &Engine,
+    server: &ServerName,
+    key_ids: &[String],
+    valid_at_ms: i64,
+    way: Way,
+) -> Result<Arc<BTreeMap<String, ServerKey>>, RemoteKeysError> {
     if server == engine.config.server_name {
         return Ok(Arc::new(own_keys(engine)));
     }
@@ -126,9 +165,10 @@ pub async fn server_keys(
     let valid_at_ms = valid_at_ms.min(now_ms);
     let cache = &engine.remote_keys.cache;
     let previous = cache.get(server).await.and_then(Result::ok);
+    let wanted = Wanted { server: server.to_owned(), key_ids: key_ids.to_vec(), valid_at_ms };
     cache
         .entry_by_ref(server)
-        .or_insert_with_if(look_up(engine, server, previous, key_ids, valid_at_ms), |known| {
+        .or_insert_with_if(look_up(engine, wanted, previous, way), |known| {
             known.as_ref().map_or(true, |known| {
                 known.pause_until_ms <= now_ms && !known.suffices(key_ids, valid_at_ms)
             })
@@ -180,16 +220,13 @@ fn own_keys(engine: &Engine) -> BTreeMap<String, ServerKey> {
 
 async fn look_up(
     engine: &Engine,
-    server: &ServerName,
+    wanted: Wanted,
     previous: Option<Known>,
-    key_ids: &[String],
-    valid_at_ms: i64,
+    way: Way,
 ) -> Result<Known, Arc<DbError>> {
-    let known = match previous {
-        Some(known) => known,
-        None => stored(engine, server).await.map_err(Arc::new)?,
-    };
-    if known.suffices(key_ids, valid_at_ms) {
+    let Wanted { server, key_ids, valid_at_ms } = &wanted;
+    let known = known_before(engine, server, previous).await?;
+    if known.suffices(key_ids, *valid_at_ms) {
         return Ok(known);
     }
     let direct = {
@@ -199,16 +236,52 @@ async fn look_up(
     let mut known = after_attempt(known, &direct, server, engine.clock.now_ms());
     let mut fetched = Vec::from_iter(direct);
     fetched.iter().for_each(|fetched| known.hear(fetched));
-    if !known.suffices(key_ids, valid_at_ms) {
-        let notarised = fetch::from_notaries(engine, server, key_ids, valid_at_ms).await;
-        notarised.iter().for_each(|fetched| known.hear_of(fetched));
-        fetched.extend(notarised);
+    if way == Way::ServerAndNotaries && !known.suffices(key_ids, *valid_at_ms) {
+        let notarised = fetch::from_notaries(engine, vec![wanted.clone()]).await;
+        let notarised = notarised.into_iter().map(|(_, fetched)| fetched);
+        fetched.extend(notarised.inspect(|fetched| known.hear_of(fetched)));
     }
-    // They are good for now even if they cannot be stored.
-    if let Err(error) = store(engine, server, &known, fetched).await {
+    keep(engine, server, &known, fetched).await;
+    Ok(known)
+}
+
+/// Takes in what notaries said of a server, and gives all keys of it that are known.
+///
+/// # Errors
+///
+/// [`RemoteKeysError::Internal`] only.
+pub(super) async fn hear_of(
+    engine: &Engine,
+    server: &ServerName,
+    fetched: Vec<Fetched>,
+) -> Result<Arc<BTreeMap<String, ServerKey>>, RemoteKeysError> {
+    let add = |entry: Option<Entry<OwnedServerName, Result<Known, Arc<DbError>>>>| async move {
+        let previous = entry.and_then(|entry| entry.into_value().ok());
+        let mut known = known_before(engine, server, previous).await?;
+        fetched.iter().for_each(|fetched| known.hear_of(fetched));
+        keep(engine, server, &known, fetched).await;
+        Ok(known)
+    };
+    let entry = engine.remote_keys.cache.entry_by_ref(server).and_upsert_with(add).await;
+    entry.into_value().map(|known| known.keys).map_err(RemoteKeysError::Internal)
+}
+
+async fn known_before(
+    engine: &Engine,
+    server: &ServerName,
+    previous: Option<Known>,
+) -> Result<Known, Arc<DbError>> {
+    match previous {
+        Some(known) => Ok(known),
+        None => stored(engine, server).await.map_err(Arc::new),
+    }
+}
+
+/// Stores what was learnt. It is good for now even if it cannot be stored.
+async fn keep(engine: &Engine, server: &ServerName, known: &Known, fetched: Vec<Fetched>) {
+    if let Err(error) = store(engine, server, known, fetched).await {
         tracing::warn!(%error, server.name = %server, "Cannot store a server's keys");
     }
-    Ok(known)
 }
 
 fn after_attempt(

@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that fails says so by panicking")]
 
 mod every_version;
+mod gaps;
 mod history;
 mod invites;
 mod joins;

@@ -233,6 +233,43 @@ async fn apart_and_together_again() {
 }
 
 #[tokio::test]
+async fn a_server_that_was_away_for_long_misses_nothing() {
+    let world = World::new().await;
+    let room = world.a.room(&world.alice, RoomVersionId::V12, &[]).await;
+    world.join(&room).await.unwrap();
+    world.agree(&room).await;
+    world.network.unplug("b.org");
+    // More than fit into a transaction, with people who come and state that changes.
+    let mut said = Vec::new();
+    for number in 0..120 {
+        world.a.say(&room, &world.alice, &number.to_string()).await;
+        said.push(number.to_string());
+        if number % 20 == 0 {
+            world.network.clock.advance(60 * 60_000);
+            let topic = json!({ "topic": number.to_string() });
+            world.a.set(&room, &world.alice, "m.room.topic", topic).await;
+            let newcomer = world.a.user(&format!("newcomer{number}")).await;
+            let (user_id, room_id, more) = (&*newcomer, &*room, serde_json::Map::new());
+            let wanted = Join { user_id, room_id, via: vec![], reason: None, more };
+            join(world.a.engine(), wanted).await.unwrap();
+        }
+    }
+    world.b.plug();
+    // It is told at once, when it says something.
+    world.b.say(&room, &world.bob, "back").await;
+    said.push("back".to_owned());
+    said.sort();
+    let has_all = async |server: &Server| {
+        let mut messages = server.messages(&room).await;
+        messages.sort();
+        messages == said
+    };
+    world.b.until("all messages", async || has_all(&world.b).await).await;
+    world.a.until("all messages", async || has_all(&world.a).await).await;
+    world.agree(&room).await;
+}
+
+#[tokio::test]
 async fn knocking_and_being_let_in() {
     let world = World::new().await;
     let rules = [("m.room.join_rules", json!({ "join_rule": "knock" }))];
