@@ -80,7 +80,8 @@ pub fn pause_ms(failures: i64) -> i64 {
 }
 
 impl Outbound {
-    /// A server is there: it signed a request to us, or answered one of ours. If it was paused, it is tried again now.
+    /// A server is there: it signed a request to us, or answered one of ours. If it was paused, it is tried
+    /// again now.
     pub fn spoke(&self, server: &ServerName) {
         if self.paused.contains(server) {
             // If the line is full, its next request tells us again.

@@ -99,7 +99,8 @@ pub(super) async fn note_removed(
 }
 
 /// Tells the servers in a room that shared none with a user of this deployment of all the user's
-/// devices; those that are only said to be in it, which may be thousands, of those with keys. They may remember devices from before: the number says whether these are the present ones.
+/// devices; those that are only said to be in it, which may be thousands, of those with keys. They may
+/// remember devices from before: the number says whether these are the present ones.
 pub(super) async fn introduce(conn: &mut Conn, user_id: &str, room_id: &str) -> Result<()> {
     sql("INSERT INTO device_outbox (server, user_id, device_id, pos, prev_pos) \
          SELECT s.server, l.user_id, d.device_id, l.pos, l.pos FROM device_lists l \

@@ -237,7 +237,8 @@ impl Moment {
                 sent_at.entry(until).or_default().push(room_id.clone());
             }
         }
-        let rows = rooms::get_many(conn, &joined).await?;
+        let mut rows = rooms::get_many(conn, &joined).await?;
+        partial::count_unseen(conn, &mut rows).await?;
         self.rooms = rows.into_iter().map(|row| (row.room_id.clone(), row)).collect();
         self.unread = unread::count(conn, user_id, &joined).await?;
         for (pos, rooms) in sent_at {
