@@ -57,6 +57,9 @@ pub(crate) async fn start(config: &Config, storage: Storage) -> anyhow::Result<E
     Ok(engine)
 }
 
+/// A minute in milliseconds.
+const MINUTE_MS: i64 = 60 * 1_000;
+
 fn engine_config(config: &Config) -> EngineConfig {
     let hashing = &config.accounts.password_hashing;
     EngineConfig {
@@ -81,6 +84,8 @@ fn engine_config(config: &Config) -> EngineConfig {
             tell_whether_known: config.email.tell_whether_known,
             next_link_hosts: config.email.next_link_hosts.clone(),
             allowed_domains: lower_case(&config.email.allowed_domains),
+            notify_after_ms: i64::from(config.email.notify_after_minutes) * MINUTE_MS,
+            notify_again_ms: i64::from(config.email.notify_again_minutes) * MINUTE_MS,
         }),
         password_hashing: PasswordHashing {
             memory_kib: hashing.memory_kib,

@@ -254,6 +254,8 @@ fn table() -> Vec<Route> {
         get("/_matrix/client/v3/voip/turnServer", routes::voip::turn_server::get),
         get("/_matrix/client/unstable/email/submit_token", routes::email::submit_token::get),
         post("/_matrix/client/unstable/email/submit_token", routes::email::submit_token::post),
+        get("/_matrix/client/unstable/email/unsubscribe", routes::email::unsubscribe::get),
+        post("/_matrix/client/unstable/email/unsubscribe", routes::email::unsubscribe::post),
         get("/_matrix/client/versions", routes::versions::get),
         post("/_matrix/media/v1/create", routes::media::legacy::create::post),
         get("/_matrix/media/v3/config", routes::media::legacy::config::get),

@@ -217,6 +217,11 @@ impl Gateway {
         self.shared.lock().came.clone()
     }
 
+    /// Waits until so many requests were answered.
+    pub async fn wait_for_count(&self, count: usize) -> Result<()> {
+        self.wait(|gateway| (gateway.shared.lock().came.len() >= count).then_some(())).await
+    }
+
     /// What was taken for a pushkey, in order.
     pub fn taken(&self, pushkey: &str) -> Vec<Notified> {
         let mut came = self.came();

@@ -78,6 +78,10 @@ pub struct Email {
     pub next_link_hosts: Vec<String>,
     /// The domains that addresses may be of, in lower case; none: any.
     pub allowed_domains: Vec<String>,
+    /// How long a message is unread before a letter says so, in milliseconds.
+    pub notify_after_ms: i64,
+    /// How long after a letter about messages the next one may follow, in milliseconds.
+    pub notify_again_ms: i64,
 }
 
 impl Email {

@@ -20,6 +20,8 @@ pub struct Letter {
     pub text: String,
     /// The same as HTML.
     pub html: String,
+    /// Where somebody goes who wants no more of them; `POST` there is enough (RFC 8058).
+    pub unsubscribe: Option<String>,
 }
 
 /// Why the world did not answer as it should.

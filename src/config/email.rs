@@ -68,6 +68,14 @@ pub(crate) struct Email {
     ///
     /// Addresses that accounts have already stay, and may be used for new passwords.
     pub(crate) allowed_domains: Vec<String>,
+
+    /// For how many minutes a message is unread before a letter says so, to users who asked for letters about
+    /// messages.
+    pub(crate) notify_after_minutes: u32,
+
+    /// How many minutes after such a letter the next one may follow. While a user reads nothing, each further
+    /// one waits twice as long, up to a day.
+    pub(crate) notify_again_minutes: u32,
 }
 
 /// How the connection to the mail server is secured.
@@ -97,6 +105,8 @@ impl Default for Email {
             tell_whether_known: false,
             next_link_hosts: Vec::new(),
             allowed_domains: Vec::new(),
+            notify_after_minutes: 10,
+            notify_again_minutes: 60,
         }
     }
 }

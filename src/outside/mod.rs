@@ -11,7 +11,10 @@ use bytes::{Bytes, BytesMut};
 use http::header;
 use lettre::{
     AsyncSmtpTransport, AsyncTransport as _, Message, Tokio1Executor,
-    message::{Mailbox, MultiPart},
+    message::{
+        Mailbox, MultiPart,
+        header::{HeaderName, HeaderValue},
+    },
     transport::smtp::{
         authentication::Credentials,
         client::{Certificate, Tls, TlsParameters},
@@ -143,13 +146,24 @@ impl Outside for World {
             return Err(OutsideError("no mail server is set up".to_owned()));
         };
         let to: Mailbox = Mailbox::new(None, letter.to.parse().map_err(|error| failed(&error))?);
-        let message = Message::builder()
+        let mut message = Message::builder()
             .from(from.clone())
             .to(to)
             .subject(letter.subject)
             .message_id(None)
             .multipart(MultiPart::alternative_plain_html(letter.text, letter.html))
             .map_err(|error| failed(&error))?;
+        if let Some(link) = letter.unsubscribe {
+            for (name, value) in [
+                ("List-Unsubscribe", format!("<{link}>")),
+                ("List-Unsubscribe-Post", "List-Unsubscribe=One-Click".to_owned()),
+            ] {
+                let name = HeaderName::new_from_ascii_str(name);
+                // A link has nothing that would have to be encoded, and must not be folded.
+                let value = HeaderValue::dangerous_new_pre_encoded(name, value.clone(), value);
+                message.headers_mut().insert_raw(value);
+            }
+        }
         transport.send(message).await.map_err(|error| failed(&error))?;
         Ok(())
     }

@@ -45,6 +45,7 @@ const MIGRATIONS: &[(i64, &str, &str)] = &[
     (60, "pushers", include_str!("../../migrations/0060_pushers.sql")),
     (65, "sliding sync", include_str!("../../migrations/0065_sliding_sync.sql")),
     (70, "media_quarantine", include_str!("../../migrations/0070_media_quarantine.sql")),
+    (71, "email pushers", include_str!("../../migrations/0071_email_pushers.sql")),
 ];
 
 /// Applies the migrations that the database has not seen.

@@ -39,6 +39,8 @@ pub struct PusherRow {
     pub device_id: String,
     /// When it was set last.
     pub set_ts: i64,
+    /// What the link of letters has by which there are no more.
+    pub unsubscribe: Option<String>,
     /// How far it has been told.
     pub progress: Progress,
 }
@@ -52,15 +54,17 @@ pub struct Progress {
     pub badge: i64,
     /// How often in a row telling failed.
     pub failures: i64,
-    /// When to try again.
+    /// When to try again, or when the next letter may be written.
     pub retry_ts: i64,
+    /// How many letters in a row were not heeded.
+    pub letters: i64,
 }
 
 /// Rows of this table.
 #[derive(Clone, Debug)]
 pub enum Write {
     /// Sets a pusher. One that was told already goes on where it is.
-    Put(PusherRow),
+    Put(Box<PusherRow>),
     /// Removes the pushers of that application and place of everybody but the user.
     RemoveOfOthers(PusherKey),
     /// Removes a pusher.
@@ -74,7 +78,7 @@ pub(crate) async fn apply(conn: &mut Conn, rows: Vec<Write>) -> Result<()> {
     for row in rows {
         let statement = match row {
             Write::Put(row) => {
-                put(conn, row).await?;
+                put(conn, *row).await?;
                 continue;
             }
             Write::RemoveOfOthers(key) => {
@@ -91,7 +95,7 @@ pub(crate) async fn apply(conn: &mut Conn, rows: Vec<Write>) -> Result<()> {
             }
             Write::Progress(key, progress) => sql("UPDATE pushers SET \
                  cursor_pos = CASE WHEN cursor_pos > $4 THEN cursor_pos ELSE $4 END, \
-                 badge = $5, failures = $6, retry_ts = $7 \
+                 badge = $5, failures = $6, retry_ts = $7, letters = $8 \
                  WHERE app_id = $1 AND pushkey = $2 AND user_id = $3")
             .bind(key.app_id)
             .bind(key.pushkey)
@@ -99,7 +103,8 @@ pub(crate) async fn apply(conn: &mut Conn, rows: Vec<Write>) -> Result<()> {
             .bind(progress.cursor_pos)
             .bind(progress.badge)
             .bind(progress.failures)
-            .bind(progress.retry_ts),
+            .bind(progress.retry_ts)
+            .bind(progress.letters),
         };
         statement.execute(conn).await?;
     }
@@ -125,12 +130,13 @@ async fn put(conn: &mut Conn, row: PusherRow) -> Result<()> {
         row.progress.badge.into(),
         row.progress.failures.into(),
         row.progress.retry_ts.into(),
+        row.unsubscribe.into(),
     ]];
     bulk::insert(
         conn,
         "INSERT INTO pushers (app_id, pushkey, user_id, kind, app_display_name, \
          device_display_name, profile_tag, lang, data, enabled, device_id, set_ts, cursor_pos, \
-         badge, failures, retry_ts)",
+         badge, failures, retry_ts, unsubscribe)",
         "ON CONFLICT (app_id, pushkey, user_id) DO UPDATE SET kind = excluded.kind, \
          app_display_name = excluded.app_display_name, \
          device_display_name = excluded.device_display_name, profile_tag = excluded.profile_tag, \
@@ -138,7 +144,8 @@ async fn put(conn: &mut Conn, row: PusherRow) -> Result<()> {
          device_id = excluded.device_id, set_ts = excluded.set_ts, \
          cursor_pos = CASE WHEN pushers.enabled = 1 AND pushers.kind = excluded.kind \
                       THEN pushers.cursor_pos ELSE excluded.cursor_pos END, \
-         failures = excluded.failures, retry_ts = excluded.retry_ts",
+         failures = excluded.failures, retry_ts = excluded.retry_ts, \
+         unsubscribe = COALESCE(pushers.unsubscribe, excluded.unsubscribe)",
         values,
     )
     .await
@@ -165,9 +172,19 @@ pub(crate) async fn forget_devices(
     Ok(())
 }
 
+/// The letters to an address go with it.
+pub(crate) async fn forget_address(conn: &mut Conn, user_id: &str, address: &str) -> Result<()> {
+    sql("DELETE FROM pushers WHERE user_id = $1 AND kind = 'email' AND pushkey = $2")
+        .bind(user_id)
+        .bind(address)
+        .execute(conn)
+        .await?;
+    Ok(())
+}
+
 const COLUMNS: &str = "user_id, app_id, pushkey, kind, app_display_name, device_display_name, \
                        profile_tag, lang, data, enabled, device_id, set_ts, cursor_pos, badge, \
-                       failures, retry_ts";
+                       failures, retry_ts, letters, unsubscribe";
 
 fn pusher_row(row: &Row) -> Result<PusherRow> {
     Ok(PusherRow {
@@ -186,7 +203,9 @@ fn pusher_row(row: &Row) -> Result<PusherRow> {
             badge: row.get(13)?,
             failures: row.get(14)?,
             retry_ts: row.get(15)?,
+            letters: row.get(16)?,
         },
+        unsubscribe: row.get(17)?,
     })
 }
 
@@ -213,7 +232,17 @@ pub async fn get(conn: &mut Conn, key: &PusherKey) -> Result<Option<PusherRow>> 
     Ok(composed(text, values).map(conn, pusher_row).await?.into_iter().next())
 }
 
-/// A pusher that is to be told something, and when to try that again.
+/// The pusher whose letters have this in their link.
+///
+/// # Errors
+///
+/// When the database fails.
+pub async fn of_link(conn: &mut Conn, token: &str) -> Result<Option<PusherRow>> {
+    let text = format!("SELECT {COLUMNS} FROM pushers WHERE unsubscribe = $1");
+    Ok(composed(text, vec![token.into()]).map(conn, pusher_row).await?.into_iter().next())
+}
+
+/// The pushers that are to be told something, and when to try that again.
 ///
 /// # Errors
 ///

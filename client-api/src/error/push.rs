@@ -21,6 +21,7 @@ impl From<SetError> for Error {
         match error {
             SetError::Missing(_) => Self::missing_param(error.to_string()),
             SetError::Invalid(_) => Self::invalid_param(error.to_string()),
+            SetError::NotOwned => Self::threepid_not_found(),
             SetError::TooMany => Self::forbidden(error.to_string()),
             SetError::Internal(cause) => cause.into(),
         }

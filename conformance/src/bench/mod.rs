@@ -11,6 +11,7 @@ mod load;
 mod measure;
 mod messages;
 mod process;
+mod push;
 mod search;
 mod send;
 mod show;
@@ -99,6 +100,7 @@ fn scenarios() -> Vec<Box<dyn Scenario>> {
         Box::new(directory::Directory::default()),
         Box::new(spaces::Spaces::default()),
         Box::new(counts::Counts::default()),
+        Box::new(push::Push::default()),
     ]
 }
 

@@ -7,7 +7,7 @@
 //!
 //! <https://spec.matrix.org/v1.19/client-server-api/#post_matrixclientv3registeremailrequesttoken>
 
-mod letters;
+pub(crate) mod letters;
 
 use ruma::OwnedUserId;
 use sha2::{Digest as _, Sha256};

@@ -15,12 +15,16 @@ use super::{
     gateway::{self, Answer},
     notification::{self, Target},
     pending,
+    set::EMAIL,
 };
 use crate::{
     Engine, Internal,
     reading::{access::Asking, notified::Places},
     rng,
 };
+
+/// What happened longer ago is not told any more, in milliseconds.
+const OLDEST_MS: i64 = 24 * 60 * 60 * 1_000;
 
 /// After how many positions of which nothing was told it is noted how far the cursor is ...
 const NOTED_EVERY: i64 = 1_000;
@@ -55,6 +59,9 @@ pub(super) async fn run(engine: &Engine, key: &PusherKey, due: &Due) -> End {
 
 async fn drain(engine: &Engine, key: &PusherKey, due: &Due) -> Result<End, Internal> {
     let Some(mut courier) = Courier::new(engine, key).await? else { return Ok(End::Gone) };
+    if courier.row.kind == EMAIL {
+        return courier.write(due).await;
+    }
     if let Some(end) = courier.tell_items(due).await? {
         return Ok(end);
     }
@@ -67,10 +74,10 @@ async fn drain(engine: &Engine, key: &PusherKey, due: &Due) -> Result<End, Inter
 }
 
 /// Who tells a pusher.
-struct Courier<'a> {
-    engine: &'a Engine,
-    user_id: OwnedUserId,
-    row: PusherRow,
+pub(super) struct Courier<'a> {
+    pub(super) engine: &'a Engine,
+    pub(super) user_id: OwnedUserId,
+    pub(super) row: PusherRow,
 }
 
 impl<'a> Courier<'a> {
@@ -82,7 +89,7 @@ impl<'a> Courier<'a> {
     }
 
     /// Reads the pusher, which may have been set or removed meanwhile; whether anything is to be told.
-    async fn look_again(&mut self) -> Result<bool, Internal> {
+    pub(super) async fn look_again(&mut self) -> Result<bool, Internal> {
         let mut conn = self.engine.storage.read().await?;
         let row = rows::get(&mut conn, &self.row.key).await?;
         drop(conn);
@@ -104,7 +111,8 @@ impl<'a> Courier<'a> {
             let asking = Asking { user_id: &user_id, device_id: None };
             let mut places = Places::new(engine, asking).await?;
             for item in &items {
-                let told = notification::told(engine, &user_id, &mut places, item).await?;
+                let told =
+                    notification::told(engine, &user_id, &mut places, item, OLDEST_MS).await?;
                 let Some(told) = told else {
                     passed_over += 1;
                     continue;
@@ -171,18 +179,19 @@ impl<'a> Courier<'a> {
     /// "Homeservers must cease sending notification requests for these pushkeys and remove the
     /// associated pushers."
     async fn rejected(&self) -> Result<End, Internal> {
-        tracing::info!(
-            user.id = self.row.key.user_id,
-            app_id = self.row.key.app_id,
-            "a push gateway knows a pushkey no more: the pusher is removed"
-        );
+        let PusherKey { user_id, app_id, .. } = &self.row.key;
+        tracing::info!(user.id = user_id, app_id, "a push gateway knows a pushkey no more");
+        self.remove().await
+    }
+
+    pub(super) async fn remove(&self) -> Result<End, Internal> {
         let mut change = Change::new();
         change.write(Write::Remove(self.row.key.clone()));
         self.engine.storage.commit(change).await?;
         Ok(End::Gone)
     }
 
-    async fn failed(&mut self, reason: &str) -> Result<End, Internal> {
+    pub(super) async fn failed(&mut self, reason: &str) -> Result<End, Internal> {
         let progress = &mut self.row.progress;
         progress.failures = progress.failures.saturating_add(1);
         let [jitter] = rng::bytes::<1>();
@@ -197,12 +206,12 @@ impl<'a> Courier<'a> {
             reason,
             failures,
             ?pause,
-            "a push gateway did not take a notification"
+            "a notification was not taken"
         );
         Ok(End::Pause(pause))
     }
 
-    async fn note(&self) -> Result<(), Internal> {
+    pub(super) async fn note(&self) -> Result<(), Internal> {
         let mut change = Change::new();
         change.write(Write::Progress(self.row.key.clone(), self.row.progress));
         self.engine.storage.commit(change).await?;

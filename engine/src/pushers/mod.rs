@@ -1,4 +1,5 @@
-//! Telling users who are not there of what notifies them: by a push gateway, which knows their devices.
+//! Telling users who are not there of what notifies them: by a push gateway, which knows their devices, or by
+//! letters ([`mail`]).
 //!
 //! A pusher ([`set`]) holds a cursor over what happens here, as other servers and application services
 //! do; nothing is copied for it. Commits wake ([`dispatch`]): whoever is joined where something notifies
@@ -16,6 +17,8 @@ mod courier;
 mod dispatch;
 mod due;
 mod gateway;
+mod letter;
+mod mail;
 mod notification;
 mod pending;
 pub mod set;
@@ -33,6 +36,8 @@ use tokio::{
 };
 
 use crate::Engine;
+
+pub use letter::UNSUBSCRIBE_PATH;
 
 /// How many pushers look for what there is to tell at a time.
 const LOOKING: usize = 16;

@@ -30,9 +30,6 @@ use crate::{
     state::Snapshots,
 };
 
-/// What happened longer ago is not told any more, in milliseconds.
-pub(super) const OLDEST_MS: i64 = 24 * 60 * 60 * 1_000;
-
 /// The format that names the event and says nothing of it.
 const EVENT_ID_ONLY: &str = "event_id_only";
 
@@ -47,7 +44,7 @@ pub(super) struct Told {
 }
 
 /// Looks up what is to be told; `None` when it is not to be: the user cannot see it, has read it, or it
-/// is too long ago.
+/// is longer ago than `oldest_ms`.
 ///
 /// # Errors
 ///
@@ -57,12 +54,13 @@ pub(super) async fn told(
     user_id: &UserId,
     places: &mut Places<'_>,
     item: &Item,
+    oldest_ms: i64,
 ) -> Result<Option<Told>, Internal> {
     let told = match item {
         Item::Event(notified) => event(engine, user_id, places, notified).await?,
         Item::Invite(row) => invite(engine, user_id, places, row).await?,
     };
-    let oldest = engine.clock.now_ms().saturating_sub(OLDEST_MS);
+    let oldest = engine.clock.now_ms().saturating_sub(oldest_ms);
     Ok(told.filter(|told| told.event.received_ts >= oldest))
 }
 

@@ -2,7 +2,7 @@
 //!
 //! <https://spec.matrix.org/v1.19/client-server-api/#post_matrixclientv3pushersset>
 
-use ruma::UserId;
+use ruma::{OwnedUserId, UserId};
 use serde::Deserialize;
 use starling_storage::{
     Change, Fact,
@@ -13,7 +13,11 @@ use url::Url;
 pub use starling_storage::pushers::PusherRow;
 
 use super::{badge, gateway};
-use crate::{Engine, Internal, accounts::Session};
+use crate::{
+    Engine, Internal,
+    accounts::{Session, threepids},
+    rng,
+};
 
 /// How many pushers a user may have.
 const MOST: usize = 100;
@@ -33,6 +37,12 @@ const LONGEST_DATA: usize = 8 * 1024;
 /// The kind of a pusher that tells a gateway.
 pub const HTTP: &str = "http";
 
+/// The kind of a pusher that writes letters.
+pub const EMAIL: &str = "email";
+
+/// The application of those that do.
+const EMAIL_APP: &str = "m.email";
+
 /// Why a pusher is not set.
 #[derive(Debug, thiserror::Error)]
 pub enum SetError {
@@ -42,6 +52,9 @@ pub enum SetError {
     /// Something is not as it should be.
     #[error("{0}")]
     Invalid(String),
+    /// The address is not one of the user's.
+    #[error("this is no address of your account")]
+    NotOwned,
     /// The user has too many.
     #[error("there are too many pushers")]
     TooMany,
@@ -59,9 +72,9 @@ fn invalid(reason: &str) -> SetError {
 pub struct NewPusher {
     /// The application.
     pub app_id: String,
-    /// Where the application is to be found.
+    /// Where the application is to be found, or the address that letters go to.
     pub pushkey: String,
-    /// `http`.
+    /// `http` or `email`.
     pub kind: String,
     /// What to call the application.
     pub app_display_name: String,
@@ -98,6 +111,10 @@ pub async fn set(engine: &Engine, session: &Session, new: NewPusher) -> Result<(
     check(engine, &new)?;
     let user_id = &session.user_id;
     let key = key(user_id, new.app_id, new.pushkey);
+    let writes = new.kind == EMAIL;
+    if writes && threepids::owner(engine, &key.pushkey).await?.as_ref() != Some(user_id) {
+        return Err(SetError::NotOwned);
+    }
     let others = list(engine, user_id).await?;
     if others.len() >= MOST && others.iter().all(|row| row.key != key) {
         return Err(SetError::TooMany);
@@ -111,7 +128,7 @@ pub async fn set(engine: &Engine, session: &Session, new: NewPusher) -> Result<(
     if !new.append {
         change.write(Write::RemoveOfOthers(key.clone()));
     }
-    change.write(Write::Put(PusherRow {
+    let row = PusherRow {
         key,
         kind: new.kind,
         app_display_name: new.app_display_name,
@@ -122,8 +139,10 @@ pub async fn set(engine: &Engine, session: &Session, new: NewPusher) -> Result<(
         enabled: new.enabled,
         device_id: session.device_id.to_string(),
         set_ts: engine.clock.now_ms(),
+        unsubscribe: writes.then(rng::token::<32>),
         progress,
-    }));
+    };
+    change.write(Write::Put(Box::new(row)));
     commit(engine, user_id, change).await?;
     Ok(())
 }
@@ -146,7 +165,34 @@ pub async fn remove(
     Ok(())
 }
 
+/// The pusher whose letters have this in their link; `None` when there is none, or no more.
+///
+/// # Errors
+///
+/// When the database fails.
+pub async fn of_link(engine: &Engine, token: &str) -> Result<Option<PusherRow>, Internal> {
+    let mut conn = engine.storage.read().await?;
+    Ok(rows::of_link(&mut conn, token).await?)
+}
+
+/// Writes no more letters to whom this was said in one; `false` when the link is of no use any more.
+///
+/// # Errors
+///
+/// When the database fails.
+pub async fn unsubscribe(engine: &Engine, token: &str) -> Result<bool, Internal> {
+    let Some(row) = of_link(engine, token).await? else { return Ok(false) };
+    let user_id = OwnedUserId::try_from(row.key.user_id.as_str())?;
+    let mut change = Change::new();
+    change.write(Write::Remove(row.key));
+    commit(engine, &user_id, change).await?;
+    Ok(true)
+}
+
+/// Addresses have one form.
 fn key(user_id: &UserId, app_id: String, pushkey: String) -> PusherKey {
+    let address = threepids::canonical_email(&pushkey).filter(|_| app_id == EMAIL_APP);
+    let pushkey = address.unwrap_or(pushkey);
     PusherKey { user_id: user_id.to_string(), app_id, pushkey }
 }
 
@@ -176,10 +222,15 @@ fn check(engine: &Engine, new: &NewPusher) -> Result<(), SetError> {
     if new.data.len() > LONGEST_DATA {
         return Err(invalid("`data` is too large"));
     }
-    if new.kind != HTTP {
-        return Err(invalid("there are no pushers of this `kind`"));
+    match (new.kind.as_str(), new.app_id == EMAIL_APP) {
+        (HTTP, false) => check_url(engine, &new.data),
+        (EMAIL, true) if engine.config.email.is_none() => {
+            Err(invalid("this server writes no letters"))
+        }
+        (EMAIL, true) => Ok(()),
+        (HTTP | EMAIL, _) => Err(invalid("`m.email` is the `app_id` of pushers of `email` alone")),
+        _ => Err(invalid("there are no pushers of this `kind`")),
     }
-    check_url(engine, &new.data)
 }
 
 /// Where gateways may be. Whoever may be at a private address may do without TLS too.

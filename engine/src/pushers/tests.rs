@@ -11,7 +11,8 @@ use super::{
 };
 use crate::{
     Engine,
-    accounts::{Session, data, devices, tokens},
+    accounts::{Session, data, devices, threepids, tokens},
+    config::Email,
     rooms::{
         create::{Preset, create},
         membership::{
@@ -382,4 +383,112 @@ async fn only_those_are_woken_whom_it_concerns() {
         assert_eq!(rows::users_in(&mut conn, room_id.as_str()).await.unwrap(), [bob().as_str()]);
     })
     .await;
+}
+
+/// A server that writes letters.
+fn settings_with_mail() -> crate::Config {
+    const MINUTE_MS: i64 = 60_000;
+    let email = Email {
+        app_name: "Tests".to_owned(),
+        notify_after_ms: 10 * MINUTE_MS,
+        notify_again_ms: 60 * MINUTE_MS,
+        ..Email::default()
+    };
+    let public_url = Some("https://test/".to_owned());
+    crate::Config { email: Some(email), public_url, ..config(server_name!("test")) }
+}
+
+#[tokio::test]
+async fn a_letter_comes_after_a_while_about_everything_and_then_ever_more_rarely() {
+    on_each_database_with(settings_with_mail(), async |test| {
+        const MINUTE_MS: i64 = 60_000;
+        let scene = Scene::set(&test).await;
+        let address = "bob@example.org".to_owned();
+        threepids::replace(scene.engine(), bob(), std::slice::from_ref(&address)).await.unwrap();
+        let key = PusherKey {
+            user_id: bob().to_string(),
+            app_id: "m.email".to_owned(),
+            pushkey: address.clone(),
+        };
+        let new = NewPusher {
+            app_id: key.app_id.clone(),
+            pushkey: address.to_uppercase(),
+            kind: set::EMAIL.to_owned(),
+            data: "{}".to_owned(),
+            enabled: true,
+            ..NewPusher::default()
+        };
+        set::set(scene.engine(), &scene.session, new).await.unwrap();
+        let look = async || {
+            let due = Due::everything(scene.engine().storage.feed().head());
+            courier::run(scene.engine(), &key, &due).await
+        };
+        let minutes = |end: End| match end {
+            End::Pause(pause) => pause.as_secs().div_ceil(60),
+            End::Drained => 0,
+            End::Gone => panic!("it is gone"),
+        };
+        assert_eq!(minutes(look().await), 0, "nothing happened");
+        scene.say("one").await;
+        assert_eq!(minutes(look().await), 10);
+        test.clock.advance(4 * MINUTE_MS);
+        let two = scene.say("two").await;
+        assert_eq!(minutes(look().await), 6);
+        test.clock.advance(6 * MINUTE_MS);
+        assert_eq!(minutes(look().await), 0);
+        let letters = test.world.letters();
+        let [letter] = &letters[..] else { panic!("no letter, or several: {letters:?}") };
+        assert_eq!((&*letter.to, &*letter.subject), (&*address, "You missed 2 messages on Tests"));
+        let token = letter.unsubscribe.as_deref().unwrap().split_once("token=").unwrap().1;
+        assert!(letter.text.contains("one\n") && letter.text.contains("two\n"), "{}", letter.text);
+        for (said, pause) in [("three", 60), ("four", 120), ("five", 240)] {
+            scene.say(said).await;
+            assert_eq!(minutes(look().await), pause);
+            test.clock.advance(i64::try_from(pause).unwrap() * MINUTE_MS);
+            assert_eq!(minutes(look().await), 0);
+            assert!(test.world.letters()[0].text.contains(said));
+        }
+        scene.read(&two).await;
+        test.clock.advance(480 * MINUTE_MS);
+        let last = scene.say("six").await;
+        scene.read(&last).await;
+        assert_eq!(minutes(look().await), 0, "it was read");
+        scene.say("seven").await;
+        test.clock.advance(10 * MINUTE_MS);
+        assert_eq!((minutes(look().await), test.world.letters().len()), (0, 1));
+        scene.say("eight").await;
+        assert_eq!(minutes(look().await), 60, "who reads is written to sooner");
+        assert!(set::unsubscribe(scene.engine(), token).await.unwrap());
+        assert!(!set::unsubscribe(scene.engine(), token).await.unwrap());
+        assert_eq!(look().await, End::Gone);
+        test
+    })
+    .await
+    .unwrap();
+}
+
+#[tokio::test]
+async fn no_letters_go_to_an_address_that_is_somebody_elses_now() {
+    on_each_database_with(settings_with_mail(), async |test| {
+        let scene = Scene::set(&test).await;
+        let address = "bob@example.org".to_owned();
+        threepids::replace(scene.engine(), bob(), std::slice::from_ref(&address)).await.unwrap();
+        let new = || NewPusher {
+            app_id: "m.email".to_owned(),
+            pushkey: address.clone(),
+            kind: set::EMAIL.to_owned(),
+            data: "{}".to_owned(),
+            enabled: true,
+            ..NewPusher::default()
+        };
+        set::set(scene.engine(), &scene.session, new()).await.unwrap();
+        assert_eq!(scene.pushkeys().await, ["key", &*address]);
+        threepids::remove(scene.engine(), bob(), "email", &address).await.unwrap();
+        assert_eq!(scene.pushkeys().await, ["key"]);
+        let refused = set::set(scene.engine(), &scene.session, new()).await;
+        assert!(matches!(refused, Err(SetError::NotOwned)), "{refused:?}");
+        test
+    })
+    .await
+    .unwrap();
 }

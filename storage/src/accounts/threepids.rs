@@ -1,6 +1,9 @@
 //! Third-party identifiers of users.
 
-use crate::db::{Conn, Result, Row, sql};
+use crate::{
+    db::{Conn, Result, Row, sql},
+    pushers,
+};
 
 /// A third-party identifier of a user.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -39,6 +42,7 @@ pub enum Write {
 pub(crate) async fn apply(conn: &mut Conn, write: Write) -> Result<()> {
     let statement = match write {
         Write::Remove { medium, address, user_id } => {
+            pushers::forget_address(conn, &user_id, &address).await?;
             sql("DELETE FROM threepids WHERE medium = $1 AND address = $2 AND user_id = $3")
                 .bind(medium)
                 .bind(address)

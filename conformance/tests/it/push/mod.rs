@@ -4,6 +4,7 @@
 
 mod badge;
 mod gateway;
+mod mail;
 mod notify;
 mod outage;
 

@@ -72,11 +72,12 @@ impl Words {
         plain.push_str(&format!("\n{end}\n"));
         html.push_str(&small(end));
         let html = frame(&escape(app_name), &html);
-        Letter { to, subject, text: plain, html }
+        Letter { to, subject, text: plain, html, unsubscribe: None }
     }
 }
 
-fn frame(app_name: &str, inner: &str) -> String {
+/// A letter around what it says, which is HTML; so is the name.
+pub(crate) fn frame(app_name: &str, inner: &str) -> String {
     format!(
         "<!doctype html><html lang=\"en\"><meta charset=\"utf-8\">\
          <body style=\"margin:0;padding:32px 16px;background:#f4f3f0;color:#22211f;\
@@ -87,7 +88,8 @@ fn frame(app_name: &str, inner: &str) -> String {
     )
 }
 
-fn paragraph(text: &str) -> String {
+/// A paragraph of HTML.
+pub(crate) fn paragraph(text: &str) -> String {
     format!("<p style=\"margin:0 0 24px\">{text}</p>")
 }
 
@@ -99,7 +101,8 @@ fn anchor(label: &str, link: &str) -> String {
     )
 }
 
-fn small(text: &str) -> String {
+/// The end of a letter, of HTML.
+pub(crate) fn small(text: &str) -> String {
     format!("<p style=\"margin:0;color:#6b6964;font-size:14px\">{text}</p>")
 }
 

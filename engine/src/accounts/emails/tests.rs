@@ -25,7 +25,13 @@ fn settings(tell_whether_known: bool) -> crate::Config {
     config.public_url = Some("https://matrix.test/".to_owned());
     let (app_name, next_link_hosts) = ("Chat".to_owned(), vec!["app.test".to_owned()]);
     let allowed_domains = Vec::new();
-    config.email = Some(Email { app_name, tell_whether_known, next_link_hosts, allowed_domains });
+    config.email = Some(Email {
+        app_name,
+        tell_whether_known,
+        next_link_hosts,
+        allowed_domains,
+        ..Email::default()
+    });
     config
 }
 
