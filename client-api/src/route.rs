@@ -238,6 +238,8 @@ mod tests {
         "POST /_matrix/client/v3/register/msisdn/requestToken",
         "GET /_matrix/client/unstable/email/submit_token",
         "POST /_matrix/client/unstable/email/submit_token",
+        "GET /_matrix/client/unstable/email/unsubscribe",
+        "POST /_matrix/client/unstable/email/unsubscribe",
         "GET /_matrix/client/versions",
         "GET /_matrix/media/v3/download/{serverName}/{mediaId}",
         "GET /_matrix/media/v3/download/{serverName}/{mediaId}/{fileName}",
