@@ -345,6 +345,35 @@ async fn devices_that_changed_unnoticed_are_told_of_with_the_members() {
 }
 
 #[tokio::test]
+async fn what_servers_add_to_what_they_signed_takes_nothing_away() {
+    let topic = [("m.room.topic", json!({ "topic": "unabridged" }))];
+    let world = World::with(RoomVersionId::V11, &topic).await;
+    let World { a, b, bob, .. } = &world;
+    let router = a.router();
+    a.network.serve("a.org", move |request| {
+        let router = router.clone();
+        Box::pin(async move {
+            let is_join = request.uri().path().starts_with("/_matrix/federation/v2/send_join/");
+            let answer = ask_router(router, request).await;
+            if !is_join {
+                return answer;
+            }
+            let mut joined: Value = serde_json::from_slice(answer.body()).unwrap();
+            for event in joined["state"].as_array_mut().unwrap() {
+                event["unsigned"] = json!({ "age": 7 });
+            }
+            answer.map(|_| serde_json::to_vec_pretty(&joined).unwrap().into())
+        })
+    });
+    world.join(bob).await;
+    let key = ("m.room.topic".to_owned(), String::new());
+    let id = OwnedEventId::try_from(b.state(&world.room).await[&key].clone()).unwrap();
+    let event = store::get(b.engine(), &world.room, &id).await.unwrap().unwrap();
+    assert!(event.pdu.json.get().contains("unabridged"), "{}", event.pdu.json);
+    assert!(!event.pdu.json.get().contains("unsigned"), "{}", event.pdu.json);
+}
+
+#[tokio::test]
 async fn a_server_that_was_in_the_room_unnoticed_is_told_what_it_missed() {
     let world = World::new(RoomVersionId::V11).await;
     let World { a, b, peer, bob, .. } = &world;

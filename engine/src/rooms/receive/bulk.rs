@@ -162,10 +162,12 @@ impl Owned {
         let raw: &RawValue = serde_json::from_str(text).map_err(|error| error.to_string())?;
         let pdu = intake::parse(&self.room_id, &self.rules, raw).map_err(|it| it.reason)?;
         let signers = verify::signing_keys(&pdu, &self.rules).map_err(|error| error.to_string())?;
+        // The text that came has `unsigned` too, and need not be canonical.
+        let whole = pdu.json.clone();
         let checked = checks::check_integrity(pdu, &keys.of(signers), &self.rules);
         let checked = checked.map_err(|error| error.to_string())?;
         Ok(Passed {
-            redacted: checked.json.get() != text,
+            redacted: checked.json.get() != whole.get(),
             is_create: checked.kind == ruma::events::TimelineEventType::RoomCreate,
             event_id: checked.event_id,
             auth_events: checked.auth_events,
