@@ -345,6 +345,17 @@ async fn devices_that_changed_unnoticed_are_told_of_with_the_members() {
 }
 
 #[tokio::test]
+async fn who_may_not_see_what_came_before_gets_the_whole_state_at_once() {
+    let hidden = [("m.room.history_visibility", json!({ "history_visibility": "joined" }))];
+    let world = World::with(RoomVersionId::V11, &hidden).await;
+    let World { a, b, bob, alice, .. } = &world;
+    a.say(&world.room, alice, "not for later guests").await;
+    world.join(bob).await;
+    assert!(!world.is_partial().await);
+    assert_eq!(a.state(&world.room).await, b.state(&world.room).await);
+}
+
+#[tokio::test]
 async fn what_servers_add_to_what_they_signed_takes_nothing_away() {
     let topic = [("m.room.topic", json!({ "topic": "unabridged" }))];
     let world = World::with(RoomVersionId::V11, &topic).await;

@@ -4,10 +4,10 @@
 
 use std::{collections::HashSet, sync::Arc};
 
-use ruma::{OwnedEventId, OwnedUserId, RoomId, events::StateEventType};
+use ruma::{OwnedEventId, OwnedUserId, RoomId, ServerName, events::StateEventType};
 use starling_storage::{memberships, rooms};
 
-use super::chain;
+use super::{chain, visible::Eyes};
 use crate::{
     Engine,
     events::{Pdu, store},
@@ -47,6 +47,27 @@ pub(super) async fn whole(
     let state = events(engine, room_id, ids).await?;
     let auth_chain = auth_chain(engine, room_id, &event, &state).await?;
     Ok(Joined { event, state, auth_chain, servers: None })
+}
+
+/// Whether a server may see what came before a join. Who gets members later asks for the states after
+/// those events, and for the events with them.
+///
+/// # Errors
+///
+/// When the database fails.
+pub(super) async fn is_past_shown(
+    engine: &Engine,
+    server: &ServerName,
+    room_id: &RoomId,
+    event: &Pdu,
+) -> Result<bool, Internal> {
+    let eyes = Eyes::of(engine, server, room_id).await?;
+    for before in store::get_many(engine, room_id, &event.prev_events).await?.values() {
+        if !eyes.may_see(before).await? {
+            return Ok(false);
+        }
+    }
+    Ok(true)
 }
 
 /// The answer to a join, without those members that nobody needs to begin with.

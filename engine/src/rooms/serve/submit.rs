@@ -81,7 +81,7 @@ pub async fn join(
 ) -> Result<Joined, SubmitError> {
     let (event, state_before) = take(engine, origin, submission, Wish::Join).await?;
     let room_id = submission.room_id;
-    Ok(match omit_members {
+    Ok(match omit_members && joined::is_past_shown(engine, origin, room_id, &event).await? {
         true => joined::without_members(engine, room_id, event, state_before).await?,
         false => joined::whole(engine, room_id, event, state_before).await?,
     })
