@@ -291,8 +291,8 @@ fn proposed_text(words: usize, all_local: bool) -> String {
     format!(
         "SELECT DISTINCT c.user_id FROM (SELECT user_id FROM directory_words \
          WHERE word >= $4 AND word <= $5 ORDER BY word, user_id LIMIT $3) AS c \
-         WHERE (EXISTS (SELECT 1 FROM memberships m \
-         WHERE m.user_id = c.user_id AND {IN_SIGHT}) {local}) {others}ORDER BY c.user_id LIMIT $2"
+         WHERE c.user_id <> $1 {others}AND (EXISTS (SELECT 1 FROM memberships m \
+         WHERE m.user_id = c.user_id AND {IN_SIGHT}) {local}) ORDER BY c.user_id LIMIT $2"
     )
 }
 
