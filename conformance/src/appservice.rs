@@ -3,7 +3,6 @@
 
 use std::{
     collections::{HashMap, HashSet},
-    net::SocketAddr,
     path::{Path, PathBuf},
     pin::pin,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -23,14 +22,13 @@ use percent_encoding::percent_decode_str;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::{
-    net::TcpListener,
     sync::{Notify, watch},
-    task::JoinHandle,
     time::{sleep, timeout},
 };
 
 use crate::{
     client::{Api, encode},
+    listening::Listening,
     random,
     servers::Server,
 };
@@ -131,36 +129,27 @@ impl Shared {
 #[derive(Debug)]
 pub struct Bridge {
     plan: Plan,
-    address: SocketAddr,
     as_token: String,
     hs_token: String,
     shared: Arc<Shared>,
     directory: TempDir,
-    task: Option<JoinHandle<()>>,
-}
-
-impl Drop for Bridge {
-    fn drop(&mut self) {
-        self.go();
-    }
+    listening: Listening,
 }
 
 impl Bridge {
     /// Starts one on a free port, and writes its registration file.
     pub async fn start(plan: Plan) -> Result<Self> {
-        let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
         let (inner, changed) = (Mutex::default(), watch::Sender::new(0));
-        let shared = Shared { inner, released: Notify::new(), changed };
-        let mut bridge = Self {
-            address: listener.local_addr()?,
+        let shared = Arc::new(Shared { inner, released: Notify::new(), changed });
+        let router = Router::new().fallback(answer).with_state(shared.clone());
+        let bridge = Self {
             as_token: format!("{}-as-{}", plan.id, random::suffix()?),
             hs_token: format!("{}-hs-{}", plan.id, random::suffix()?),
             plan,
-            shared: Arc::new(shared),
+            shared,
             directory: tempfile::tempdir()?,
-            task: None,
+            listening: Listening::start(router).await?,
         };
-        bridge.serve(listener);
         std::fs::write(bridge.registration(), serde_json::to_string(&bridge.document())?)?;
         Ok(bridge)
     }
@@ -171,7 +160,7 @@ impl Bridge {
     }
 
     fn document(&self) -> Value {
-        let url = self.plan.listens.then(|| format!("http://{}", self.address));
+        let url = self.plan.listens.then(|| format!("http://{}", self.listening.address()));
         let mut document = json!({
             "id": self.plan.id, "url": url, "as_token": self.as_token, "hs_token": self.hs_token,
             "sender_localpart": format!("{}bot", self.plan.id),
@@ -185,37 +174,17 @@ impl Bridge {
 
     /// Stops listening: connections are refused.
     pub fn go(&mut self) {
-        if let Some(task) = self.task.take() {
-            task.abort();
-        }
+        self.listening.go();
     }
 
     /// Listens again where it did.
     pub async fn come_back(&mut self) -> Result<()> {
-        // The old listener ends with its task, which takes a moment.
-        for _ in 0..500 {
-            match TcpListener::bind(self.address).await {
-                Ok(listener) => {
-                    self.serve(listener);
-                    return Ok(());
-                }
-                Err(_) => sleep(Duration::from_millis(10)).await,
-            }
-        }
-        anyhow::bail!("{} is taken", self.address)
-    }
-
-    fn serve(&mut self, listener: TcpListener) {
-        let router = Router::new().fallback(answer).with_state(self.shared.clone());
-        self.task = Some(tokio::spawn(async move {
-            // Ends with the task only.
-            let _ = axum::serve(listener, router).await;
-        }));
+        self.listening.come_back().await
     }
 
     /// Where it listens on 127.0.0.1.
     pub fn port(&self) -> u16 {
-        self.address.port()
+        self.listening.address().port()
     }
 
     /// The token by which it asks servers.

@@ -5,7 +5,6 @@
 
 use std::{
     collections::{HashSet, VecDeque},
-    net::SocketAddr,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
@@ -20,13 +19,11 @@ use axum::{
 };
 use serde_json::{Value, json};
 use tokio::{
-    net::TcpListener,
     sync::{Notify, watch},
-    task::JoinHandle,
-    time::{sleep, timeout},
+    time::timeout,
 };
 
-use crate::{client::User, random};
+use crate::{client::User, listening::Listening, random};
 
 /// How long something may take to come in.
 const PATIENCE: Duration = Duration::from_secs(90);
@@ -99,61 +96,32 @@ impl Shared {
 /// A gateway that runs until it is dropped.
 #[derive(Debug)]
 pub struct Gateway {
-    address: SocketAddr,
     shared: Arc<Shared>,
-    task: Option<JoinHandle<()>>,
-}
-
-impl Drop for Gateway {
-    fn drop(&mut self) {
-        self.go();
-    }
+    listening: Listening,
 }
 
 impl Gateway {
     /// Starts one on a free port.
     pub async fn start() -> Result<Self> {
-        let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
         let (inner, changed) = (Mutex::default(), watch::Sender::new(0));
         let shared = Arc::new(Shared { inner, released: Notify::new(), changed });
-        let mut gateway = Self { address: listener.local_addr()?, shared, task: None };
-        gateway.serve(listener);
-        Ok(gateway)
+        let router = Router::new().fallback(answer).with_state(shared.clone());
+        Ok(Self { shared, listening: Listening::start(router).await? })
     }
 
     /// Stops listening: connections are refused.
     pub fn go(&mut self) {
-        if let Some(task) = self.task.take() {
-            task.abort();
-        }
+        self.listening.go();
     }
 
     /// Listens again where it did.
     pub async fn come_back(&mut self) -> Result<()> {
-        // The old listener ends with its task, which takes a moment.
-        for _ in 0..500 {
-            match TcpListener::bind(self.address).await {
-                Ok(listener) => {
-                    self.serve(listener);
-                    return Ok(());
-                }
-                Err(_) => sleep(Duration::from_millis(10)).await,
-            }
-        }
-        anyhow::bail!("{} is taken", self.address)
-    }
-
-    fn serve(&mut self, listener: TcpListener) {
-        let router = Router::new().fallback(answer).with_state(self.shared.clone());
-        self.task = Some(tokio::spawn(async move {
-            // Ends with the task only.
-            let _ = axum::serve(listener, router).await;
-        }));
+        self.listening.come_back().await
     }
 
     /// Its address, as a pusher names it.
     pub fn url(&self) -> String {
-        format!("http://{}{PATH}", self.address)
+        format!("http://{}{PATH}", self.listening.address())
     }
 
     /// What a client says to be told here by a new pushkey.

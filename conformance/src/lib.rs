@@ -17,6 +17,7 @@ pub mod faults;
 pub mod gateway;
 pub mod hostile;
 pub mod interop;
+pub mod listening;
 pub mod mail;
 pub mod operations;
 pub mod partition;
