@@ -300,3 +300,21 @@ pub(crate) fn print(text: &str) -> anyhow::Result<()> {
         _ => Ok(()),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Ids and tokens are drawn from an alphabet with `-`, which is not to be taken for an option.
+    #[test]
+    fn what_begins_with_a_hyphen_can_be_named() {
+        for order in [
+            &["rooms", "status", "-id"][..],
+            &["tokens", "remove", "-token"],
+            &["users", "remove-device", "alice", "-DEVICE"],
+        ] {
+            let words = ["starling", "admin"].into_iter().chain(order.iter().copied());
+            assert!(Cli::try_parse_from(words).is_ok(), "{order:?}");
+        }
+    }
+}

@@ -118,6 +118,7 @@ pub(crate) enum UserOrder {
         /// The name or the user id.
         name: String,
         /// The device.
+        #[arg(allow_hyphen_values = true)]
         device: String,
     },
 }
@@ -178,6 +179,7 @@ pub(crate) enum RoomOrder {
     /// Say how far a removal is.
     Status {
         /// What `delete` or `purge-history` said.
+        #[arg(allow_hyphen_values = true)]
         id: String,
     },
 }
@@ -199,6 +201,7 @@ pub(crate) enum TokenOrder {
     /// Remove one.
     Remove {
         /// The token.
+        #[arg(allow_hyphen_values = true)]
         token: String,
     },
 }
