@@ -3,10 +3,14 @@
 //!
 //! A [`Scenario`] prepares what it needs, plays what is measured, and then proves that nothing which the
 //! server acknowledged is missing or there twice: a figure of a server that forgets is worth nothing.
+//!
+//! [`federation`] measures what passes between two servers, [`large_join`] how a large room is joined.
 
 mod accounts;
 mod counts;
 mod directory;
+pub mod federation;
+pub mod large_join;
 mod load;
 mod measure;
 mod messages;
@@ -39,7 +43,12 @@ use crate::{
 
 /// How to run the bench.
 #[derive(clap::Args, Clone, Debug)]
+#[command(args_conflicts_with_subcommands = true)]
 pub struct Options {
+    /// What to measure instead of the client API.
+    #[command(subcommand)]
+    pub instead: Option<Instead>,
+
     /// The base URL of a homeserver that runs already and on which everybody may register, such as
     /// `http://127.0.0.1:8008`. Without one a server is started.
     #[arg(long, requires = "pid")]
@@ -72,6 +81,15 @@ pub struct Options {
     /// Also write the report to this file, as JSON.
     #[arg(long)]
     pub json: Option<PathBuf>,
+}
+
+/// What else is measured.
+#[derive(clap::Subcommand, Clone, Debug)]
+pub enum Instead {
+    /// What passes from one server to another of the same kind.
+    Federation(federation::Options),
+    /// How long it takes to join a room with many members, and how much memory.
+    LargeJoin(large_join::Options),
 }
 
 /// One thing that people do with a homeserver.
@@ -110,6 +128,14 @@ fn scenarios() -> Vec<Box<dyn Scenario>> {
 ///
 /// When there is no server to measure, or no scenario of a name that is asked for.
 pub async fn run(options: Options) -> Result<bool> {
+    match options.instead {
+        Some(Instead::Federation(options)) => federation::run(options).await,
+        Some(Instead::LargeJoin(options)) => large_join::run(options).await,
+        None => client_api(options).await,
+    }
+}
+
+async fn client_api(options: Options) -> Result<bool> {
     let chosen = chosen(&options.only)?;
     let (stage, watched, _server) = set(&options).await?;
     let mut report = Report::default();

@@ -6,27 +6,28 @@ use serde::Serialize;
 
 use super::{measure::Series, process::Usage};
 
-const HEADER: &str = "\n| Scenario | Requests | Count | Per second | p50 ms | p90 ms | p99 ms | max ms | \
+const HEADER: &str = "\n| Scenario | Requests | Count | Per second | p50 ms | p95 ms | p99 ms | max ms | \
                       CPU s | Peak MiB |\n\
                       | --- | --- | --: | --: | --: | --: | --: | --: | --: | --: |\n";
 
 /// What came of one scenario.
 #[derive(Debug, Serialize)]
 pub(super) struct Played {
-    name: &'static str,
-    cpu_seconds: f64,
+    pub(super) name: &'static str,
+    pub(super) cpu_seconds: f64,
     peak_mib: f64,
-    requests: Vec<Figures>,
+    pub(super) requests: Vec<Figures>,
 }
 
+/// How long the requests of one kind took.
 #[derive(Debug, Serialize)]
-struct Figures {
-    name: &'static str,
+pub(super) struct Figures {
+    pub(super) name: &'static str,
     count: usize,
-    per_second: f64,
-    p50_ms: f64,
-    p90_ms: f64,
-    p99_ms: f64,
+    pub(super) per_second: f64,
+    pub(super) p50_ms: f64,
+    pub(super) p95_ms: f64,
+    pub(super) p99_ms: f64,
     max_ms: f64,
 }
 
@@ -45,7 +46,7 @@ impl Figures {
             count: series.count(),
             per_second: per_second(series.count(), series.elapsed),
             p50_ms: at(50),
-            p90_ms: at(90),
+            p95_ms: at(95),
             p99_ms: at(99),
             max_ms: at(100),
         }
@@ -71,7 +72,7 @@ pub(super) fn table(played: &[Played]) -> String {
             let _ = writeln!(
                 text,
                 "| {name} | {} | {} | {:.0} | {:.1} | {:.1} | {:.1} | {:.1} | {usage} |",
-                it.name, it.count, it.per_second, it.p50_ms, it.p90_ms, it.p99_ms, it.max_ms
+                it.name, it.count, it.per_second, it.p50_ms, it.p95_ms, it.p99_ms, it.max_ms
             );
             usage = " | ".to_owned();
         }

@@ -27,8 +27,13 @@ pub struct Sync {
 impl Sync {
     /// Makes the initial sync.
     pub async fn start(user: &User) -> Result<Self> {
-        let filter = json!({ "room": { "timeline": { "limit": 500 } } }).to_string();
+        Self::start_with(user, &json!({ "room": { "timeline": { "limit": 500 } } })).await
+    }
+
+    /// As [`Self::start`], with another filter.
+    pub async fn start_with(user: &User, filter: &Value) -> Result<Self> {
         let timelines = HashMap::new();
+        let filter = filter.to_string();
         let mut sync = Self { user: user.clone(), filter, since: None, timelines };
         sync.poll(Duration::ZERO).await?;
         Ok(sync)

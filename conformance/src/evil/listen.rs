@@ -74,7 +74,9 @@ async fn read(request: Request) -> Result<Received> {
     let body: Bytes = to_bytes(body, BODY_LIMIT).await.context("the body breaks off")?;
     let path = head.uri.path().to_owned();
     let decode = |piece: &str| percent_decode_str(piece).decode_utf8_lossy().into_owned();
+    let host = head.headers.get(http::header::HOST).and_then(|host| host.to_str().ok());
     Ok(Received {
+        host: host.unwrap_or_default().to_owned(),
         method: head.method.to_string(),
         pieces: path.split('/').skip(1).map(decode).collect(),
         path,

@@ -29,5 +29,5 @@ pub use join::invite_state;
 pub use json::{raw, render};
 pub use key::Key;
 pub use peer::Peer;
-pub use room::{Room, references};
+pub use room::{Room, now, references};
 pub use script::{Received, Reply};

@@ -53,6 +53,11 @@ struct Shared {
 impl Peer {
     /// Starts a peer on a free port, with a certificate of this authority.
     pub async fn start(ca: &TestCa) -> Result<Self> {
+        Self::start_as(ca, &[]).await
+    }
+
+    /// As [`Peer::start`], to be reached under further host names too.
+    pub async fn start_as(ca: &TestCa, hosts: &[&str]) -> Result<Self> {
         let port = ports::free()?;
         let listener = TcpListener::bind(ports::loopback(port))?;
         let authority = reqwest::Certificate::from_pem(ca.certificate().as_bytes())?;
@@ -69,9 +74,16 @@ impl Peer {
             shared: Arc::default(),
             _listening: None,
         };
-        let certificate = ca.certificate_for(&["localhost", "127.0.0.1"])?;
+        let hosts: Vec<&str> = ["localhost", "127.0.0.1"].iter().chain(hosts).copied().collect();
+        let certificate = ca.certificate_for(&hosts)?;
         peer._listening = Some(Arc::new(listen(peer.clone(), listener, certificate)?));
         Ok(peer)
+    }
+
+    /// The port at which it is reached on loopback.
+    pub fn port(&self) -> Result<u16> {
+        let port = self.name.rsplit(':').next().unwrap_or_default();
+        port.parse().with_context(|| format!("no port in {}", self.name))
     }
 
     /// The id of a user of this peer.

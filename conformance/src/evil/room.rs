@@ -266,7 +266,7 @@ fn state_slot(event: &Event) -> Option<(String, String)> {
 
 /// Milliseconds since 1970.
 #[expect(clippy::disallowed_methods, reason = "other servers compare with their own clocks")]
-pub(super) fn now() -> u64 {
+pub fn now() -> u64 {
     let elapsed = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     u64::try_from(elapsed.as_millis()).unwrap_or_default()
 }

@@ -13,6 +13,8 @@ use super::json::render;
 /// One request that the peer received.
 #[derive(Clone, Debug)]
 pub struct Received {
+    /// The host that it was sent to, as the request names it.
+    pub host: String,
     /// The HTTP method.
     pub method: String,
     /// The path as it came, still percent-encoded, without the query.

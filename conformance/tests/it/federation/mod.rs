@@ -6,6 +6,7 @@
 mod authorization;
 mod hierarchy;
 mod invite;
+mod large_join;
 mod make_join;
 mod media;
 mod membership;

@@ -1,0 +1,261 @@
+//! Messages of users of one server, as a user of the other is told of them.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context as _, Result, ensure};
+use futures_util::future;
+use serde_json::{Value, json};
+
+use super::pair::{Measured, Pair};
+use crate::{
+    bench::{measure::Series, process::Usage},
+    client::{Sync, User},
+};
+
+const POLL: Duration = Duration::from_secs(5);
+/// How long nothing may come before what is missing counts as left out.
+const STALL: Duration = Duration::from_secs(30);
+
+/// Messages that several users send to a room.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Flow {
+    /// What it is called.
+    pub(super) name: &'static str,
+    /// How many.
+    pub(super) count: usize,
+    /// How fast.
+    pub(super) pace: Pace,
+}
+
+/// How fast messages are sent.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Pace {
+    /// So many in a second by all together, as long as the server keeps up.
+    PerSecond(u32),
+    /// Each user sends the next one when the last was acknowledged.
+    AsFastAsPossible,
+}
+
+/// A message that was acknowledged.
+#[derive(Clone, Debug)]
+struct Said {
+    event_id: String,
+    at: Instant,
+    taken: Duration,
+}
+
+/// A message that the other user was told of.
+#[derive(Clone, Debug)]
+struct Heard {
+    event_id: String,
+    at: Instant,
+}
+
+impl Flow {
+    /// Sends them, and looks at how they arrive.
+    pub(super) async fn play(&self, pair: &Pair) -> Result<Measured> {
+        let senders = pair.home.users("sender", pair.senders).await?;
+        let room = pair.home.room(&senders).await?;
+        let follower = pair.away.user("follower").await?;
+        follower.join(&room, &[&pair.home_name]).await?;
+        let mut followed = Sync::start(&follower).await?;
+        // The way between the servers is open, and each knows of the other in the room.
+        let owner = senders.first().context("nobody sends")?;
+        let first = owner.send(&room, "org.example.first", json!({})).await?;
+        followed.event_with_id(&room, &first).await?;
+
+        let before = pair.begin()?;
+        let begun = Instant::now();
+        let (said, heard) = tokio::try_join!(
+            self.say(&senders, &room, begun),
+            hear(&mut followed, &room, self.count)
+        )?;
+        let usage = Usage::between(before, pair.usage()?);
+        let heard = with_one_too_many(&mut followed, &room, heard).await?;
+        let compared = Compared::of(&said, &heard)?;
+        let last = heard.last().map_or(Duration::ZERO, |heard| heard.at - begun);
+        let mut figures = BTreeMap::new();
+        let (count, lost) =
+            (said.iter().flatten().count(), lost(&follower, &room, &compared).await?);
+        figures.insert("missing in /sync", json!(compared.missing.len()));
+        figures.insert("out of order", json!(compared.out_of_order));
+        figures.insert("CPU ms per message", json!(per_message_ms(usage, count)));
+        let sent = said.iter().flatten().map(|said| said.taken).collect();
+        let acknowledged = said.iter().flatten().map(|said| said.at + said.taken).max();
+        let sending = acknowledged.map_or(Duration::ZERO, |at| at - begun);
+        Ok(Measured {
+            series: vec![
+                Series::new("until the other server's /sync has it", compared.taken.clone(), last),
+                Series::new("send", sent, sending),
+            ],
+            usage,
+            figures,
+            flaw: flaw(pair.strict, &compared, lost),
+        })
+    }
+
+    /// Every user sends its part, one message after the other.
+    async fn say(&self, senders: &[User], room: &str, begun: Instant) -> Result<Vec<Vec<Said>>> {
+        let parts = senders.iter().enumerate().map(|(first, user)| async move {
+            let mut said = Vec::new();
+            for number in (first..self.count).step_by(senders.len()) {
+                if let Pace::PerSecond(rate) = self.pace {
+                    let due = u32::try_from(number).map(|it| Duration::from_secs(1) * it / rate)?;
+                    tokio::time::sleep_until((begun + due).into()).await;
+                }
+                let at = Instant::now();
+                let event_id = user.say(room, &format!("message {number}")).await?;
+                said.push(Said { event_id, at, taken: at.elapsed() });
+            }
+            anyhow::Ok(said)
+        });
+        future::try_join_all(parts).await
+    }
+}
+
+/// Polls until so many messages came, or nothing comes any more.
+async fn hear(followed: &mut Sync, room: &str, count: usize) -> Result<Vec<Heard>> {
+    let (mut heard, mut looked_at) = (Vec::new(), followed.timeline(room).len());
+    let mut last = Instant::now();
+    while heard.len() < count && last.elapsed() < STALL {
+        followed.poll(POLL).await?;
+        let at = Instant::now();
+        let before = heard.len();
+        heard.extend(messages(followed.timeline(room), looked_at, at));
+        looked_at = followed.timeline(room).len();
+        if heard.len() > before {
+            last = at;
+        }
+    }
+    Ok(heard)
+}
+
+/// What came, with what comes in a moment in which nothing more should come.
+async fn with_one_too_many(
+    followed: &mut Sync,
+    room: &str,
+    mut heard: Vec<Heard>,
+) -> Result<Vec<Heard>> {
+    let known = followed.timeline(room).len();
+    followed.poll(Duration::from_secs(1)).await?;
+    heard.extend(messages(followed.timeline(room), known, Instant::now()));
+    Ok(heard)
+}
+
+fn messages(timeline: &[Value], from: usize, at: Instant) -> impl Iterator<Item = Heard> {
+    let new = timeline.iter().skip(from).filter(|event| event["type"] == "m.room.message");
+    new.filter_map(move |event| {
+        Some(Heard { event_id: event["event_id"].as_str()?.to_owned(), at })
+    })
+}
+
+/// What was said beside what was heard.
+#[derive(Debug, Default)]
+struct Compared {
+    /// How long each took that came.
+    taken: Vec<Duration>,
+    /// Those that did not come.
+    missing: Vec<String>,
+    /// How many came after a later one of the same user.
+    out_of_order: usize,
+}
+
+impl Compared {
+    /// Fails when something came twice, or was never said.
+    fn of(said: &[Vec<Said>], heard: &[Heard]) -> Result<Self> {
+        let mut places: HashMap<&str, (usize, Instant)> = HashMap::new();
+        for (place, heard) in heard.iter().enumerate() {
+            let twin = places.insert(&heard.event_id, (place, heard.at));
+            ensure!(twin.is_none(), "{} came twice", heard.event_id);
+        }
+        let mut compared = Self::default();
+        for of_one in said {
+            let mut furthest = None;
+            for said in of_one {
+                let Some((place, at)) = places.remove(said.event_id.as_str()) else {
+                    compared.missing.push(said.event_id.clone());
+                    continue;
+                };
+                compared.taken.push(at.saturating_duration_since(said.at));
+                compared.out_of_order += usize::from(furthest > Some(place));
+                furthest = furthest.max(Some(place));
+            }
+        }
+        ensure!(places.is_empty(), "nobody said {:?}", places.keys());
+        Ok(compared)
+    }
+}
+
+/// How many of those that `/sync` left out are not in the room's history either.
+async fn lost(follower: &User, room: &str, compared: &Compared) -> Result<usize> {
+    if compared.missing.is_empty() {
+        return Ok(0);
+    }
+    let history = follower.history(room).await?;
+    let is_there = |id: &String| history.iter().any(|event| event["event_id"] == id.as_str());
+    Ok(compared.missing.iter().filter(|id| !is_there(id)).count())
+}
+
+/// Synapse may leave events that come in fast to those who page back; what is in no history is lost on any
+/// server.
+fn flaw(strict: bool, compared: &Compared, lost: usize) -> Option<String> {
+    let Compared { missing, out_of_order, .. } = compared;
+    if lost > 0 {
+        return Some(format!("{lost} messages are lost"));
+    }
+    let flawed = strict && (!missing.is_empty() || *out_of_order > 0);
+    flawed.then(|| format!("{} are missing, {out_of_order} out of order", missing.len()))
+}
+
+fn per_message_ms(usage: Usage, count: usize) -> f64 {
+    let count = u32::try_from(count).map_or(f64::INFINITY, f64::from).max(1.0);
+    (usage.cpu_seconds * 1e5 / count).round() / 100.0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn said(ids: &[&str]) -> Vec<Said> {
+        let said = |id: &&str| Said {
+            event_id: (*id).to_owned(),
+            at: Instant::now(),
+            taken: Duration::ZERO,
+        };
+        ids.iter().map(said).collect()
+    }
+
+    fn heard(ids: &[&str]) -> Vec<Heard> {
+        ids.iter().map(|id| Heard { event_id: (*id).to_owned(), at: Instant::now() }).collect()
+    }
+
+    #[test]
+    fn what_is_missing_doubled_or_out_of_order_is_noticed() {
+        let of = [said(&["$a1", "$a2", "$a3"]), said(&["$b1"])];
+        let good = Compared::of(&of, &heard(&["$a1", "$b1", "$a2", "$a3"])).unwrap();
+        assert_eq!((good.taken.len(), good.missing.len(), good.out_of_order), (4, 0, 0));
+        assert_eq!(flaw(true, &good, 0), None);
+        let odd = Compared::of(&of, &heard(&["$a2", "$a1", "$a3"])).unwrap();
+        assert_eq!((odd.taken.len(), odd.missing.len(), odd.out_of_order), (3, 1, 1));
+        assert!(flaw(true, &odd, 0).is_some() && flaw(false, &odd, 0).is_none());
+        assert!(flaw(false, &odd, 1).is_some());
+        assert!(Compared::of(&of, &heard(&["$a1", "$a1"])).is_err());
+        assert!(Compared::of(&of, &heard(&["$x"])).is_err());
+    }
+
+    #[test]
+    fn only_new_messages_are_heard() {
+        let event = |kind: &str, id: &str| json!({ "type": kind, "event_id": id });
+        let timeline = [
+            event("m.room.message", "$old"),
+            event("m.room.name", "$name"),
+            event("m.room.message", "$new"),
+        ];
+        let ids: Vec<_> =
+            messages(&timeline, 1, Instant::now()).map(|heard| heard.event_id).collect();
+        assert_eq!(ids, ["$new"]);
+    }
+}
