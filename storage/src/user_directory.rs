@@ -250,11 +250,11 @@ pub struct Wanted<'a> {
     pub looked_at: i64,
 }
 
-/// The condition that a membership `m` is in a room that the asker `$1` is in, or in one that is open
-/// and that somebody of this deployment is in: of others it is not known what their members are called
-/// now.
+/// The condition that a membership `m` is in a room that the asker `$1` is in with its user, or in one
+/// that is open and that somebody of this deployment is in: of others it is not known what their
+/// members are called now. With themselves nobody shares a room: they are found as strangers find them.
 const IN_SIGHT: &str = "m.membership = 'join' AND (\
-     EXISTS (SELECT 1 FROM memberships a \
+     m.user_id <> $1 AND EXISTS (SELECT 1 FROM memberships a \
              WHERE a.user_id = $1 AND a.room_id = m.room_id AND a.membership = 'join') \
      OR EXISTS (SELECT 1 FROM directory_rooms r WHERE r.room_id = m.room_id) \
      AND EXISTS (SELECT 1 FROM memberships l \
@@ -285,14 +285,14 @@ fn proposed_text(words: usize, all_local: bool) -> String {
         })
         .collect();
     let local = match all_local {
-        true => "OR EXISTS (SELECT 1 FROM users u WHERE u.user_id = c.user_id)",
+        true => "OR EXISTS (SELECT 1 FROM users u WHERE u.user_id = c.user_id AND u.user_id <> $1)",
         false => "",
     };
     format!(
         "SELECT DISTINCT c.user_id FROM (SELECT user_id FROM directory_words \
          WHERE word >= $4 AND word <= $5 ORDER BY word, user_id LIMIT $3) AS c \
-         WHERE c.user_id <> $1 {others}AND (EXISTS (SELECT 1 FROM memberships m \
-         WHERE m.user_id = c.user_id AND {IN_SIGHT}) {local}) ORDER BY c.user_id LIMIT $2"
+         WHERE (EXISTS (SELECT 1 FROM memberships m \
+         WHERE m.user_id = c.user_id AND {IN_SIGHT}) {local}) {others}ORDER BY c.user_id LIMIT $2"
     )
 }
 

@@ -78,11 +78,11 @@ impl Status {
 }
 
 impl Container {
-    /// Makes a container's directory from the image, and its ports.
+    /// Makes a container's directory from the image, and the ports that lead to its address.
     pub(super) async fn create(
         id: String,
         image: Arc<Image>,
-        network: Arc<Network>,
+        (network, address): (Arc<Network>, Ipv4Addr),
         wanted: Wanted,
         containers: &Path,
     ) -> Result<Self> {
@@ -95,7 +95,6 @@ impl Container {
         }
         let mut labels = image.labels.clone();
         labels.extend(wanted.labels);
-        let address = network.address(&wanted.alias)?;
         Ok(Self {
             id,
             name: wanted.name,
@@ -118,9 +117,15 @@ impl Container {
         self.directory.join("root")
     }
 
-    /// The names that it can reach, and their addresses.
+    /// The names that it can reach, and their addresses. Its own name is itself, whoever has it too.
     pub(super) fn peers(&self) -> Vec<(String, String)> {
-        self.network.peers(&self.extra_hosts)
+        let mut peers = self.network.peers(&self.extra_hosts);
+        for (name, address) in &mut peers {
+            if *name == self.alias {
+                *address = self.address.to_string();
+            }
+        }
+        peers
     }
 
     /// Where it is in its life.

@@ -204,8 +204,7 @@ impl Depot {
             return Err(DepotError::Conflict(format!("the name {name} is in use")));
         }
         self.contents().containers.insert(name.clone(), None);
-        let id = hex(&random::bytes::<32>()?);
-        let created = Container::create(id, image, network, wanted, &self.part("containers")).await;
+        let created = self.create(image, network, wanted).await;
         let mut contents = self.contents();
         match created {
             Ok(container) => {
@@ -218,6 +217,24 @@ impl Depot {
                 Err(error.into())
             }
         }
+    }
+
+    async fn create(
+        &self,
+        image: Arc<Image>,
+        network: Arc<Network>,
+        wanted: Wanted,
+    ) -> Result<Container> {
+        let mut in_use = Vec::new();
+        for other in self.containers() {
+            if other.network.id == network.id && other.status().await.is_running() {
+                in_use.push(other.address);
+            }
+        }
+        let address = network.address(&wanted.alias, &in_use)?;
+        let id = hex(&random::bytes::<32>()?);
+        let place = (network, address);
+        Container::create(id, image, place, wanted, &self.part("containers")).await
     }
 
     /// Starts a container. Tells whether it did not run already.

@@ -3,7 +3,7 @@
 use std::{
     collections::BTreeMap,
     net::{Ipv4Addr, TcpListener},
-    sync::{Mutex, PoisonError},
+    sync::{Mutex, MutexGuard, PoisonError},
 };
 
 use anyhow::{Context as _, Result, bail};
@@ -70,29 +70,31 @@ impl Network {
     ) -> Result<Self> {
         let id = hex(&random::bytes::<32>()?);
         let base = [127, range.second, number];
-        let network = Self { id, name, labels, base, names: Mutex::default() };
-        for name in EXPECTED_NAMES {
-            network.address(name)?;
-        }
-        Ok(network)
+        let names = EXPECTED_NAMES.into_iter().map(str::to_owned).zip(addresses(base)).collect();
+        Ok(Self { id, name, labels, base, names: Mutex::new(names) })
     }
 
-    /// The address that belongs to this name, now and later.
-    pub(super) fn address(&self, name: &str) -> Result<Ipv4Addr> {
-        let mut names = self.names.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(address) = names.get(name) {
-            return Ok(*address);
-        }
-        let [first, second, third] = self.base;
-        let last = u8::try_from(names.len() + 1).context("the network is full")?;
-        let address = Ipv4Addr::new(first, second, third, last);
-        names.insert(name.to_owned(), address);
-        Ok(address)
+    /// The address for a container of this name: the one that belongs to the name, now and later, unless
+    /// it is among those `in_use`. Whoever has it answers to the name then, and this one to its ports
+    /// alone.
+    pub(super) fn address(&self, name: &str, in_use: &[Ipv4Addr]) -> Result<Ipv4Addr> {
+        let mut names = self.names();
+        let spare = |names: &BTreeMap<String, Ipv4Addr>| {
+            addresses(self.base)
+                .find(|it| !in_use.contains(it) && names.values().all(|of| of != it))
+                .context("the network is full")
+        };
+        let own = match names.get(name) {
+            Some(own) => *own,
+            None => spare(&names)?,
+        };
+        names.insert(name.to_owned(), own);
+        if in_use.contains(&own) { spare(&names) } else { Ok(own) }
     }
 
     /// All names with their addresses, and `extra` ones (`name:address`, or `name:host-gateway`).
     pub(super) fn peers(&self, extra: &[String]) -> Vec<(String, String)> {
-        let names = self.names.lock().unwrap_or_else(PoisonError::into_inner);
+        let names = self.names();
         let known = names.iter().map(|(name, address)| (name.clone(), address.to_string()));
         let extra = extra.iter().filter_map(|entry| {
             let (name, address) = entry.split_once(':')?;
@@ -102,6 +104,15 @@ impl Network {
         });
         known.chain(extra).collect()
     }
+
+    fn names(&self) -> MutexGuard<'_, BTreeMap<String, Ipv4Addr>> {
+        self.names.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The addresses of a network.
+fn addresses([first, second, third]: [u8; 3]) -> impl Iterator<Item = Ipv4Addr> {
+    (1..u8::MAX).map(move |last| Ipv4Addr::new(first, second, third, last))
 }
 
 /// Bytes as the ids of the API are written.
@@ -120,10 +131,21 @@ mod tests {
     #[test]
     fn a_name_keeps_its_address_and_shares_it_with_no_other() {
         let network = network(3);
-        let first = network.address("hs1").unwrap();
+        let first = network.address("hs1", &[]).unwrap();
         assert_eq!(first.octets()[2..], [3, 1]);
-        assert_eq!(network.address("other").unwrap().octets()[2..], [3, 5]);
-        assert_eq!(network.address("hs1").unwrap(), first);
+        assert_eq!(network.address("other", &[]).unwrap().octets()[2..], [3, 5]);
+        assert_eq!(network.address("hs1", &[]).unwrap(), first);
+    }
+
+    #[test]
+    fn two_containers_of_one_name_have_addresses_of_their_own() {
+        let network = network(4);
+        let first = network.address("hs1", &[]).unwrap();
+        let second = network.address("hs1", &[first]).unwrap();
+        assert_eq!([first, second].map(|it| it.octets()[3]), [1, 5]);
+        assert!(network.peers(&[]).contains(&("hs1".to_owned(), first.to_string())));
+        assert_eq!(network.address("other", &[first, second]).unwrap().octets()[3], 6);
+        assert_eq!(network.address("hs1", &[]).unwrap(), first);
     }
 
     #[test]

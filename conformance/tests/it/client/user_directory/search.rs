@@ -59,7 +59,9 @@ async fn users_are_found_by_the_beginnings_of_their_names() {
     for term in [format!("uller {own}"), format!("子花 {own}"), format!("{}x", bob.id)] {
         assert_eq!(ids(&alice, &term).await, [""; 0], "{term}");
     }
-    assert_eq!(ids(&bob, &own).await, [""; 0], "nobody looks for themselves");
+    assert_eq!(ids(&bob, &own).await, [""; 0], "with themselves nobody shares a room");
+    bob.create_room(json!({ "preset": "public_chat" })).await.unwrap();
+    assert_eq!(ids(&bob, &own).await, [&*bob.id], "as anybody finds them");
 }
 
 #[tokio::test]
