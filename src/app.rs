@@ -71,6 +71,7 @@ async fn serve(source: Source, config: Config, level: LogLevel) -> anyhow::Resul
     make_data_directory(&config.data_dir)?;
     let storage = database::open(&config).await?;
     let engine = engine::start(&config, storage).await?;
+    tokio::spawn(engine::check_store(engine.blobs.clone()));
     let tls = federation_tls(&config).await?;
     let listeners = Listeners::bind(&config)?;
     let addresses = listeners.describe(&config);

@@ -36,8 +36,9 @@ pub(crate) async fn run(config: &Config, server: Option<&str>) -> anyhow::Result
     if !there {
         bail!("{server} is not reached");
     }
-    if server != config.server_name {
-        ask(config, server).await?;
+    match server == config.server_name {
+        true => look_at_files(config).await?,
+        false => ask(config, server).await?,
     }
     print("Nothing is wrong.\n")
 }
@@ -56,6 +57,18 @@ async fn ask(config: &Config, server: OwnedServerName) -> anyhow::Result<()> {
         Ok(_) => Ok(()),
         Err(_) => bail!("{server} does not take what this server sends"),
     }
+}
+
+/// Asks the bucket for the files, if there is one, for something.
+async fn look_at_files(config: &Config) -> anyhow::Result<()> {
+    let Some(bucket) = &config.media.s3.bucket else { return Ok(()) };
+    let checked = engine::blobs(config)?.check().await;
+    let (outcome, found) = match &checked {
+        Ok(()) => (Outcome::Good, "it lets us in".to_owned()),
+        Err(error) => (Outcome::Bad, error.to_string()),
+    };
+    print(&line(&Step { title: format!("the bucket {bucket}"), outcome, found }))?;
+    checked.context("the store of files cannot be used")
 }
 
 fn line(step: &Step) -> String {

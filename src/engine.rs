@@ -129,12 +129,20 @@ pub(crate) fn blobs(config: &Config) -> anyhow::Result<Blobs> {
             endpoint: media.s3.endpoint.clone(),
             access_key_id: media.s3.access_key_id.clone(),
             secret_access_key: media.s3.secret_access_key.get().unwrap_or_default().to_owned(),
+            redirect: media.s3.redirect,
         })?,
         None => {
             let usual = || config.data_dir.join("media");
             Blobs::local(&media.directory.clone().unwrap_or_else(usual))?
         }
     })
+}
+
+/// Says in the log if the store of files cannot be used. The rest of the server does not wait for it.
+pub(crate) async fn check_store(blobs: Blobs) {
+    if let Err(error) = blobs.check().await {
+        tracing::error!(%error, "the store of files cannot be used; see `starling doctor`");
+    }
 }
 
 fn server_notices(config: &Config) -> Option<ServerNotices> {

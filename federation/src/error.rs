@@ -63,6 +63,8 @@ pub enum Kind {
     NotYetUploaded,
     /// No picture can be made of it.
     NotAPicture,
+    /// Something of ours is away for a while.
+    Unavailable,
     /// Something of ours failed.
     Unknown,
 }
@@ -91,6 +93,7 @@ impl Kind {
             Self::LimitExceeded => (StatusCode::TOO_MANY_REQUESTS, "M_LIMIT_EXCEEDED"),
             Self::NotYetUploaded => (StatusCode::GATEWAY_TIMEOUT, "M_NOT_YET_UPLOADED"),
             Self::NotAPicture => (StatusCode::BAD_REQUEST, "M_UNKNOWN"),
+            Self::Unavailable => (StatusCode::SERVICE_UNAVAILABLE, "M_UNKNOWN"),
             Self::Unknown => (StatusCode::INTERNAL_SERVER_ERROR, "M_UNKNOWN"),
         }
     }
@@ -149,6 +152,11 @@ impl From<MediaError> for Error {
     fn from(error: MediaError) -> Self {
         let kind = match &error {
             MediaError::Internal(error) => return Self::internal(error),
+            MediaError::Store(cause) => {
+                tracing::error!(error = %cause, "the store of files failed");
+                let message = "The files of this server cannot be reached now";
+                return Self::new(Kind::Unavailable, message);
+            }
             MediaError::NotYetUploaded => Kind::NotYetUploaded,
             MediaError::NotAPicture => Kind::NotAPicture,
             MediaError::TooLarge => Kind::TooLarge,

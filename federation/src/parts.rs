@@ -8,33 +8,69 @@ use bytes::Bytes;
 use futures_util::{StreamExt as _, stream};
 use http::{HeaderValue, header};
 use ruma::http_headers::{ContentDisposition, ContentDispositionType};
-use starling_engine::{media::ByteStream, rng};
+use starling_engine::{
+    Engine,
+    media::{ByteStream, MediaError, Shown},
+    rng,
+};
 
 use crate::error::Error;
 
-/// A file and what is said of it.
-pub(crate) struct File {
+/// What is said of a file.
+pub(crate) struct About {
     /// The content type.
     pub(crate) content_type: Option<String>,
     /// The file name.
     pub(crate) file_name: Option<String>,
-    /// The bytes.
-    pub(crate) bytes: ByteStream,
+}
+
+impl About {
+    fn content_type(&self) -> &str {
+        self.content_type.as_deref().unwrap_or("application/octet-stream")
+    }
+
+    fn disposition(&self) -> String {
+        let kind = ContentDispositionType::Attachment;
+        ContentDisposition::new(kind).with_filename(self.file_name.clone()).to_string()
+    }
+}
+
+/// Where other servers get a file, if they are to get it from the store themselves.
+pub(crate) async fn address(
+    engine: &Engine,
+    hash: &str,
+    about: &About,
+) -> Result<Option<String>, MediaError> {
+    let shown = Shown {
+        content_type: about.content_type(),
+        disposition: &about.disposition(),
+        cache_control: "private",
+    };
+    Ok(engine.blobs.address(hash, shown).await?)
 }
 
 /// The answer with a file.
-pub(crate) fn answer(file: File) -> Result<Response, Error> {
+pub(crate) fn answer(about: &About, bytes: ByteStream) -> Result<Response, Error> {
+    let (content_type, disposition) = (about.content_type(), about.disposition());
+    let head = format!("Content-Type: {content_type}\r\nContent-Disposition: {disposition}");
+    parts(&head, bytes)
+}
+
+/// The answer with the address of a file.
+pub(crate) fn elsewhere(address: &str) -> Result<Response, Error> {
+    parts(&format!("Location: {address}"), stream::empty().boxed())
+}
+
+/// Two parts, of which the second has these headers and bytes.
+fn parts(headers: &str, bytes: ByteStream) -> Result<Response, Error> {
     let boundary = rng::token::<18>();
-    let content_type = file.content_type.unwrap_or_else(|| "application/octet-stream".to_owned());
-    let kind = ContentDispositionType::Attachment;
-    let disposition = ContentDisposition::new(kind).with_filename(file.file_name);
     let head = format!(
         "--{boundary}\r\nContent-Type: application/json\r\n\r\n{{}}\r\n--{boundary}\r\n\
-         Content-Type: {content_type}\r\nContent-Disposition: {disposition}\r\n\r\n"
+         {headers}\r\n\r\n"
     );
     let tail = format!("\r\n--{boundary}--\r\n");
     let body = stream::iter([Ok(Bytes::from(head))])
-        .chain(file.bytes)
+        .chain(bytes)
         .chain(stream::iter([Ok(Bytes::from(tail))]));
     let mut response = Response::new(Body::from_stream(body));
     let content_type = format!("multipart/mixed; boundary={boundary}");

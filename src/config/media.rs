@@ -79,6 +79,11 @@ pub(crate) struct S3 {
 
     /// The secret of the access key.
     pub(crate) secret_access_key: Secret,
+
+    /// Whether clients and other servers are led to the bucket to fetch files there themselves, by
+    /// addresses that can be used for five minutes. They must be able to reach it, and its rules must
+    /// let web pages of all origins read (CORS). Off: this server passes the bytes on.
+    pub(crate) redirect: bool,
 }
 
 impl Media {

@@ -14,10 +14,14 @@ use std::{
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt as _, TryStreamExt as _, stream::BoxStream};
 use object_store::{
-    GetOptions, GetRange, ObjectStore, ObjectStoreExt as _, WriteMultipart, aws::AmazonS3Builder,
+    GetOptions, GetRange, ObjectStore, ObjectStoreExt as _, WriteMultipart, aws::AmazonS3,
     local::LocalFileSystem, path::Path as Name,
 };
 use sha2::{Digest as _, Sha256};
+
+mod s3;
+
+pub use s3::{S3, Shown};
 
 /// Bytes of one part of an upload: S3 wants 5 MiB at least.
 const PART: usize = 5 * 1024 * 1024;
@@ -27,6 +31,9 @@ const PARTS_AT_ONCE: usize = 2;
 
 /// The folder of what is not complete.
 const INCOMING: &str = "incoming";
+
+/// A name that nothing has.
+const NOTHING: &str = "none";
 
 /// Why bytes are not stored, or not read.
 #[derive(Debug, thiserror::Error)]
@@ -70,27 +77,14 @@ pub struct Incoming {
     pub stored: Stored,
 }
 
-/// How an S3-compatible service is reached.
-#[derive(Clone, Debug)]
-pub struct S3 {
-    /// The bucket.
-    pub bucket: String,
-    /// The region.
-    pub region: String,
-    /// The address, if it is not Amazon's.
-    pub endpoint: Option<String>,
-    /// The id of the access key.
-    pub access_key_id: String,
-    /// Its secret.
-    pub secret_access_key: String,
-}
-
 /// The store.
 #[derive(Clone, Debug)]
 pub struct Blobs {
     store: Arc<dyn ObjectStore>,
     /// Where bytes come in, if that is a directory.
     incoming: Option<PathBuf>,
+    /// The bucket, if others are to fetch from it themselves.
+    open_to_others: Option<Arc<AmazonS3>>,
 }
 
 impl Blobs {
@@ -106,6 +100,7 @@ impl Blobs {
         Ok(Self {
             store: Arc::new(store.with_fsync(true).with_automatic_cleanup(false)),
             incoming: Some(directory.join(INCOMING)),
+            open_to_others: None,
         })
     }
 
@@ -113,7 +108,8 @@ impl Blobs {
     #[cfg(feature = "test-support")]
     #[must_use]
     pub fn memory() -> Self {
-        Self { store: Arc::new(object_store::memory::InMemory::new()), incoming: None }
+        let store = Arc::new(object_store::memory::InMemory::new());
+        Self { store, incoming: None, open_to_others: None }
     }
 
     /// A bucket.
@@ -122,16 +118,35 @@ impl Blobs {
     ///
     /// When the settings are no settings.
     pub fn s3(settings: S3) -> Result<Self, BlobError> {
-        let mut builder = AmazonS3Builder::new()
-            .with_bucket_name(settings.bucket)
-            .with_region(settings.region)
-            .with_access_key_id(settings.access_key_id)
-            .with_secret_access_key(settings.secret_access_key);
-        if let Some(endpoint) = settings.endpoint {
-            builder =
-                builder.with_allow_http(endpoint.starts_with("http://")).with_endpoint(endpoint);
+        let redirect = settings.redirect;
+        let store = s3::open(settings)?;
+        let open_to_others = redirect.then(|| store.clone());
+        Ok(Self { store, incoming: None, open_to_others })
+    }
+
+    /// Whether the store can be reached and lets us in.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot, or does not.
+    pub async fn check(&self) -> Result<(), BlobError> {
+        match self.store.head(&name(NOTHING)).await {
+            Ok(_) | Err(object_store::Error::NotFound { .. }) => Ok(()),
+            Err(error) => Err(error.into()),
         }
-        Ok(Self { store: Arc::new(builder.build()?), incoming: None })
+    }
+
+    /// Where others get what was stored under a hash, if they are to get it from the bucket. The
+    /// address can be used for some minutes.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be signed.
+    pub async fn address(&self, hash: &str, shown: Shown<'_>) -> Result<Option<String>, BlobError> {
+        match &self.open_to_others {
+            Some(store) => Ok(Some(s3::address(store, &name(hash), shown).await?)),
+            None => Ok(None),
+        }
     }
 
     /// Takes in what comes, if it is at most `limit` bytes, without a name yet. `id` is one that

@@ -17,6 +17,7 @@ impl From<MediaError> for Error {
             MediaError::NotAPicture => Self::unknown(message),
             MediaError::RemoteTooLarge => Self::remote_too_large(message),
             MediaError::Remote(_) => Self::remote_failed(message),
+            MediaError::Store(cause) => Self::store_failed(cause),
             MediaError::BrokenOff(_) => Self::unknown(message),
             MediaError::Internal(error) => error.into(),
         }

@@ -42,6 +42,14 @@ impl Api {
         Ok(Self { http, base: base.to_owned(), token: None })
     }
 
+    /// The same way, but with redirects for answers instead of what they lead to.
+    pub fn staying(&self) -> Result<Self> {
+        let stay = reqwest::redirect::Policy::none();
+        let http =
+            reqwest::Client::builder().no_proxy().timeout(REQUEST_LIMIT).redirect(stay).build()?;
+        Ok(Self { http, ..self.clone() })
+    }
+
     /// The same way with this access token.
     pub fn with_token(&self, token: &str) -> Self {
         Self { token: Some(token.to_owned()), ..self.clone() }

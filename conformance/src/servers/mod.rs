@@ -15,6 +15,7 @@ use std::{
 use anyhow::{Context as _, Result, bail};
 use tempfile::TempDir;
 
+pub mod bucket;
 pub mod ca;
 pub mod cut;
 pub mod database;
@@ -23,6 +24,7 @@ pub mod process;
 pub mod starling;
 pub mod synapse;
 
+pub use bucket::Buckets;
 pub use ca::TestCa;
 pub use database::DatabaseKind;
 use database::PostgresDatabase;
@@ -171,6 +173,13 @@ impl Server {
     /// The directory of the server's configuration, data and log.
     pub fn directory(&self) -> &Path {
         self.directory.path()
+    }
+
+    /// The settings that are not in the configuration file, as variables of the environment: for
+    /// commands that work beside the server.
+    pub fn environment(&self) -> impl Iterator<Item = (String, &str)> {
+        let settings = self.spec.settings.iter();
+        settings.map(|(name, value)| (format!("STARLING__{name}"), value.as_str()))
     }
 
     /// The process id.

@@ -14,9 +14,9 @@ use crate::{
 };
 
 /// Runs `starling backup` with a server's configuration; what it says, and whether it is content.
-async fn backup(server: &Server, order: &str, directory: &Path) -> (String, bool) {
+pub(crate) async fn backup(server: &Server, order: &str, directory: &Path) -> (String, bool) {
     let mut command = tokio::process::Command::from(Command::new(starling::binary().unwrap()));
-    command.args(["backup", order]).arg(directory);
+    command.args(["backup", order]).arg(directory).envs(server.environment());
     if order != "verify" {
         command.arg("--config").arg(server.directory().join("starling.toml"));
         command.arg("--data").arg(server.directory().join("data"));
@@ -26,7 +26,7 @@ async fn backup(server: &Server, order: &str, directory: &Path) -> (String, bool
     (String::from_utf8_lossy(&output.stdout).into_owned() + &errors, output.status.success())
 }
 
-async fn good(server: &Server, order: &str, directory: &Path) -> String {
+pub(crate) async fn good(server: &Server, order: &str, directory: &Path) -> String {
     let (said, good) = backup(server, order, directory).await;
     assert!(good, "{said}");
     said
@@ -54,7 +54,7 @@ async fn signing_keys(server: &Server) -> Value {
 }
 
 /// Another deployment of the same name, which has not been started.
-fn another(spec: &Spec) -> Server {
+pub(crate) fn another(spec: &Spec) -> Server {
     spec.clone().prepare(support::ca()).unwrap()
 }
 

@@ -11,9 +11,9 @@ use starling_conformance::{
 use crate::support;
 
 /// Runs the command beside a running server; gives what it said and whether nothing is wrong.
-async fn doctor(server: &Server, name: Option<&str>) -> (String, bool) {
+pub(crate) async fn doctor(server: &Server, name: Option<&str>) -> (String, bool) {
     let mut command = Command::new(starling::binary().unwrap());
-    command.arg("doctor").args(name);
+    command.arg("doctor").args(name).envs(server.environment());
     command.arg("--config").arg(server.directory().join("starling.toml"));
     command.arg("--data").arg(server.directory().join("data"));
     // The peer answers from this thread.

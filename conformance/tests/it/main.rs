@@ -23,6 +23,7 @@ mod admin;
 mod appservice;
 mod backup;
 mod bench;
+mod bucket;
 mod client;
 mod crowd;
 mod doctor;

@@ -4,7 +4,7 @@
 //! bytes are noted as possible garbage before they get their name and looked at when a row that needed
 //! them is gone, so none is left over, whatever breaks off.
 //!
-//! Reading order: [`id`], [`upload`], [`find`] with [`remote`], [`thumbnails`] with [`picture`], [`sweep`];
+//! Reading order: [`id`], [`upload`], [`find`] with [`remote`] and [`envelope`], [`thumbnails`] with [`picture`], [`sweep`];
 //! beside them [`preview`] with [`page`].
 //!
 //! <https://spec.matrix.org/v1.19/client-server-api/#content-repository>
@@ -13,15 +13,16 @@ use std::{sync::Arc, time::Duration};
 
 use moka::sync::Cache;
 use starling_storage::blobs::BlobError;
-pub use starling_storage::blobs::ByteStream;
+pub use starling_storage::blobs::{ByteStream, Shown};
 use tokio::sync::{Mutex, Notify, RwLock, Semaphore};
 
 use crate::Internal;
 
+pub mod envelope;
 pub mod find;
 pub mod id;
-mod page;
-mod picture;
+pub mod page;
+pub mod picture;
 pub mod preview;
 mod remote;
 pub mod sweep;
@@ -100,6 +101,9 @@ pub enum MediaError {
     /// The other server did not help.
     #[error("the other server did not give it: {0}")]
     Remote(String),
+    /// The store of files failed or cannot be reached.
+    #[error("the files of this server cannot be reached: {0}")]
+    Store(String),
     /// The upload broke off.
     #[error("the upload broke off: {0}")]
     BrokenOff(String),
@@ -125,7 +129,11 @@ impl From<BlobError> for MediaError {
         match error {
             BlobError::TooLarge(_) => Self::TooLarge,
             BlobError::Source(reason) => Self::BrokenOff(reason),
-            BlobError::Store(_) => Self::Internal(Internal::Damaged(error.to_string())),
+            BlobError::Store(_) if error.is_not_found() => {
+                tracing::warn!(%error, "the store has lost a file");
+                Self::NotFound
+            }
+            BlobError::Store(_) => Self::Store(error.to_string()),
         }
     }
 }

@@ -18,10 +18,11 @@ const LONGEST: usize = 1_000;
 const MOST: usize = 50;
 
 /// What a page says of itself: the properties of OpenGraph, `og:title` and so on.
-pub(super) type Properties = BTreeMap<String, String>;
+pub type Properties = BTreeMap<String, String>;
 
 /// The text of a page, by what its content type or the page itself says of its encoding.
-pub(super) fn text(bytes: &[u8], content_type: &str) -> String {
+#[must_use]
+pub fn text(bytes: &[u8], content_type: &str) -> String {
     let said = content_type.parse::<mime::Mime>().ok();
     let said = said.as_ref().and_then(|kind| kind.get_param(mime::CHARSET));
     let said = said.and_then(|label| Encoding::for_label(label.as_str().as_bytes()));
@@ -45,7 +46,8 @@ fn declared(bytes: &[u8]) -> Option<&'static Encoding> {
 }
 
 /// What a page says of itself.
-pub(super) fn properties(page: &str) -> Properties {
+#[must_use]
+pub fn properties(page: &str) -> Properties {
     let mut properties = Properties::new();
     let (mut title, mut description, mut in_title) = (None::<String>, None, false);
     for token in tags(page) {

@@ -6,8 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::{StreamExt as _, TryStreamExt as _, stream::BoxStream};
-use http::{HeaderMap, Request, Response, StatusCode, header};
-use multer::{Constraints, Multipart, SizeLimit};
+use http::{Request, Response, StatusCode, header};
 use serde::Deserialize;
 use starling_storage::{
     Change,
@@ -16,7 +15,9 @@ use starling_storage::{
 use url::Url;
 
 use super::{
-    MediaError, MediaId, find,
+    MediaError, MediaId,
+    envelope::{self, Part, label, location, malformed},
+    find,
     upload::{self, Label},
 };
 use crate::{
@@ -62,14 +63,6 @@ pub(super) async fn fetch(
     keep(engine, id, part, limit).await
 }
 
-/// What a server answers who has a file.
-enum Part {
-    /// The file.
-    Bytes(Label, BoxStream<'static, Result<Bytes, String>>),
-    /// Where the file is.
-    Elsewhere(Url),
-}
-
 /// Asks the endpoint of servers for servers; `None` when the other one does not know it.
 async fn by_federation(
     engine: &Engine,
@@ -89,23 +82,10 @@ async fn by_federation(
         };
     }
     let limit = engine.config.media.largest_remote.saturating_add(ENVELOPE);
-    let body = response.headers().get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
-    let boundary = body.and_then(boundary).ok_or_else(|| malformed("it is not multipart/mixed"))?;
-    let limits = SizeLimit::new().whole_stream(limit);
+    let kind = response.headers().get(header::CONTENT_TYPE).cloned();
+    let kind = kind.as_ref().and_then(|kind| kind.to_str().ok()).unwrap_or_default();
     let body = response.into_body().map_err(|error| error.to_string());
-    let mut parts =
-        Multipart::with_constraints(body, boundary, Constraints::new().size_limit(limits));
-    // The first part holds what may be known about the file some day.
-    let about = parts.next_field().await.map_err(malformed)?;
-    drop(about.ok_or_else(|| malformed("it has no parts"))?);
-    let file = parts.next_field().await.map_err(malformed)?;
-    let file = file.ok_or_else(|| malformed("it has one part only"))?;
-    if let Some(place) = file.headers().get(header::LOCATION) {
-        return location(place).map(Some);
-    }
-    let label = label(file.headers());
-    let bytes = file.map_err(|error| error.to_string()).boxed();
-    Ok(Some(Part::Bytes(label, bytes)))
+    Ok(Some(envelope::open(kind, body, limit).await?))
 }
 
 /// Asks where servers asked before there was an endpoint for them.
@@ -229,59 +209,5 @@ async fn keep(
         Err(MediaError::TooLarge) => Err(MediaError::RemoteTooLarge),
         Err(MediaError::BrokenOff(reason)) => Err(MediaError::Remote(reason)),
         Err(error) => Err(error),
-    }
-}
-
-fn location(place: &header::HeaderValue) -> Result<Part, MediaError> {
-    let url = place.to_str().ok().and_then(|place| Url::parse(place).ok());
-    url.map(Part::Elsewhere).ok_or_else(|| malformed("it leads to no address"))
-}
-
-fn boundary(content_type: &str) -> Option<String> {
-    let kind: mime::Mime = content_type.parse().ok()?;
-    let is_multipart = kind.essence_str() == "multipart/mixed";
-    let boundary = kind.get_param(mime::BOUNDARY).filter(|_| is_multipart)?;
-    Some(boundary.as_str().to_owned())
-}
-
-/// What headers say of a file.
-fn label(headers: &HeaderMap) -> Label {
-    let text = |name| headers.get(name).and_then(|value| value.to_str().ok());
-    Label {
-        content_type: text(header::CONTENT_TYPE).map(ToOwned::to_owned),
-        file_name: text(header::CONTENT_DISPOSITION).and_then(file_name),
-    }
-}
-
-/// The file name of a `Content-Disposition`; the one in UTF-8, should there be two.
-fn file_name(disposition: &str) -> Option<String> {
-    use ruma::http_headers::ContentDisposition;
-    disposition.parse::<ContentDisposition>().ok()?.filename
-}
-
-fn malformed(reason: impl ToString) -> MediaError {
-    MediaError::Remote(reason.to_string())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn boundaries_are_those_of_mixed_parts() {
-        assert_eq!(boundary("multipart/mixed; boundary=abc").as_deref(), Some("abc"));
-        assert_eq!(boundary("Multipart/Mixed; boundary=\"a b\"").as_deref(), Some("a b"));
-        assert_eq!(boundary("multipart/form-data; boundary=abc"), None);
-        assert_eq!(boundary("multipart/mixed"), None);
-        assert_eq!(boundary("text/plain"), None);
-    }
-
-    #[test]
-    fn file_names_are_read_in_their_forms() {
-        assert_eq!(file_name("inline; filename=a.txt").as_deref(), Some("a.txt"));
-        assert_eq!(file_name("attachment; filename=\"a b\\\".txt\"").as_deref(), Some("a b\".txt"));
-        let both = "inline; filename=fallback; filename*=utf-8''%E2%9C%93.txt";
-        assert_eq!(file_name(both).as_deref(), Some("✓.txt"));
-        assert_eq!(file_name("inline"), None);
     }
 }

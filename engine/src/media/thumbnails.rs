@@ -42,13 +42,30 @@ pub struct Wish {
 }
 
 /// A picture.
+#[derive(Debug)]
 pub struct Thumbnail {
+    /// SHA-256 in hexadecimal: what its bytes are called in `engine.blobs`.
+    pub hash: String,
     /// What format it has.
     pub content_type: String,
     /// Bytes.
     pub size: u64,
+    /// Its bytes, if they were made just now.
+    fresh: Option<Bytes>,
+}
+
+impl Thumbnail {
     /// Its bytes.
-    pub bytes: ByteStream,
+    ///
+    /// # Errors
+    ///
+    /// When the store does not give them.
+    pub async fn open(self, engine: &Engine) -> Result<ByteStream, MediaError> {
+        match self.fresh {
+            Some(bytes) => Ok(stream::iter([Ok(bytes)]).boxed()),
+            None => Ok(engine.blobs.get(&self.hash, None).await?),
+        }
+    }
 }
 
 /// A picture of a file as it is wanted, or the file itself if that is small enough.
@@ -78,27 +95,32 @@ async fn of_file(engine: &Engine, file: &Found, wish: Wish) -> Result<Thumbnail,
     let key = key(file, target);
     if let Some(row) = rows::thumbnail(&mut engine.storage.read().await?, &key).await? {
         return Ok(Thumbnail {
+            hash: row.thumbnail_hash,
             content_type: row.content_type,
             size: u64::try_from(row.size).unwrap_or_default(),
-            bytes: engine.blobs.get(&row.thumbnail_hash, None).await?,
+            fresh: None,
         });
     }
     if file.size > LARGEST_PICTURE {
         return Err(MediaError::TooLarge);
     }
     match shrink(engine, file, target).await? {
-        Outcome::Itself(content_type) => Ok(Thumbnail {
-            content_type: content_type.to_owned(),
-            size: file.size,
-            bytes: engine.blobs.get(&file.hash, None).await?,
-        }),
+        Outcome::Itself(content_type) => {
+            note_itself(engine, key, file, content_type).await?;
+            Ok(Thumbnail {
+                hash: file.hash.clone(),
+                content_type: content_type.to_owned(),
+                size: file.size,
+                fresh: None,
+            })
+        }
         Outcome::Made { bytes, content_type } => {
             let bytes = Bytes::from(bytes);
-            keep(engine, key, bytes.clone(), content_type).await?;
             Ok(Thumbnail {
+                hash: keep(engine, key, bytes.clone(), content_type).await?,
                 content_type: content_type.to_owned(),
                 size: bytes.len() as u64,
-                bytes: stream::iter([Ok(bytes)]).boxed(),
+                fresh: Some(bytes),
             })
         }
     }
@@ -114,18 +136,37 @@ async fn shrink(engine: &Engine, file: &Found, target: Target) -> Result<Outcome
     let outcome = work.await.map_err(|error| Internal::Damaged(error.to_string()))?;
     outcome.map_err(|error| match error {
         PictureError::NotAPicture => MediaError::NotAPicture,
-        PictureError::TooLarge => MediaError::TooLarge,
+        PictureError::TooLarge | PictureError::NoPlace => MediaError::TooLarge,
     })
 }
 
+/// Notes that a picture stands for itself in a size, so that it is not looked at again.
+async fn note_itself(
+    engine: &Engine,
+    key: ThumbnailKey,
+    file: &Found,
+    content_type: &str,
+) -> Result<(), MediaError> {
+    let mut change = Change::new();
+    change.write(Write::Thumbnail(ThumbnailRow {
+        key,
+        thumbnail_hash: file.hash.clone(),
+        size: i64::try_from(file.size).unwrap_or(i64::MAX),
+        content_type: content_type.to_owned(),
+    }));
+    engine.storage.commit(change).await?;
+    Ok(())
+}
+
+/// Stores a picture that was made, and returns its hash.
 async fn keep(
     engine: &Engine,
     key: ThumbnailKey,
     bytes: Bytes,
     content_type: &str,
-) -> Result<(), MediaError> {
+) -> Result<String, MediaError> {
     let bytes = stream::iter([Ok::<_, std::convert::Infallible>(bytes)]);
-    upload::store(engine, bytes, u64::MAX, |stored| {
+    let stored = upload::store(engine, bytes, u64::MAX, |stored| {
         let mut change = Change::new();
         change.write(Write::Thumbnail(ThumbnailRow {
             key,
@@ -136,7 +177,7 @@ async fn keep(
         change
     })
     .await?;
-    Ok(())
+    Ok(stored.hash)
 }
 
 fn key(file: &Found, target: Target) -> ThumbnailKey {

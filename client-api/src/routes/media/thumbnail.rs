@@ -33,7 +33,7 @@ pub(crate) async fn get(call: Call) -> Answer {
 pub(super) async fn thumbnail(call: &Call, effort: Effort) -> Answer {
     let wish = wish(call)?;
     let picture = thumbnails::find(&call.engine, &file::named(call)?, wish, effort).await?;
-    file::picture(picture, effort.authenticated)
+    file::picture(call, picture, effort).await
 }
 
 /// What cannot be a size makes no sense to the server: 400 `M_UNKNOWN`.

@@ -1,17 +1,18 @@
 //! GET /_matrix/federation/v1/media/download/{mediaId}
 //! GET /_matrix/federation/v1/media/thumbnail/{mediaId}
 
+use futures_util::future::join_all;
 use http::Method;
 use serde_json::json;
 use starling_conformance::client::{Answer, text};
 
-use crate::support;
+use crate::{client::media::thumbnail::bomb, support};
 
 const DOWNLOAD: &str = "/_matrix/federation/v1/media/download";
 const THUMBNAIL: &str = "/_matrix/federation/v1/media/thumbnail";
 
 /// The head and the bytes of the second of two parts.
-fn file(answer: &Answer) -> (String, Vec<u8>) {
+pub(crate) fn file(answer: &Answer) -> (String, Vec<u8>) {
     let kind = answer.headers["content-type"].to_str().unwrap();
     let boundary = kind.strip_prefix("multipart/mixed; boundary=").unwrap();
     let delimiter = format!("\r\n--{boundary}");
@@ -68,6 +69,9 @@ async fn other_servers_get_files_of_this_one_in_two_parts() {
         let answer = peer.get(server, &target).await.unwrap();
         answer.expect_error(status, errcode).unwrap();
     }
+    let bomb = upload("image/png", bomb()).await;
+    let refused = peer.get(server, &format!("{THUMBNAIL}/{bomb}?width=32&height=32")).await;
+    refused.unwrap().expect_error(413, "M_TOO_LARGE").unwrap();
     let promised = alice.api.post("/_matrix/media/v1/create", json!({})).await.unwrap().ok();
     let promised = promised.unwrap()["content_uri"].as_str().unwrap().to_owned();
     let promised = promised.rsplit('/').next().unwrap();
@@ -78,4 +82,21 @@ async fn other_servers_get_files_of_this_one_in_two_parts() {
     let unsigned = support::anonymous().await;
     let answer = unsigned.get(&format!("{DOWNLOAD}/{id}")).await.unwrap();
     assert!(matches!(answer.status, 401 | 404), "{}", answer.status);
+}
+
+#[tokio::test]
+async fn a_server_that_asks_for_files_too_often_is_told_to_wait() {
+    let settings = [
+        ("RATE_LIMITS__ENABLED", "true"),
+        ("RATE_LIMITS__REQUESTS_BY_SERVER__BURST", "1"),
+        ("RATE_LIMITS__REQUESTS_BY_SERVER__PER_SECOND", "1"),
+    ];
+    let server = support::server_with(&settings).await;
+    for target in [format!("{DOWNLOAD}/x"), format!("{THUMBNAIL}/x?width=32&height=32")] {
+        let peer = support::peer().await;
+        let answers = join_all((0..20).map(|_| peer.get(&server, &target))).await;
+        let refused = answers.into_iter().map(Result::unwrap).find(|answer| answer.status != 404);
+        let refused = refused.unwrap().expect_error(429, "M_LIMIT_EXCEEDED").unwrap();
+        assert!(refused["retry_after_ms"].as_u64().is_some_and(|wait| wait <= 1_000));
+    }
 }

@@ -8,7 +8,7 @@ mod hierarchy;
 mod invite;
 mod large_join;
 mod make_join;
-mod media;
+pub(crate) mod media;
 mod membership;
 mod openid;
 mod policy;

@@ -4,12 +4,15 @@ use std::time::Duration;
 
 use axum::{extract::State, response::Response};
 use ruma::api::federation::authenticated_media::get_content::v1::Request;
-use starling_engine::media::find::{self, Effort};
+use starling_engine::media::{
+    MediaError,
+    find::{self, Effort},
+};
 
 use crate::{
     door::{Door, Signed},
     error::Error,
-    parts::{self, File},
+    parts::{self, About},
 };
 
 /// How long an upload that was promised is waited for, at most.
@@ -26,6 +29,10 @@ pub(crate) async fn get(
         authenticated: true,
     };
     let file = find::find(&door.engine, &id, effort).await?;
-    let bytes = door.engine.blobs.get(&file.hash, None).await.map_err(Error::internal)?;
-    parts::answer(File { content_type: file.content_type, file_name: file.file_name, bytes })
+    let about = About { content_type: file.content_type, file_name: file.file_name };
+    if let Some(address) = parts::address(&door.engine, &file.hash, &about).await? {
+        return parts::elsewhere(&address);
+    }
+    let bytes = door.engine.blobs.get(&file.hash, None).await.map_err(MediaError::from)?;
+    parts::answer(&about, bytes)
 }

@@ -13,7 +13,7 @@ use super::download::LONGEST_PATIENCE;
 use crate::{
     door::{Door, Signed},
     error::Error,
-    parts::{self, File},
+    parts::{self, About},
 };
 
 pub(crate) async fn get(
@@ -34,9 +34,9 @@ pub(crate) async fn get(
         authenticated: true,
     };
     let picture = thumbnails::find(&door.engine, &id, wish, effort).await?;
-    parts::answer(File {
-        content_type: Some(picture.content_type),
-        file_name: None,
-        bytes: picture.bytes,
-    })
+    let about = About { content_type: Some(picture.content_type.clone()), file_name: None };
+    if let Some(address) = parts::address(&door.engine, &picture.hash, &about).await? {
+        return parts::elsewhere(&address);
+    }
+    parts::answer(&about, picture.open(&door.engine).await?)
 }

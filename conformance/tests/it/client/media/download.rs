@@ -158,6 +158,15 @@ async fn what_other_servers_refuse_or_garble_is_told_without_their_words() {
     }
     let gone = alice.api.get(&path(DOWNLOAD, &["gone.invalid", "x"])).await.unwrap();
     gone.expect_error(502, "M_UNKNOWN").unwrap();
+    for (reply, status, errcode) in [
+        (Reply::error(504, "M_NOT_YET_UPLOADED"), 504, "M_NOT_YET_UPLOADED"),
+        (Reply::error(502, "M_TOO_LARGE"), 502, "M_TOO_LARGE"),
+    ] {
+        peer.answer("download", reply);
+        let answer = alice.api.get(&path(NAMED, &[&peer.name, "bad", "a.txt"])).await.unwrap();
+        answer.expect_error(status, errcode).unwrap();
+        peer.be_honest();
+    }
 }
 
 #[tokio::test]

@@ -4,9 +4,12 @@
 //! GET /_matrix/media/v3/thumbnail/{serverName}/{mediaId}
 
 use serde_json::json;
-use starling_conformance::client::{Api, User, path};
+use starling_conformance::{
+    client::{Api, User, path},
+    evil::Reply,
+};
 
-use super::{header, of, picture, upload};
+use super::{download::parts, header, of, picture, thumbnail::bomb, upload};
 use crate::support;
 
 const DOWNLOAD: &str = "/_matrix/media/v3/download/{}/{}";
@@ -53,12 +56,39 @@ async fn as_long_as_the_administrator_wants_it_anybody_gets_files() {
     assert_eq!(config, json!({ "m.upload.size": 50 << 20 }));
     let created = alice.api.post("/_matrix/media/v1/create", json!({})).await.unwrap().ok();
     let promised = created.unwrap()["content_uri"].as_str().unwrap().to_owned();
-    for template in [DOWNLOAD, THUMBNAIL] {
-        let target = format!("{}?timeout_ms=0&width=32&height=32", of(template, &promised));
+    let (_, promised_id) = promised.strip_prefix("mxc://").unwrap().split_once('/').unwrap();
+    let promised_name = path(NAMED, &[origin, promised_id, "b.png"]);
+    for target in [of(DOWNLOAD, &promised), of(THUMBNAIL, &promised), promised_name] {
+        let target = format!("{target}?timeout_ms=0&width=32&height=32");
         let early = anonymous.get(&target).await.unwrap();
         early.expect_error(504, "M_NOT_YET_UPLOADED").unwrap();
     }
+    let unknown = anonymous.get(&path(NAMED, &[origin, "unknown", "b.png"])).await.unwrap();
+    unknown.expect_error(404, "M_NOT_FOUND").unwrap();
     let text = upload(&alice, "text/plain", "", b"no picture").await;
     let refused = anonymous.get(&format!("{}?width=32&height=32", of(THUMBNAIL, &text))).await;
     refused.unwrap().expect_error(400, "M_UNKNOWN").unwrap();
+}
+
+#[tokio::test]
+async fn what_is_too_large_or_does_not_come_is_told_to_anybody() {
+    let server = support::server_with(&[("MEDIA__FREEZE_LEGACY", "false")]).await;
+    let alice = User::register(&server, "alice").await.unwrap();
+    let anonymous = Api::new(&server).unwrap();
+    let uri = upload(&alice, "image/png", "", &bomb()).await;
+    let small = |target: String| format!("{target}?width=32&height=32");
+    let refused = anonymous.get(&small(of(THUMBNAIL, &uri))).await.unwrap();
+    refused.expect_error(413, "M_TOO_LARGE").unwrap();
+    let peer = support::peer().await;
+    peer.answer("download", Reply::error(502, "M_TOO_LARGE"));
+    for target in [path(DOWNLOAD, &[&peer.name, "x"]), path(NAMED, &[&peer.name, "x", "b.png"])] {
+        let refused = anonymous.get(&target).await.unwrap();
+        refused.expect_error(502, "M_TOO_LARGE").unwrap();
+        let refused = anonymous.get(&format!("{target}?allow_remote=false")).await.unwrap();
+        refused.expect_error(404, "M_NOT_FOUND").unwrap();
+    }
+    peer.be_honest();
+    peer.answer("download", parts("image/png", &bomb()));
+    let refused = anonymous.get(&small(path(THUMBNAIL, &[&peer.name, "bomb"]))).await.unwrap();
+    refused.expect_error(502, "M_TOO_LARGE").unwrap();
 }

@@ -6,7 +6,7 @@ use starling_conformance::client::{Answer, Api, User, path, text};
 pub(crate) mod download;
 mod legacy;
 mod preview_url;
-mod thumbnail;
+pub(crate) mod thumbnail;
 mod upload;
 
 const DOWNLOAD: &str = "/_matrix/client/v1/media/download/{}/{}";
@@ -29,12 +29,12 @@ pub(crate) async fn download(api: &Api, uri: &str) -> Answer {
     api.get(&of(DOWNLOAD, uri)).await.unwrap()
 }
 
-fn header<'a>(answer: &'a Answer, name: &str) -> &'a str {
+pub(crate) fn header<'a>(answer: &'a Answer, name: &str) -> &'a str {
     answer.headers.get(name).map_or("", |value| value.to_str().unwrap())
 }
 
 /// A picture of so many pixels.
-fn picture(width: u32, height: u32) -> Vec<u8> {
+pub(crate) fn picture(width: u32, height: u32) -> Vec<u8> {
     let picture = image::RgbImage::from_pixel(width, height, image::Rgb([10, 200, 10]));
     let mut bytes = std::io::Cursor::new(Vec::new());
     picture.write_to(&mut bytes, image::ImageFormat::Png).unwrap();

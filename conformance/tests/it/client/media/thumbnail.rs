@@ -40,6 +40,43 @@ async fn pictures_are_made_smaller() {
     }
 }
 
+/// A GIF of so many frames.
+fn moving(frames: u8) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    let mut encoder = image::codecs::gif::GifEncoder::new(&mut bytes);
+    for number in 0..frames {
+        let noise = |x: u32, y: u32| [(x * 7 + y * 13) as u8, number * 50, (x * y) as u8, 255];
+        let picture = image::RgbaImage::from_fn(120, 60, |x, y| image::Rgba(noise(x, y)));
+        encoder.encode_frame(image::Frame::new(picture)).unwrap();
+    }
+    drop(encoder);
+    bytes
+}
+
+#[tokio::test]
+async fn pictures_move_only_if_that_is_wanted() {
+    use image::AnimationDecoder as _;
+    let alice = support::user("alice").await;
+    let uri = upload(&alice, "image/gif", "", &moving(3)).await;
+    for query in ["", "&animated=false"] {
+        let query = format!("width=32&height=32{query}");
+        let answer = thumbnail(&alice, &uri, &query).await.expect_status(200).unwrap();
+        assert_eq!((size(&answer), header(&answer, "content-type")), ((32, 16), "image/png"));
+    }
+    for _ in 0..2 {
+        let query = "width=32&height=32&animated=true";
+        let answer = thumbnail(&alice, &uri, query).await.expect_status(200).unwrap();
+        assert_eq!((size(&answer), header(&answer, "content-type")), ((32, 16), "image/gif"));
+        let bytes = std::io::Cursor::new(answer.bytes);
+        let frames = image::codecs::gif::GifDecoder::new(bytes).unwrap().into_frames();
+        assert_eq!(frames.count(), 3);
+    }
+    // What cannot move is as if that had not been wanted.
+    let still = upload(&alice, "image/png", "", &picture(50, 50)).await;
+    let answer = thumbnail(&alice, &still, "width=32&height=32&animated=true").await;
+    assert_eq!(header(&answer.expect_status(200).unwrap(), "content-type"), "image/png");
+}
+
 #[tokio::test]
 async fn what_makes_no_sense_is_refused() {
     let alice = support::user("alice").await;
@@ -57,7 +94,7 @@ async fn what_makes_no_sense_is_refused() {
 }
 
 /// A head that announces 30,000 × 30,000 pixels.
-fn bomb() -> Vec<u8> {
+pub(crate) fn bomb() -> Vec<u8> {
     let mut bomb = picture(1, 1);
     bomb[16..24].copy_from_slice(&[0, 0, 0x75, 0x30, 0, 0, 0x75, 0x30]);
     let step = |crc: u32, _| if crc & 1 == 1 { (crc >> 1) ^ 0xEDB8_8320 } else { crc >> 1 };
