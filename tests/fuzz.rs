@@ -19,8 +19,8 @@ use starling_engine::clock::{Clock as _, SystemClock};
 mod targets;
 
 /// How many changed inputs each target gets. Pictures are slow in a debug build.
-const CASES: u64 = 2_000;
-const PICTURES: u64 = 200;
+const CASES: u64 = 1_000;
+const PICTURES: u64 = 100;
 
 /// How long an input grows.
 const LONGEST: usize = 20_000;

@@ -7,7 +7,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a panic is what is looked for")]
 
 use bytes::Bytes;
-use futures_util::{FutureExt as _, StreamExt as _, stream};
+use futures_util::{FutureExt as _, TryStreamExt as _, stream};
 use ruma::{
     RoomVersionId, ServerName, events::AnySyncStateEvent, room_version_rules::RoomVersionRules,
     serde::Raw, user_id,
@@ -208,7 +208,7 @@ fn multipart(data: &[u8]) {
     // Nothing here has to be waited for.
     let opened = envelope::open(kind, stream::iter(pieces), 1_000).now_or_never().unwrap();
     if let Ok(Part::Bytes(_, bytes)) = opened {
-        let read: Vec<_> = bytes.collect::<Vec<_>>().now_or_never().unwrap();
+        let read: Result<Vec<Bytes>, _> = bytes.try_collect().now_or_never().unwrap();
         let length: usize = read.into_iter().flatten().map(|piece| piece.len()).sum();
         assert!(length <= body.len());
     }
