@@ -1,4 +1,5 @@
-//! `kill -9` at random moments under load: nothing that was acknowledged is lost or there twice.
+//! `kill -9` at random moments under load: nothing that was acknowledged is lost or there twice,
+//! no one-time key is handed out twice, and messages to devices come once.
 
 use std::{path::PathBuf, time::Duration};
 
@@ -6,7 +7,11 @@ use anyhow::{Context as _, Result, ensure};
 use clap::Args;
 use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
 
-use super::load::{Sender, send_all};
+use super::{
+    keys::Keys,
+    load::{Sender, send_all},
+    messages::Messages,
+};
 use crate::{
     client::User,
     random,
@@ -46,6 +51,14 @@ pub struct Options {
     json: Option<PathBuf>,
 }
 
+/// All that is done while the server runs.
+#[derive(Debug)]
+struct Load {
+    senders: Vec<Sender>,
+    keys: Keys,
+    messages: Messages,
+}
+
 /// What is measured over the rounds.
 #[derive(Debug, Default)]
 struct Figures {
@@ -62,13 +75,15 @@ pub async fn run(options: Options) -> Result<bool> {
     let database = options.database.map_or_else(DatabaseKind::from_env, Ok)?;
     let server = Spec::new(options.server)?.on(database).start(&TestCa::new()?).await?;
     let watcher = User::register(&server, "watcher").await?;
-    let (mut senders, rooms) = senders(&server, &watcher, options.senders).await?;
+    let (senders, rooms) = senders(&server, &watcher, options.senders).await?;
+    let (keys, messages) = beside_rooms(&server).await?;
+    let mut load = Load { senders, keys, messages };
     let mut report = Report::default();
     let mut figures = Figures::default();
     for round in 1..=options.rounds {
         let moment = Duration::from_millis(rng.random_range(1..=options.longest_ms));
         let name = format!("round {round}: killed after {moment:?}");
-        let work = play(&server, &watcher, &rooms, &mut senders, moment, &mut figures);
+        let work = play(&server, &watcher, &rooms, &mut load, moment, &mut figures);
         report.case(&name, work).await;
         if report.failed() > 0 {
             break;
@@ -83,7 +98,7 @@ pub async fn run(options: Options) -> Result<bool> {
             Ok(())
         })
         .await;
-    record(&mut report, seed, &senders, &mut figures);
+    record(&mut report, seed, &load, &mut figures);
     if report.failed() > 0 {
         say(&server.log_tail());
     }
@@ -112,20 +127,40 @@ async fn senders(
     Ok((senders, rooms))
 }
 
+/// What devices do beside sending to rooms.
+async fn beside_rooms(server: &Server) -> Result<(Keys, Messages)> {
+    let (owner, other) =
+        (User::register(server, "owner").await?, User::register(server, "other").await?);
+    let keys = Keys::new(owner.clone(), other.clone()).await?;
+    Ok((keys, Messages::new(other, owner)))
+}
+
+impl Load {
+    /// Goes on until everything has lost the server, which is killed meanwhile.
+    async fn until_silence(&mut self, server: &Server, moment: Duration) -> Result<()> {
+        let senders = tokio::spawn(send_all(std::mem::take(&mut self.senders)));
+        let keys = tokio::spawn(self.keys.clone().until_silence());
+        let messages = tokio::spawn(self.messages.clone().until_silence());
+        tokio::time::sleep(moment).await;
+        server.kill()?;
+        self.senders = senders.await??;
+        self.keys = keys.await??;
+        self.messages = messages.await??;
+        Ok(())
+    }
+}
+
 async fn play(
     server: &Server,
     watcher: &User,
     rooms: &[String],
-    senders: &mut Vec<Sender>,
+    load: &mut Load,
     moment: Duration,
     figures: &mut Figures,
 ) -> Result<()> {
-    let load = tokio::spawn(send_all(std::mem::take(senders)));
-    tokio::time::sleep(moment).await;
-    server.kill()?;
-    *senders = load.await??;
+    load.until_silence(server, moment).await?;
     figures.ready.push(server.resume().await?);
-    for sender in senders.iter_mut() {
+    for sender in &mut load.senders {
         figures.repeated_unacknowledged += sender.repeat(RECENT).await?;
         sender.verify_by_id(RECENT).await?;
     }
@@ -133,21 +168,24 @@ async fn play(
     for room in rooms {
         history.extend(watcher.history(room).await?);
     }
-    for sender in senders.iter() {
+    for sender in &load.senders {
         sender.verify(&history)?;
     }
-    Ok(())
+    load.keys.verify().await?;
+    load.messages.verify().await
 }
 
-fn record(report: &mut Report, seed: u64, senders: &[Sender], figures: &mut Figures) {
+fn record(report: &mut Report, seed: u64, load: &Load, figures: &mut Figures) {
     figures.ready.sort();
     let milliseconds = |time: Option<&Duration>| {
         time.map(|time| u64::try_from(time.as_millis()).unwrap_or(u64::MAX)).unwrap_or_default()
     };
-    let events: usize = senders.iter().map(|sender| sender.sent.len()).sum();
+    let events: usize = load.senders.iter().map(|sender| sender.sent.len()).sum();
     report.figure("seed", seed);
     report.figure("kills", figures.ready.len());
     report.figure("events_verified", events);
+    report.figure("one_time_keys_handed_out", load.keys.claimed.len());
+    report.figure("messages_to_a_device", load.messages.sent);
     report.figure("requests_in_flight_at_a_kill", figures.repeated_unacknowledged);
     report.figure("ready_ms_median", milliseconds(figures.ready.get(figures.ready.len() / 2)));
     report.figure("ready_ms_slowest", milliseconds(figures.ready.last()));

@@ -3,13 +3,16 @@
 use anyhow::Result;
 use clap::Subcommand;
 
+mod keys;
 pub mod kill9;
 mod load;
+mod messages;
 
 /// The faults that can be made.
 #[derive(Debug, Subcommand)]
 pub enum Fault {
-    /// Kill the server at random moments under load; every acknowledged event must survive.
+    /// Kill the server at random moments under load; every acknowledged event must survive, and
+    /// one-time keys and messages to devices must come once.
     Kill9(kill9::Options),
 }
 
