@@ -7,6 +7,7 @@
 //! [`federation`] measures what passes between two servers, [`large_join`] how a large room is joined.
 
 mod accounts;
+mod backup;
 mod counts;
 mod directory;
 pub mod federation;
@@ -119,6 +120,7 @@ fn scenarios() -> Vec<Box<dyn Scenario>> {
         Box::new(spaces::Spaces::default()),
         Box::new(counts::Counts::default()),
         Box::new(push::Push::default()),
+        Box::new(backup::Backup::default()),
     ]
 }
 

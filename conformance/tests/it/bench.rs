@@ -25,7 +25,7 @@ async fn every_scenario_loses_nothing() {
     assert!(bench::run(options).await.unwrap());
     let report: serde_json::Value = serde_json::from_reader(json.reopen().unwrap()).unwrap();
     let scenarios = report["figures"]["scenarios"].as_array().unwrap();
-    assert_eq!(scenarios.len(), 10, "{report}");
+    assert_eq!(scenarios.len(), 11, "{report}");
     for scenario in scenarios {
         assert!(scenario["peak_mib"].as_f64().unwrap() > 0.0, "{scenario}");
         assert!(scenario["requests"][0]["count"].as_u64().unwrap() > 0, "{scenario}");

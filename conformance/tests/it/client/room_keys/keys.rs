@@ -104,15 +104,28 @@ async fn of_two_keys_the_better_stays() {
 async fn only_the_newest_backup_takes_sessions() {
     let alice = support::user("alice").await;
     let body = session(true, 1, 1);
-    let answer = alice.api.put(&one("1", ROOM, "a"), body.clone()).await.unwrap();
-    answer.expect_error(404, "M_NOT_FOUND").unwrap();
+    let sessions = json!({ "sessions": { "a": body } });
+    let puts = |version: &str| {
+        let rooms = json!({ "rooms": { ROOM: sessions } });
+        [
+            (all(version), rooms),
+            (room(version, ROOM), sessions.clone()),
+            (one(version, ROOM, "a"), body.clone()),
+        ]
+    };
+    for (target, body) in puts("1") {
+        let answer = alice.api.put(&target, body).await.unwrap();
+        answer.expect_error(404, "M_NOT_FOUND").unwrap();
+    }
     let old = create(&alice, 1).await;
     put(&alice, &one(&old, ROOM, "a"), body.clone()).await;
     let new = create(&alice, 2).await;
     for wrong in [old.as_str(), "77", "x"] {
-        let answer = alice.api.put(&one(wrong, ROOM, "a"), body.clone()).await.unwrap();
-        let refused = answer.expect_error(403, "M_WRONG_ROOM_KEYS_VERSION").unwrap();
-        assert_eq!(refused["current_version"], new.as_str());
+        for (target, body) in puts(wrong) {
+            let answer = alice.api.put(&target, body).await.unwrap();
+            let refused = answer.expect_error(403, "M_WRONG_ROOM_KEYS_VERSION").unwrap();
+            assert_eq!(refused["current_version"], new.as_str());
+        }
     }
     assert_eq!(get(&alice, &one(&old, ROOM, "a")).await, body, "old ones are still read");
     let answer = alice.api.get(&one("77", ROOM, "a")).await.unwrap();
