@@ -35,7 +35,7 @@ pub struct PusherRow {
     pub data: String,
     /// Whether anything is told at all.
     pub enabled: bool,
-    /// The device that set it, with which it goes; empty when it has none.
+    /// The device that set it, with which it goes; empty when it has none, or writes letters.
     pub device_id: String,
     /// When it was set last.
     pub set_ts: i64,
@@ -151,7 +151,8 @@ async fn put(conn: &mut Conn, row: PusherRow) -> Result<()> {
     .await
 }
 
-/// The pushers that a device set go with it; with `None` those of all devices but `except`.
+/// The pushers that a device set go with it; with `None` those of all devices but `except`. Letters go to
+/// the user also when no device is logged in, and end with the address.
 pub(crate) async fn forget_devices(
     conn: &mut Conn,
     user_id: &str,
@@ -163,22 +164,33 @@ pub(crate) async fn forget_devices(
             .bind(user_id)
             .bind(device_id),
         // Without an exception it is the account that goes, or everything that was ever let in.
-        None if except.is_empty() => sql("DELETE FROM pushers WHERE user_id = $1").bind(user_id),
-        None => sql("DELETE FROM pushers WHERE user_id = $1 AND device_id <> $2")
-            .bind(user_id)
-            .bind(except),
+        None if except.is_empty() => {
+            sql("DELETE FROM pushers WHERE user_id = $1 AND kind <> 'email'").bind(user_id)
+        }
+        None => sql("DELETE FROM pushers \
+             WHERE user_id = $1 AND device_id <> $2 AND kind <> 'email'")
+        .bind(user_id)
+        .bind(except),
     };
     statement.execute(conn).await?;
     Ok(())
 }
 
-/// The letters to an address go with it.
-pub(crate) async fn forget_address(conn: &mut Conn, user_id: &str, address: &str) -> Result<()> {
-    sql("DELETE FROM pushers WHERE user_id = $1 AND kind = 'email' AND pushkey = $2")
-        .bind(user_id)
-        .bind(address)
-        .execute(conn)
-        .await?;
+/// The letters to an address go with it; with `None` those to all addresses of the user.
+pub(crate) async fn forget_address(
+    conn: &mut Conn,
+    user_id: &str,
+    address: Option<&str>,
+) -> Result<()> {
+    let statement = match address {
+        Some(address) => {
+            sql("DELETE FROM pushers WHERE user_id = $1 AND kind = 'email' AND pushkey = $2")
+                .bind(user_id)
+                .bind(address)
+        }
+        None => sql("DELETE FROM pushers WHERE user_id = $1 AND kind = 'email'").bind(user_id),
+    };
+    statement.execute(conn).await?;
     Ok(())
 }
 

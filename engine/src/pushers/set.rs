@@ -137,7 +137,8 @@ pub async fn set(engine: &Engine, session: &Session, new: NewPusher) -> Result<(
         lang: new.lang,
         data: new.data,
         enabled: new.enabled,
-        device_id: session.device_id.to_string(),
+        // Letters go to the user, whichever devices there are.
+        device_id: if writes { String::new() } else { session.device_id.to_string() },
         set_ts: engine.clock.now_ms(),
         unsubscribe: writes.then(rng::token::<32>),
         progress,

@@ -42,13 +42,14 @@ pub enum Write {
 pub(crate) async fn apply(conn: &mut Conn, write: Write) -> Result<()> {
     let statement = match write {
         Write::Remove { medium, address, user_id } => {
-            pushers::forget_address(conn, &user_id, &address).await?;
+            pushers::forget_address(conn, &user_id, Some(&address)).await?;
             sql("DELETE FROM threepids WHERE medium = $1 AND address = $2 AND user_id = $3")
                 .bind(medium)
                 .bind(address)
                 .bind(user_id)
         }
         Write::RemoveAll { user_id } => {
+            pushers::forget_address(conn, &user_id, None).await?;
             sql("DELETE FROM threepids WHERE user_id = $1").bind(user_id)
         }
     };

@@ -8,7 +8,6 @@ use starling_conformance::{
     servers::Server,
 };
 
-use super::until;
 use crate::support;
 
 const SET: &str = "/_matrix/client/v3/pushers/set";
@@ -183,11 +182,28 @@ async fn what_came_meanwhile_is_in_one_letter_also_after_a_restart() {
     let letter = scene.mail.next().await.unwrap();
     assert!(letter.text.contains("sent an encrypted message"), "{}", letter.text);
     assert!(!letter.text.contains("invites you") && !letter.text.contains("xyz"));
+}
+
+/// The account asked for letters, not the device: whoever is logged in nowhere wants them most.
+#[tokio::test]
+async fn letters_come_also_to_who_is_logged_in_nowhere() {
+    let scene = Scene::set("0").await;
+    scene.subscribe().await;
+    let shown = scene.bob.api.get("/_matrix/client/v3/pushers").await.unwrap().ok().unwrap();
+    assert!(shown["pushers"][0].get("org.matrix.msc3881.device_id").is_none(), "{shown}");
     scene.bob.api.post("/_matrix/client/v3/logout", json!({})).await.unwrap().ok().unwrap();
-    until("the server is there", async || {
-        let api = Api::new(&scene.server).unwrap();
-        api.get("/_matrix/client/versions").await.unwrap().status == 200
-    })
-    .await;
-    assert!(scene.mail.is_empty().await);
+    scene.alice.say(&scene.room, "after the log-out").await.unwrap();
+    let letter = scene.mail.next().await.unwrap();
+    assert!(letter.text.contains("after the log-out"), "{}", letter.text);
+    let again = scene.bob.login().await.unwrap();
+    again.api.post("/_matrix/client/v3/logout/all", json!({})).await.unwrap().ok().unwrap();
+    scene.alice.say(&scene.room, "after all of them").await.unwrap();
+    let letter = scene.mail.next().await.unwrap();
+    assert!(letter.text.contains("after all of them"), "{}", letter.text);
+    let admin = User::admin(&scene.server, "chief").await.unwrap();
+    let target = format!("/_synapse/admin/v1/deactivate/{}", scene.bob.id);
+    admin.api.post(&target, json!({ "erase": false })).await.unwrap().ok().unwrap();
+    let target = format!("/_synapse/admin/v1/users/{}/pushers", scene.bob.id);
+    let shown = admin.api.get(&target).await.unwrap().ok().unwrap();
+    assert_eq!(shown["total"], 0, "{shown}");
 }
