@@ -163,6 +163,20 @@ pub async fn of_user(conn: &mut Conn, user_id: &str) -> Result<Vec<MembershipRow
     crate::db::composed(text, vec![user_id.into()]).map(conn, membership_row).await
 }
 
+/// The invites of a user whose events say something about a direct chat, as rooms and the events' JSON.
+///
+/// # Errors
+///
+/// When the database fails.
+pub async fn invites_to_chats(conn: &mut Conn, user_id: &str) -> Result<Vec<(String, String)>> {
+    sql("SELECT m.room_id, e.json FROM memberships m \
+         JOIN events e ON e.event_id = m.event_id AND e.room_id = m.room_id \
+         WHERE m.user_id = $1 AND m.membership = 'invite' AND e.json LIKE '%\"is_direct\"%'")
+    .bind(user_id)
+    .map(conn, |row| Ok((row.get(0)?, row.get(1)?)))
+    .await
+}
+
 /// The invites of a user that came after `after` and up to `until`, in the order in which they did.
 ///
 /// # Errors

@@ -40,6 +40,9 @@ struct RoomJson {
     #[serde(skip_serializing_if = "is_false")]
     initial: bool,
     bump_stamp: i64,
+    /// Of a room at whose door the user is; of others it is said inside.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    is_dm: Option<bool>,
     #[serde(skip_serializing_if = "Option::is_none")]
     invite_state: Option<Vec<Box<RawValue>>>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -117,9 +120,10 @@ impl AnswerJson {
 
 impl RoomJson {
     fn new(room: Room, form: Form) -> Self {
-        let Room { membership, lists, initial, bump_stamp, inside, stripped_state } = room;
+        let Room { membership, lists, initial, bump_stamp, is_dm, inside, stripped_state } = room;
+        let is_dm = is_dm.filter(|_| inside.is_none());
         let inside = inside.map(|inside| InsideJson::new(inside, initial, form));
-        let json = Self { initial, bump_stamp, inside, ..Self::default() };
+        let json = Self { initial, bump_stamp, is_dm, inside, ..Self::default() };
         match form {
             // A room that is left is no invite, even if it was one.
             Form::Simplified => {

@@ -33,6 +33,8 @@ pub struct Room {
     pub initial: bool,
     /// Greater where something was said later.
     pub bump_stamp: i64,
+    /// Whether it is called a direct chat; set of an invite or a knock.
+    pub is_dm: Option<bool>,
     /// What is shown to those who are or were in it.
     pub inside: Option<Inside>,
     /// What is shown of it to those who never were.

@@ -27,10 +27,12 @@ pub(super) async fn at_the_door(
         return Ok(None);
     }
     let stripped = stripped_state(sliding.engine, sliding.asking, row).await?;
+    let is_dm = sliding.moment.direct.contains(&row.room_id);
     let RoomState { account_data, receipts, .. } = told.state;
-    told.state = RoomState { events: Sent::ALL, account_data, receipts, ..RoomState::default() };
+    let events = Sent::ALL;
+    told.state = RoomState { events, account_data, receipts, is_dm, ..RoomState::default() };
     let mut room = sliding.room(told.room, told.shown);
-    (room.initial, room.stripped_state) = (true, Some(stripped));
+    (room.initial, room.is_dm, room.stripped_state) = (true, Some(is_dm), Some(stripped));
     Ok(Some(room))
 }
 

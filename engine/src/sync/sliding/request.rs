@@ -41,7 +41,7 @@ pub struct List {
 /// Which rooms a list is of: those that meet all conditions.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Filters {
-    /// Whether the user's account data calls them direct chats.
+    /// Whether the user's account data, or an invite, calls them direct chats.
     pub is_dm: Option<bool>,
     /// Whether they are encrypted.
     pub is_encrypted: Option<bool>,

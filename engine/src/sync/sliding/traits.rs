@@ -5,7 +5,11 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use ruma::UserId;
 use serde::Deserialize;
 use serde_json::value::RawValue;
-use starling_storage::{Conn, account_data, memberships::MembershipRow, state};
+use starling_storage::{
+    Conn, account_data,
+    memberships::{self, MembershipRow},
+    state,
+};
 
 use super::{
     lists::{Candidate, Traits},
@@ -34,6 +38,7 @@ struct Content {
     #[serde(rename = "type")]
     room_type: Option<String>,
     via: Option<Vec<String>>,
+    is_direct: Option<bool>,
 }
 
 impl Event {
@@ -42,10 +47,20 @@ impl Event {
     }
 }
 
-/// The rooms that a user calls direct chats.
+/// The rooms that a user calls direct chats, and those to which somebody invites them as to one.
 pub(super) async fn direct(conn: &mut Conn, user_id: &UserId) -> Result<HashSet<String>, Internal> {
     let content = account_data::get(conn, user_id.as_str(), "", DIRECT).await?;
-    Ok(content.map(|content| direct_in(&content)).unwrap_or_default())
+    let mut direct = content.map(|content| direct_in(&content)).unwrap_or_default();
+    let invites = memberships::invites_to_chats(conn, user_id.as_str()).await?;
+    let invites = invites.into_iter().filter(|(_, json)| is_direct(json));
+    direct.extend(invites.map(|(room_id, _)| room_id));
+    Ok(direct)
+}
+
+/// Whether an invite is one to a direct chat.
+fn is_direct(json: &str) -> bool {
+    let content = serde_json::from_str::<Event>(json).ok().and_then(|event| event.content());
+    content.is_some_and(|content| content.is_direct == Some(true))
 }
 
 /// The rooms that a piece of `m.direct` names. Clients write it: what does not belong there is left out.
@@ -165,6 +180,16 @@ mod tests {
         assert!(direct_in("[]").is_empty() && direct_in("{}").is_empty());
         assert_eq!(tags_in(r#"{ "tags": { "u.x": {} } }"#), HashSet::from(["u.x".to_owned()]));
         assert!(tags_in(r#"{ "tags": [] }"#).is_empty() && tags_in("{}").is_empty());
+    }
+
+    #[test]
+    fn an_invite_says_whether_it_is_to_a_direct_chat() {
+        let invite = |value: &str| {
+            let content = format!(r#"{{ "membership": "invite", "is_direct": {value} }}"#);
+            is_direct(&format!(r#"{{ "type": "m.room.member", "content": {content} }}"#))
+        };
+        assert!(invite("true"));
+        assert!(!invite("false") && !invite("null") && !invite("[]") && !is_direct("{}"));
     }
 
     #[test]

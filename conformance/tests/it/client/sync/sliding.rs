@@ -168,6 +168,8 @@ async fn filters_choose_rooms() {
     alice.set_state(&space, "m.space.child", &plain, json!({ "via": ["x"] })).await.unwrap();
     alice.set_state(&space, "m.space.child", &secret, json!({})).await.unwrap();
     let invite = bob.create_room(json!({ "invite": [alice.id] })).await.unwrap();
+    let chat = json!({ "invite": [alice.id], "is_direct": true });
+    let chat = bob.create_room(chat).await.unwrap();
     let put = async |kind: &str, content: Value| {
         let target = path(&format!("/_matrix/client/v3/user/{{}}/{kind}"), &[&alice.id]);
         alice.api.put(&target, content).await.unwrap().ok().unwrap();
@@ -181,22 +183,22 @@ async fn filters_choose_rooms() {
         rooms
     };
     for (filters, wanted) in [
-        (json!({}), named(&[&plain, &secret, &space, &invite])),
-        (json!({ "is_dm": true }), named(&[&secret])),
+        (json!({}), named(&[&plain, &secret, &space, &invite, &chat])),
+        (json!({ "is_dm": true }), named(&[&secret, &chat])),
         (json!({ "is_dm": false }), named(&[&plain, &space, &invite])),
         (json!({ "is_encrypted": true }), named(&[&secret])),
-        (json!({ "is_encrypted": false }), named(&[&plain, &space, &invite])),
-        (json!({ "is_invite": true }), named(&[&invite])),
+        (json!({ "is_encrypted": false }), named(&[&plain, &space, &invite, &chat])),
+        (json!({ "is_invite": true }), named(&[&invite, &chat])),
         (json!({ "is_invite": false }), named(&[&plain, &secret, &space])),
         (json!({ "room_types": ["m.space"] }), named(&[&space])),
-        (json!({ "room_types": [null] }), named(&[&plain, &secret, &invite])),
-        (json!({ "not_room_types": ["m.space"] }), named(&[&plain, &secret, &invite])),
+        (json!({ "room_types": [null] }), named(&[&plain, &secret, &invite, &chat])),
+        (json!({ "not_room_types": ["m.space"] }), named(&[&plain, &secret, &invite, &chat])),
         (json!({ "room_types": ["m.space"], "not_room_types": ["m.space"] }), vec![]),
         (json!({ "spaces": [space] }), named(&[&plain])),
         (json!({ "spaces": ["!unknown:x", invite] }), vec![]),
         (json!({ "tags": ["u.work", "u.other"] }), named(&[&plain])),
         (json!({ "tags": ["u.work"], "not_tags": ["u.work"] }), vec![]),
-        (json!({ "not_tags": ["u.work"] }), named(&[&secret, &space, &invite])),
+        (json!({ "not_tags": ["u.work"] }), named(&[&secret, &space, &invite, &chat])),
     ] {
         let body = json!({ "lists": { "a": {
             "filters": filters, "timeline_limit": 0, "required_state": [],
@@ -204,6 +206,11 @@ async fn filters_choose_rooms() {
         let answer = Connection::new(&alice).ask(body).await;
         assert_eq!(ids(&answer), wanted, "{filters}");
         assert_eq!(answer["lists"]["a"]["count"], wanted.len(), "{filters}");
+        for (room, is_dm) in [(&invite, false), (&chat, true)] {
+            if let Some(shown) = answer["rooms"].get(room) {
+                assert_eq!(shown["is_dm"], is_dm, "{shown}");
+            }
+        }
     }
 }
 
