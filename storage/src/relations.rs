@@ -146,6 +146,32 @@ pub async fn related_by(
     composed(text, values).map(conn, |row| row.get(0)).await
 }
 
+/// The events that relate directly to one and are not redacted, in one of these ways or in any, at most
+/// `limit` of them.
+///
+/// # Errors
+///
+/// When the database fails.
+pub async fn children(
+    conn: &mut Conn,
+    room_id: &str,
+    parent_id: &str,
+    rel_types: Option<&[String]>,
+    limit: i64,
+) -> Result<Vec<String>> {
+    let mut values = vec![room_id.into(), parent_id.into(), limit.into()];
+    let mut only = String::new();
+    if let Some(rel_types) = rel_types {
+        values.push(rel_types.into());
+        only.push_str(" AND r.rel_type = ANY($4)");
+    }
+    let text = format!(
+        "SELECT r.event_id FROM relations r WHERE r.room_id = $1 AND r.parent_id = $2{only} \
+         ORDER BY r.event_id LIMIT $3"
+    );
+    composed(text, values).map(conn, |row| row.get(0)).await
+}
+
 /// For each parent those events that replace it by their form: of its sender and type, no state. The
 /// newest by their own time come first.
 ///

@@ -11,7 +11,7 @@ use crate::{
 const NEWEST_MINOR: u8 = 19;
 
 /// What works here beside the specification, or under names from before it was specified.
-const UNSTABLE: [&str; 16] = [
+const UNSTABLE: [&str; 17] = [
     "org.matrix.msc2285.stable",
     "org.matrix.msc3391",
     "org.matrix.msc3440.stable",
@@ -20,6 +20,7 @@ const UNSTABLE: [&str; 16] = [
     "org.matrix.msc3827.stable",
     "org.matrix.msc3874",
     "org.matrix.msc3881",
+    "org.matrix.msc3912",
     "org.matrix.msc3981",
     "org.matrix.msc4155",
     "org.matrix.msc4380.stable",

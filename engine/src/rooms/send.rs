@@ -3,6 +3,9 @@
 pub mod guests;
 mod policed;
 mod related;
+mod with_related;
+
+pub use with_related::redact_with_related;
 
 use std::{collections::BTreeMap, sync::Arc};
 

@@ -1,14 +1,28 @@
 //! PUT /_matrix/client/v3/rooms/{roomId}/redact/{eventId}/{txnId}
 
-use serde_json::json;
+use std::collections::BTreeMap;
+
+use serde_json::{
+    json,
+    value::{RawValue, to_raw_value},
+};
 use starling_engine::rooms::send::{self, Redaction, Transaction};
 
 use crate::{
     answer::{Answer, json as answer_json},
     call::Call,
+    error::Error,
     limits::Doing,
     shadow,
 };
+
+/// In which ways events are to relate to the redacted one that are redacted with it.
+///
+/// <https://github.com/matrix-org/matrix-spec-proposals/pull/3912>
+const WITH_RELATIONS: &str = "org.matrix.msc3912.with_relations";
+
+/// How many ways may be named.
+const MOST_REL_TYPES: usize = 50;
 
 pub(crate) async fn put(mut call: Call) -> Answer {
     let session = call.authenticated().await?;
@@ -18,12 +32,20 @@ pub(crate) async fn put(mut call: Call) -> Answer {
         call.content().await?;
         return shadow::sent(&session, &[call.path_arg(0), call.path_arg(1), call.path_arg(2)]);
     }
+    let mut content: BTreeMap<String, Box<RawValue>> = call.body_as().await?;
+    let rel_types: Vec<String> = match content.remove(WITH_RELATIONS) {
+        Some(rel_types) => serde_json::from_str(rel_types.get())?,
+        None => vec![],
+    };
+    if rel_types.len() > MOST_REL_TYPES {
+        return Err(Error::invalid_param("too many kinds of relations are named"));
+    }
     let redaction = Redaction {
         room_id,
         own_only: session.is_suspended(),
         sender: session.user_id,
         target,
-        content: call.content().await?,
+        content: to_raw_value(&content).map_err(Error::internal)?,
         ts: None,
         transaction: Some(Transaction {
             device_id: session.device_id,
@@ -31,7 +53,10 @@ pub(crate) async fn put(mut call: Call) -> Answer {
             txn_id: call.path_arg(2).to_owned(),
         }),
     };
-    let event_id = send::redact(&call.engine, redaction).await?;
+    let event_id = match rel_types.is_empty() {
+        true => send::redact(&call.engine, redaction).await?,
+        false => send::redact_with_related(&call.engine, redaction, &rel_types).await?,
+    };
     answer_json(&json!({ "event_id": event_id }))
 }
 

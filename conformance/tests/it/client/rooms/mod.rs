@@ -13,6 +13,7 @@ mod members;
 mod messages;
 mod reading;
 mod receipt;
+mod redact;
 mod relations;
 mod removal;
 mod report;
