@@ -26,6 +26,22 @@ async fn what_is_uploaded_again_changes_nothing() {
     assert_eq!(upload(&alice, json!({})).await["one_time_key_counts"]["signed_curve25519"], 4);
 }
 
+/// Whether a device signed its keys is for clients to see, as they trust no server with it.
+#[tokio::test]
+async fn keys_of_a_device_are_published_as_they_are() {
+    let alice = support::user("alice").await;
+    for signatures in [json!({}), json!({ &alice.id: { "ed25519:X": "bm9uZQ" } })] {
+        let mut keys = device_keys(&alice, "a");
+        keys["keys"][format!("ed25519:{}", alice.device)] = json!(signatures.to_string());
+        keys["signatures"] = signatures;
+        upload(&alice, json!({ "device_keys": keys })).await;
+        let found = query(&alice, &alice.id).await;
+        let mut found = found["device_keys"][&alice.id][&alice.device].clone();
+        found.as_object_mut().unwrap().remove("unsigned");
+        assert_eq!(found, keys);
+    }
+}
+
 #[tokio::test]
 async fn a_key_that_was_handed_out_does_not_come_back() {
     let (alice, bob) = (support::user("alice").await, support::user("bob").await);
