@@ -267,12 +267,22 @@ impl Bridge {
         self.taken("ephemeral")
     }
 
+    /// The messages to devices of all transactions that were taken.
+    pub fn to_device(&self) -> Vec<Value> {
+        self.taken("de.sorunome.msc2409.to_device")
+    }
+
     fn taken(&self, key: &str) -> Vec<Value> {
+        self.transactions().iter().flat_map(|asked| asked.list(key)).collect()
+    }
+
+    /// The transactions that were taken, each once.
+    pub fn transactions(&self) -> Vec<Asked> {
         let mut seen = HashSet::new();
         let inner = self.shared.lock();
         let taken = inner.asked.iter().filter(|asked| asked.status == 200);
         let taken = taken.filter(|asked| asked.transaction().is_some_and(|id| seen.insert(id)));
-        taken.flat_map(|asked| asked.list(key)).collect()
+        taken.cloned().collect()
     }
 
     /// Waits until something is to be found in what has come in.

@@ -47,6 +47,8 @@ struct File {
     /// The same before.
     #[serde(rename = "de.sorunome.msc2409.push_ephemeral")]
     unstable_push_ephemeral: Option<bool>,
+    #[serde(rename = "org.matrix.msc3202")]
+    encrypts: Option<bool>,
     rate_limited: Option<bool>,
     protocols: Option<Vec<String>>,
 }
@@ -106,6 +108,7 @@ impl From<File> for Registration {
                 .receive_ephemeral
                 .or(file.unstable_push_ephemeral)
                 .unwrap_or(false),
+            encrypts: file.encrypts.unwrap_or(false),
             rate_limited: file.rate_limited.unwrap_or(true),
             protocols: file.protocols.unwrap_or_default(),
             users: claimed(file.namespaces.users),

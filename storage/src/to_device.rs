@@ -41,6 +41,17 @@ pub enum Write {
         /// The position.
         until: i64,
     },
+    /// The application service of a user has the messages for a device after a position and up to another.
+    Passed {
+        /// The user.
+        user_id: String,
+        /// The device.
+        device_id: String,
+        /// The position before the first of them.
+        after: i64,
+        /// The position of the last.
+        until: i64,
+    },
     /// A server has the message of that position.
     Sent {
         /// The server.
@@ -103,6 +114,12 @@ async fn apply_one(conn: &mut Conn, base: i64, row: Write) -> Result<()> {
                 .bind(device_id)
                 .bind(until)
         }
+        Write::Passed { user_id, device_id, after, until } => sql("DELETE FROM to_device \
+             WHERE user_id = $1 AND device_id = $2 AND pos > $3 AND pos <= $4")
+        .bind(user_id)
+        .bind(device_id)
+        .bind(after)
+        .bind(until),
         Write::Sent { server, pos } => {
             sql("DELETE FROM to_device_outbox WHERE server = $1 AND pos = $2")
                 .bind(server)
@@ -185,6 +202,19 @@ pub async fn waiting(
     .bind(limit)
     .map(conn, |row| Ok((row.get(0)?, row.get(1)?)))
     .await
+}
+
+/// The messages that came at a position for devices of a user, each with its device.
+///
+/// # Errors
+///
+/// When the database fails.
+pub async fn at(conn: &mut Conn, user_id: &str, pos: i64) -> Result<Vec<(String, String)>> {
+    sql("SELECT device_id, json FROM to_device WHERE user_id = $1 AND pos = $2 ORDER BY device_id")
+        .bind(user_id)
+        .bind(pos)
+        .map(conn, |row| Ok((row.get(0)?, row.get(1)?)))
+        .await
 }
 
 /// The messages for a server, oldest first, with their positions.

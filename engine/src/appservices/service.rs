@@ -33,8 +33,10 @@ pub struct Registration {
     pub hs_token: String,
     /// The name of its own user.
     pub sender_localpart: String,
-    /// Whether it is sent typing, receipts and presence.
+    /// Whether it is sent typing, receipts, presence and messages to devices of its users.
     pub receive_ephemeral: bool,
+    /// Whether it is sent what its users' encryption needs.
+    pub encrypts: bool,
     /// Whether what its users do, beside its own, is limited.
     pub rate_limited: bool,
     /// The networks that it leads to.
@@ -79,8 +81,13 @@ pub struct ApplicationService {
     pub(crate) hs_token: String,
     /// Its own user.
     pub sender: OwnedUserId,
-    /// Whether it is sent typing, receipts and presence.
+    /// Whether it is sent typing, receipts, presence and messages to devices of its users.
     pub receive_ephemeral: bool,
+    /// Whether its users encrypt by what it is sent: it is told of messages to their devices, of changed
+    /// devices, and of the keys that they have left.
+    ///
+    /// <https://github.com/matrix-org/matrix-spec-proposals/pull/3202>
+    pub encrypts: bool,
     /// The networks that it leads to.
     pub protocols: Vec<String>,
     rate_limited: bool,
@@ -130,6 +137,7 @@ impl ApplicationService {
             hs_token,
             sender: sender(&sender_localpart, server_name)?,
             receive_ephemeral: registration.receive_ephemeral,
+            encrypts: registration.encrypts,
             protocols: registration.protocols,
             rate_limited: registration.rate_limited,
             server_name: server_name.to_owned(),

@@ -11,10 +11,12 @@ use starling_storage::{
 };
 
 use super::{
-    backoff, gather,
+    backoff,
+    encryption::{self, Supplies},
+    gather::{self, Page},
     interest::Interests,
     passing::{self, Told},
-    transaction,
+    transaction::{self, Content},
 };
 use crate::{Engine, Internal, appservices::ApplicationService};
 
@@ -42,6 +44,7 @@ pub(super) struct Courier {
     /// How far the cursor is that is stored.
     noted: i64,
     told: Told,
+    supplies: Supplies,
     failures: u32,
 }
 
@@ -118,10 +121,11 @@ impl Courier {
             noted: row.cursor_pos,
             row,
             told: Told::until_now(engine),
+            supplies: Supplies::default(),
             failures: 0,
         };
         if is_new {
-            courier.note().await?;
+            courier.note(Change::new()).await?;
         }
         Ok(courier)
     }
@@ -157,27 +161,34 @@ impl Courier {
                 ephemeral.extend(news);
                 self.told = told;
             }
-            if page.events.is_empty() && ephemeral.is_empty() {
+            let is_lasting = page.is_lasting();
+            if !is_lasting && ephemeral.is_empty() {
                 self.row.cursor_pos = page.pos;
                 if page.pos <= after {
                     return Ok(false);
                 }
                 if page.pos - self.noted >= NOTED_EVERY {
-                    self.note().await?;
+                    self.note(Change::new()).await?;
                 }
                 continue;
             }
-            self.row.txn = Some(transaction::compose(&page.events, &ephemeral, page.pos)?);
+            let left = self.supplies.news(engine, service, &page.users).await?;
+            let Page { events, to_device, device_lists, pos, .. } = page;
+            let content = Content { events, ephemeral, to_device, device_lists, left };
+            self.row.txn = Some(transaction::compose(&content, pos)?);
             // A repetition must be identical; what is ephemeral is not repeated after a restart.
-            if !page.events.is_empty() {
-                self.note().await?;
+            if is_lasting {
+                self.note(Change::new()).await?;
             }
         }
         Ok(true)
     }
 
     async fn taken(&mut self) -> Result<(), Internal> {
+        let mut change = Change::new();
         if let Some(txn) = self.row.txn.take() {
+            let span = (self.row.cursor_pos, txn.pos);
+            encryption::taken(&mut change, &self.service, &txn.body, span)?;
             self.row.cursor_pos = txn.pos;
         }
         if self.failures > 0 {
@@ -187,7 +198,7 @@ impl Courier {
             );
         }
         self.failures = 0;
-        self.note().await
+        self.note(change).await
     }
 
     fn refused(&mut self, reason: &str) -> End {
@@ -203,8 +214,8 @@ impl Courier {
         End::Pause(pause)
     }
 
-    async fn note(&mut self) -> Result<(), Internal> {
-        let mut change = Change::new();
+    /// Writes how far it is, with what follows from that.
+    async fn note(&mut self, mut change: Change) -> Result<(), Internal> {
         change.write(Write::Service(self.row.clone()));
         self.engine.storage.commit(change).await?;
         self.noted = self.row.cursor_pos;

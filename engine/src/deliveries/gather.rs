@@ -1,6 +1,9 @@
 //! What an application service is told next.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::{BTreeSet, HashMap},
+    sync::Arc,
+};
 
 use ruma::{OwnedEventId, OwnedRoomId, RoomId, UserId};
 use serde_json::{Value, json, value::RawValue};
@@ -10,10 +13,11 @@ use starling_storage::{
     receipts::{self, ReceiptRow},
 };
 
-use super::interest::Interests;
+use super::{encryption, interest::Interests};
 use crate::{
     Engine, Internal,
     appservices::ApplicationService,
+    encryption::news::DeviceLists,
     events::{
         StoredEvent,
         client::{self, Shape, Unsigned},
@@ -25,7 +29,7 @@ use crate::{
 /// How many facts are looked at at a time.
 const FACTS: i64 = 200;
 
-/// How many events a transaction has at most.
+/// How many events, with messages to devices, a transaction has at most.
 pub(super) const MOST_EVENTS: usize = 100;
 
 /// How large its events may be together, in bytes; one always fits.
@@ -38,8 +42,27 @@ pub(super) struct Page {
     pub(super) events: Vec<Box<RawValue>>,
     /// Receipts, as ephemeral events.
     pub(super) receipts: Vec<Value>,
+    /// Messages to devices of its users.
+    pub(super) to_device: Vec<Box<RawValue>>,
+    /// Its users whose devices got those, or changed.
+    pub(super) users: BTreeSet<String>,
+    /// Whose devices changed.
+    pub(super) device_lists: DeviceLists,
     /// Everything up to here is in it, or of no interest.
     pub(super) pos: i64,
+}
+
+impl Page {
+    /// Whether there is anything that must not be lost.
+    pub(super) fn is_lasting(&self) -> bool {
+        !self.events.is_empty()
+            || !self.to_device.is_empty()
+            || self.device_lists != DeviceLists::default()
+    }
+
+    fn count(&self) -> usize {
+        self.events.len() + self.to_device.len()
+    }
 }
 
 /// What happened after `after`: at most one transaction full.
@@ -63,6 +86,7 @@ pub(super) async fn page(
     let mut size = 0;
     let mut read = Vec::new();
     for Positioned { pos, fact } in &facts {
+        let mut messages = vec![];
         let told = match fact {
             Fact::Event { room_id, event_id, .. } => {
                 rooms.event(interests, room_id, event_id, *pos).await?
@@ -74,16 +98,24 @@ pub(super) async fn page(
                 read.push((room_id, user_id, *private, *pos));
                 None
             }
+            Fact::ToDevice { user_id } => {
+                messages = encryption::messages(engine, service, user_id, *pos).await?;
+                None
+            }
             // The rest is for clients.
             _ => None,
         };
-        let length = told.as_ref().map_or(0, |told| told.get().len());
-        let is_full = page.events.len() == MOST_EVENTS || size + length > LARGEST;
-        if told.is_some() && is_full && !page.events.is_empty() {
+        let length: usize = told.iter().chain(&messages).map(|it| it.get().len()).sum();
+        let is_full = page.count() >= MOST_EVENTS || size + length > LARGEST;
+        if length > 0 && is_full && page.count() > 0 {
             break;
         }
         size += length;
         page.events.extend(told);
+        page.to_device.extend(messages);
+        if service.encrypts {
+            devices(engine, service, interests, fact, &mut page).await?;
+        }
         page.pos = *pos;
     }
     if service.receive_ephemeral {
@@ -91,6 +123,30 @@ pub(super) async fn page(
         page.receipts = receipts_of(engine, service, interests, &read).await?;
     }
     Ok(page)
+}
+
+/// What a fact means for its users' encryption.
+async fn devices(
+    engine: &Engine,
+    service: &ApplicationService,
+    interests: &mut Interests,
+    fact: &Fact,
+    page: &mut Page,
+) -> Result<(), Internal> {
+    let lists = &mut page.device_lists;
+    match fact {
+        Fact::Devices { user_id } => encryption::changed(lists, interests, user_id).await?,
+        Fact::Event { room_id, member: Some(user_id), .. } => {
+            encryption::moved(engine, lists, interests, user_id, room_id).await?;
+        }
+        _ => {}
+    }
+    if let Fact::ToDevice { user_id } | Fact::Devices { user_id } = fact
+        && <&UserId>::try_from(user_id.as_str()).is_ok_and(|user_id| service.has_user(user_id))
+    {
+        page.users.insert(user_id.clone());
+    }
+    Ok(())
 }
 
 /// The events of a page, and how they are shown.

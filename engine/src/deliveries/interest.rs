@@ -120,6 +120,21 @@ impl Interests {
         Ok(false)
     }
 
+    /// Whether somebody is the only one of the application service's users who is joined to a room.
+    ///
+    /// # Errors
+    ///
+    /// When the database fails.
+    pub(super) async fn is_only_one(
+        &mut self,
+        user_id: &UserId,
+        room_id: &RoomId,
+    ) -> Result<bool, Internal> {
+        let members = self.members(room_id).await?;
+        let mut joined = members.iter().filter(|member| member.is_joined);
+        Ok(joined.next().is_some_and(|it| user_id.as_str() == it.user_id) && joined.next().is_none())
+    }
+
     fn is_target(&self, event: &StoredEvent) -> bool {
         let target = event.pdu.state_key.as_deref().and_then(|key| <&UserId>::try_from(key).ok());
         event.pdu.kind == TimelineEventType::RoomMember

@@ -1,5 +1,5 @@
-//! What application services are told: the events that they are interested in, in order, and typing,
-//! receipts and presence.
+//! What application services are told: the events that they are interested in, in order, typing, receipts
+//! and presence, and what their users' encryption needs.
 //!
 //! An application service holds a cursor over what happens here ([`gather`]), as other servers do; nothing
 //! is copied for it. One task for each sends to it ([`courier`]), one transaction after the other, until it
@@ -10,6 +10,7 @@
 
 mod backoff;
 mod courier;
+mod encryption;
 mod gather;
 mod interest;
 mod passing;

@@ -5,6 +5,7 @@
 mod accounts;
 mod aliases;
 mod devices;
+mod encryption;
 mod identity;
 mod queries;
 mod transactions;
