@@ -125,8 +125,9 @@ fn batch(numbers: impl Iterator<Item = usize>) -> Value {
 async fn restore(user: &User, target: &str) -> Result<BTreeSet<(String, String)>> {
     let answer = user.api.builder(Method::GET, target).send().await?.error_for_status()?;
     let restored: Restored = serde_json::from_slice(&answer.bytes().await?)?;
-    let sessions = restored.rooms.into_iter().flat_map(|(room, it)| {
-        it.sessions.into_keys().map(move |session| (room.clone(), session))
-    });
+    let sessions = restored
+        .rooms
+        .into_iter()
+        .flat_map(|(room, it)| it.sessions.into_keys().map(move |session| (room.clone(), session)));
     Ok(sessions.collect())
 }

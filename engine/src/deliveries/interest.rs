@@ -132,7 +132,8 @@ impl Interests {
     ) -> Result<bool, Internal> {
         let members = self.members(room_id).await?;
         let mut joined = members.iter().filter(|member| member.is_joined);
-        Ok(joined.next().is_some_and(|it| user_id.as_str() == it.user_id) && joined.next().is_none())
+        Ok(joined.next().is_some_and(|it| user_id.as_str() == it.user_id)
+            && joined.next().is_none())
     }
 
     fn is_target(&self, event: &StoredEvent) -> bool {

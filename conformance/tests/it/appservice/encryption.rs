@@ -17,9 +17,7 @@ const COUNTS: &str = "org.matrix.msc3202.device_one_time_keys_count";
 const FALLBACK: &str = "org.matrix.msc3202.device_unused_fallback_key_types";
 
 fn plan() -> Plan {
-    Plan::new("irc")
-        .with("receive_ephemeral", json!(true))
-        .with("org.matrix.msc3202", json!(true))
+    Plan::new("irc").with("receive_ephemeral", json!(true)).with("org.matrix.msc3202", json!(true))
 }
 
 /// A user of the application service with a device, and the query by which it acts for that.
