@@ -1,7 +1,7 @@
 //! Messages from device to device, numbered, until the server goes away: each comes once, in order.
 
 use anyhow::{Context as _, Result, bail, ensure};
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::client::{User, path};
 
@@ -80,9 +80,9 @@ impl Messages {
         let answer = answer.ok()?;
         let events = answer["to_device"]["events"].as_array().map(Vec::as_slice);
         for event in events.unwrap_or_default() {
-            let is_ours = |event: &&Value| event["type"] == KIND;
-            let Some(event) = Some(event).filter(is_ours) else { continue };
-            self.came.push(event["content"]["number"].as_u64().context("no number")?);
+            if event["type"] == KIND {
+                self.came.push(event["content"]["number"].as_u64().context("no number")?);
+            }
         }
         self.since = Some(answer["next_batch"].as_str().context("no next_batch")?.to_owned());
         Ok(true)

@@ -35,10 +35,9 @@ pub async fn redact_with_related(
     for related in related.map_err(crate::Internal::from)? {
         let target = OwnedEventId::try_from(related).map_err(crate::Internal::from)?;
         let one = Redaction { target, transaction: None, ..redaction.clone() };
-        match redact(engine, one).await {
-            Err(SendError::Internal(error)) => return Err(error.into()),
-            // Events of others stay where the sender may redact only their own.
-            Ok(_) | Err(_) => {}
+        // Events of others stay where the sender may redact only their own.
+        if let Err(SendError::Internal(error)) = redact(engine, one).await {
+            return Err(error.into());
         }
     }
     Ok(event_id)
