@@ -20,6 +20,8 @@ use crate::{
 
 /// How long a large room may take to be complete.
 const PATIENCE: Duration = Duration::from_secs(300);
+/// How long one question for news waits.
+const POLL: Duration = Duration::from_secs(10);
 
 /// How to run it.
 #[derive(Args, Clone, Debug)]
@@ -48,14 +50,17 @@ pub struct Options {
 ///
 /// # Errors
 ///
-/// When the report cannot be written.
+/// When the room cannot be made, or the report not be written.
 pub async fn run(options: Options) -> Result<bool> {
     let size = Size { members: options.members, servers: options.servers };
     let mut report = Report::default();
+    let (ca, begun) = (TestCa::new()?, Instant::now());
+    let room = LargeRoom::make(&ca, size).await?;
+    say(&format!("the room was made in {:?}", begun.elapsed()));
     for omit in [false, true] {
         let how = if omit { "its members come later" } else { "with all its members" };
         let name = format!("a room of {} on {} servers, {how}", size.members, size.servers);
-        let outcome = measure(&options, size, omit).await;
+        let outcome = measure(&options, &ca, &room, omit).await;
         if let Ok(figures) = &outcome {
             for (figure, value) in figures.named() {
                 report.figure(&format!("{how}: {figure}"), value);
@@ -99,15 +104,11 @@ impl Figures {
     }
 }
 
-async fn measure(options: &Options, size: Size, omit: bool) -> Result<Figures> {
-    let ca = TestCa::new()?;
-    let begun = Instant::now();
-    let room = LargeRoom::make(&ca, size).await?;
-    say(&format!("the room was made in {:?}", begun.elapsed()));
+async fn measure(options: &Options, ca: &TestCa, room: &LargeRoom, omit: bool) -> Result<Figures> {
     let database = options.database.map_or_else(DatabaseKind::from_env, Ok)?;
     let mut spec = Spec::new(Kind::Starling)?.on(database);
     spec.peers.extend(room.names.clone());
-    let server = spec.start(&ca).await?;
+    let server = spec.start(ca).await?;
     let alice = User::register(&server, "alice").await?;
     let mut followed = Sync::start_with(&alice, &lazily()).await?;
     room.serve(omit);
@@ -119,7 +120,9 @@ async fn measure(options: &Options, size: Size, omit: bool) -> Result<Figures> {
         anyhow::Ok(begun.elapsed())
     };
     let see = async {
-        followed.section("join", &room.id).await?;
+        while followed.poll(POLL).await?["rooms"]["join"].get(&room.id).is_none() {
+            ensure!(begun.elapsed() < PATIENCE, "/sync does not have the room");
+        }
         anyhow::Ok(begun.elapsed())
     };
     let (answered, seen) = tokio::try_join!(join, see)?;
