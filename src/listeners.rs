@@ -61,7 +61,8 @@ impl Listeners {
         changes: &Changes,
     ) -> anyhow::Result<Server> {
         let mut server = Server::new(&config.limits);
-        let wrap = |router| http::wrap(router, &config.client.trusted_proxies, changes);
+        let wrap =
+            |router| http::wrap(router, &config.client.trusted_proxies, &config.limits, changes);
         let federation = wrap(doors.federation);
         let health = wrap(doors.health);
         let client_api = |door| {

@@ -4,7 +4,8 @@
 //! Starling's insides. [`servers`] starts real server processes, [`client`] is a small Matrix client,
 //! [`evil`] is another server that lies when asked to ([`hostile`] lets it attack), [`mail`] one that takes
 //! letters, [`appservice`] an application service, [`report`] counts what passed. The suites build on
-//! those; `tests/it` holds the black-box tests by URL, and [`operations`] says what they leave out.
+//! those; `tests/it` holds the black-box tests by URL, [`operations`] says what they leave out, and
+//! [`security`] which attacks they play.
 
 pub mod appservice;
 pub mod bench;
@@ -24,4 +25,5 @@ pub mod operations;
 pub mod partition;
 pub mod random;
 pub mod report;
+pub mod security;
 pub mod servers;

@@ -6,6 +6,7 @@ use anyhow::Result;
 use clap::{Parser, Subcommand};
 use starling_conformance::{
     bench, complement, destinations, engine, faults, fuzz, hostile, interop, operations, partition,
+    security,
 };
 
 /// Suites against running servers. Each ends with the line 'N passed, N failed'.
@@ -22,6 +23,8 @@ enum Command {
     Report(complement::Options),
     /// Which operations of the specification have tests for all that they answer.
     Operations(operations::Options),
+    /// Which attacks on homeservers have tests, and whether these passed.
+    Security(security::Options),
     /// A stand-in for a container engine, with processes for containers.
     Engine(engine::Options),
     /// Conversations with Synapse, matrix-js-sdk and matrix-nio.
@@ -50,6 +53,7 @@ async fn main() -> Result<ExitCode> {
     let good = match Arguments::parse().command {
         Command::Report(options) => complement::report(&options)?,
         Command::Operations(options) => operations::report(&options)?,
+        Command::Security(options) => security::report(&options)?,
         Command::Engine(options) => engine::run(options).await?,
         Command::Interop(options) => interop::run(options).await?,
         Command::Bench(options) => bench::run(options).await?,

@@ -408,6 +408,10 @@ pub(crate) struct Limits {
     /// Seconds in which a TLS handshake, and then the head of the next request, must be complete. A
     /// connection that is idle for longer is closed; one of HTTP/2 when it answers pings no more.
     pub(crate) header_seconds: u64,
+
+    /// Seconds for which the body of a request may stand still. One that comes at less than a kilobyte a
+    /// second counts as standing still.
+    pub(crate) body_seconds: u64,
 }
 
 /// The `telemetry` section.
@@ -552,7 +556,7 @@ impl Default for Presence {
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { connections: 10_000, header_seconds: 30 }
+        Self { connections: 10_000, header_seconds: 30, body_seconds: 30 }
     }
 }
 

@@ -29,6 +29,9 @@ pub(super) fn validate(config: &Config) -> Result<(), String> {
     if config.limits.header_seconds == 0 {
         return Err("`limits.header_seconds` must be at least 1".to_owned());
     }
+    if config.limits.body_seconds == 0 {
+        return Err("`limits.body_seconds` must be at least 1".to_owned());
+    }
     EnvFilter::try_new(&config.log.level)
         .map(drop)
         .map_err(|error| format!("`log.level` = {:?}: {error}", config.log.level))
@@ -193,6 +196,7 @@ mod tests {
             ("limits.connections = 0", "limits.connections"),
             ("[rate_limits]\nsending = { burst = 1, per_second = 0 }", "rate_limits.sending"),
             ("limits.header_seconds = 0", "limits.header_seconds"),
+            ("limits.body_seconds = 0", "limits.body_seconds"),
             ("rooms.default_version = '13'", "rooms.default_version"),
             ("server_notices.localpart = 'A b'", "server_notices.localpart"),
             ("retention = { shortest_days = 2, longest_days = 1 }", "retention.shortest_days"),

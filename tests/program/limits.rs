@@ -61,3 +61,34 @@ async fn connections_above_the_limit_are_closed() {
     };
     timeout(PATIENCE, answered).await.expect("the place was never free again");
 }
+
+#[tokio::test]
+async fn a_body_that_stops_half_way_is_not_waited_for() {
+    let server = Server::start(&[("STARLING__LIMITS__BODY_SECONDS", "1")]).await;
+    for framing in ["content-length: 100\r\n\r\n{", "transfer-encoding: chunked\r\n\r\n64\r\n{"] {
+        let mut stream = connect(&server.client).await;
+        let head = "POST /_matrix/client/v3/login HTTP/1.1\r\nhost: x\r\n";
+        stream.write_all(format!("{head}{framing}").as_bytes()).await.unwrap();
+        let answer = rest(&mut stream).await;
+        assert!(answer.is_empty() || answer.starts_with("HTTP/1.1 4"), "{framing:?}: {answer}");
+    }
+}
+
+#[tokio::test]
+async fn a_head_that_is_too_long_is_refused() {
+    let server = Server::start(&[]).await;
+    let long = "x".repeat(1 << 20);
+    let many: String = (0..5_000).map(|number| format!("x-{number}: y\r\n")).collect();
+    for head in [
+        format!("GET /{long} HTTP/1.1\r\nhost: x\r\n\r\n"),
+        format!("GET /?access_token={long} HTTP/1.1\r\nhost: x\r\n\r\n"),
+        format!("GET / HTTP/1.1\r\nhost: x\r\nx: {long}\r\n\r\n"),
+        format!("GET / HTTP/1.1\r\nhost: x\r\n{many}\r\n"),
+    ] {
+        let mut stream = connect(&server.client).await;
+        // The connection may be closed before all of it has gone out.
+        let _ = stream.write_all(head.as_bytes()).await;
+        let answer = rest(&mut stream).await;
+        assert!(answer.is_empty() || answer.starts_with("HTTP/1.1 4"), "{answer}");
+    }
+}

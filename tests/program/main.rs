@@ -4,7 +4,9 @@
 
 mod admin;
 mod command_line;
+mod frames;
 mod limits;
 mod process;
 mod proxies;
+mod secrets;
 mod signals;

@@ -53,6 +53,38 @@ fn dependencies_between_our_crates_point_down() {
     assert_none(&complaints);
 }
 
+/// Decoders that are not written in Rust, and those of formats that nobody needs.
+const NO_DECODERS: [&str; 12] = [
+    "libwebp-sys",
+    "libwebp",
+    "mozjpeg",
+    "mozjpeg-sys",
+    "turbojpeg",
+    "libheif-sys",
+    "libavif-sys",
+    "dav1d",
+    "dav1d-sys",
+    "openjpeg-sys",
+    "magick_rust",
+    "resvg",
+];
+
+#[test]
+fn pictures_are_decoded_in_rust() {
+    let lock: Table =
+        toml::from_str(&fs::read_to_string(root().join("Cargo.lock")).unwrap()).unwrap();
+    let packages = lock["package"].as_array().unwrap().iter();
+    let names: Vec<&str> = packages.filter_map(|package| package["name"].as_str()).collect();
+    let found: Vec<String> =
+        NO_DECODERS.iter().filter(|name| names.contains(name)).map(ToString::to_string).collect();
+    assert_none(&found);
+    let workspace = manifest(".");
+    let image = &workspace["workspace"]["dependencies"]["image"];
+    assert_eq!(image["default-features"].as_bool(), Some(false));
+    let features = image["features"].as_array().unwrap().iter().filter_map(Value::as_str);
+    assert_eq!(features.collect::<Vec<_>>(), ["gif", "jpeg", "png", "webp"]);
+}
+
 #[test]
 fn crates_of_one_layer_are_not_used_in_others() {
     let mut complaints = Vec::new();

@@ -1,5 +1,16 @@
-//! The attacks of `starling-conformance hostile`, small enough for every run. docs/security.md says
-//! which attack is played where.
+//! The attacks of `starling-conformance hostile`, small enough for every run, and below them, family by
+//! family, those that need no size. `conformance/hostile/index.tsv` says which attack is played where.
+
+mod binding;
+mod bounds;
+mod doors;
+mod origin;
+mod outbound;
+mod parsers;
+mod paths;
+mod signing;
+mod visibility;
+mod wire;
 
 use starling_conformance::{
     hostile::{

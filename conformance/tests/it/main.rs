@@ -24,6 +24,7 @@ mod appservice;
 mod backup;
 mod bench;
 mod bucket;
+mod cases;
 mod client;
 mod crowd;
 mod doctor;

@@ -325,6 +325,22 @@ mod tests {
     }
 
     #[test]
+    fn patterns_of_namespaces_are_matched_in_bounded_time() {
+        for regex in ["@(a+)+$", "@(a|aa)+$", "@(b*)*x", "@(a*)*(a*)*(a*)*y", "@(a*)*(a*)*"] {
+            let service =
+                read(Registration { users: claimed(regex, false), ..registration() }).unwrap();
+            let user = format!("@{}:x.org", "a".repeat(240));
+            let user = <&UserId>::try_from(user.as_str()).unwrap();
+            #[expect(clippy::disallowed_methods, reason = "it is the time that is looked at")]
+            let begun = std::time::Instant::now();
+            assert_eq!(service.has_user(user), !regex.contains(['x', 'y', '$']));
+            assert!(begun.elapsed().as_secs() < 5, "{regex}: {:?}", begun.elapsed());
+        }
+        let large = claimed("@(((a{50}){50}){50}){50}", false);
+        assert!(read(Registration { users: large, ..registration() }).is_err());
+    }
+
+    #[test]
     fn only_its_own_user_is_never_limited() {
         let service = read(registration()).unwrap();
         assert!(service.limits(user_id!("@irc_a:x.org")));

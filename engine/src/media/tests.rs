@@ -6,6 +6,10 @@ use bytes::Bytes;
 use futures_util::{Stream, stream};
 use image::ImageFormat;
 use ruma::{UserId, user_id};
+use starling_storage::{
+    Change,
+    media::{self as rows, MediaRow, Write},
+};
 
 use super::{
     Found, MediaError, MediaId,
@@ -164,7 +168,7 @@ async fn pictures_are_made_smaller_a_few_times_and_go_with_what_they_are_of() {
         assert!(matches!(refused, Some(MediaError::NotAPicture)), "{refused:?}");
 
         let row = find::here(engine, &id).await.unwrap().unwrap();
-        let mut change = starling_storage::Change::new();
+        let mut change = Change::new();
         change.write(sweep::removal(row));
         engine.storage.commit(change).await.unwrap();
         sweep::sweep(engine).await.unwrap();
@@ -186,12 +190,52 @@ async fn bytes_stay_as_long_as_anything_needs_them() {
         let (one, two) = (put(alice()).await, put(bob()).await);
         for (gone, is_left) in [(one, true), (two.clone(), false)] {
             let hash = found(test, &gone).await.unwrap().hash;
-            let mut change = starling_storage::Change::new();
+            let mut change = Change::new();
             change.write(sweep::removal(find::here(engine, &gone).await.unwrap().unwrap()));
             engine.storage.commit(change).await.unwrap();
             sweep::sweep(engine).await.unwrap();
             assert_eq!(engine.blobs.read(&hash).await.is_ok(), is_left);
         }
+    })
+    .await;
+}
+
+/// Those that nobody wanted for longest go first, and those of this server never.
+#[tokio::test]
+async fn files_of_other_servers_make_room_for_newer_ones() {
+    let media = Media { most_remote: Some(25), ..Media::default() };
+    on_each(media, async |test| {
+        let engine = &test.engine;
+        let own = upload::upload(engine, alice(), Label::default(), body("0123456789")).await;
+        let own = own.unwrap();
+        let hash = found(test, &own).await.unwrap().hash;
+        for number in 0..5 {
+            let row = MediaRow {
+                origin: "other".to_owned(),
+                media_id: format!("m{number}"),
+                hash: Some(hash.to_string()),
+                size: 10,
+                content_type: None,
+                file_name: None,
+                uploader: None,
+                created_ts: number,
+                used_ts: number,
+                expires_ts: None,
+                authenticated: true,
+                quarantined_by: None,
+                protected: false,
+            };
+            let mut change = Change::new();
+            change.write(Write::Add(row));
+            engine.storage.commit(change).await.unwrap();
+        }
+        sweep::sweep(engine).await.unwrap();
+        for (number, is_left) in [false, false, false, true, true].into_iter().enumerate() {
+            let mut conn = engine.storage.read().await.unwrap();
+            let row = rows::get(&mut conn, "other", &format!("m{number}")).await.unwrap();
+            assert_eq!(row.is_some(), is_left, "m{number}");
+        }
+        assert!(found(test, &own).await.is_ok());
     })
     .await;
 }

@@ -184,6 +184,29 @@ mod tests {
         }
     }
 
+    /// The bound is far above what it takes, and far below what a search through all ways takes.
+    #[test]
+    fn patterns_are_matched_in_bounded_time() {
+        let bob = user_id!("@bob:a.org");
+        for (pattern, body) in [
+            ("*a".repeat(50) + "b", "a".repeat(60_000)),
+            ("*?".repeat(100) + "b", "a".repeat(60_000)),
+            ("a*".repeat(250), "ab".repeat(30_000) + "c"),
+            ("*".repeat(500), "x".repeat(60_000)),
+            ("(a+)+$".to_owned(), "a".repeat(60_000)),
+        ] {
+            let rule = json!({ "rule_id": "x", "default": false, "enabled": true,
+                               "actions": ["notify"], "pattern": pattern });
+            let stored = json!({ "global": { "content": [rule] } }).to_string();
+            let rules = rules::parse(Push::default(), bob, &stored).unwrap();
+            let pdu = said("m.room.message", json!({ "msgtype": "m.text", "body": body }));
+            #[expect(clippy::disallowed_methods, reason = "it is the time that is looked at")]
+            let begun = std::time::Instant::now();
+            outcome(&pdu, "@bob:a.org", &rules);
+            assert!(begun.elapsed().as_secs() < 5, "{pattern}: {:?}", begun.elapsed());
+        }
+    }
+
     #[test]
     fn rules_about_threads_are_kept_as_the_user_set_them() {
         let bob = user_id!("@bob:a.org");

@@ -35,7 +35,7 @@ mod rtc;
 mod search;
 mod send_to_device;
 mod stages;
-mod sync;
+pub(crate) mod sync;
 mod thirdparty;
 mod unstable;
 mod user;

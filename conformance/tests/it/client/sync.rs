@@ -6,7 +6,7 @@ use starling_conformance::client::{Sync, path};
 
 use crate::support;
 
-mod connection;
+pub(crate) mod connection;
 mod extensions;
 mod sliding;
 mod v4;

@@ -16,7 +16,7 @@ mod public_rooms;
 mod query;
 mod reading;
 mod relay;
-mod send;
+pub(crate) mod send;
 mod send_join;
 mod timestamp_to_event;
 pub(crate) mod user;

@@ -10,13 +10,13 @@ use super::values::Known;
 
 /// An operation and its path with `{parameters}`.
 #[derive(Clone, Debug)]
-pub(super) struct Endpoint {
-    pub(super) method: Method,
-    pub(super) path: String,
+pub(crate) struct Endpoint {
+    pub(crate) method: Method,
+    pub(crate) path: String,
 }
 
 /// The operations of a door, which is the folder of its crate.
-pub(super) fn of(door: &str) -> Vec<Endpoint> {
+pub(crate) fn of(door: &str) -> Vec<Endpoint> {
     let table = Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(door).join("src/lib.rs");
     let text = fs::read_to_string(table).unwrap();
     text.lines().filter_map(line).collect()

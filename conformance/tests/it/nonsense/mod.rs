@@ -8,7 +8,7 @@
 //! `STARLING_TEST_CASES=N` makes more or less than usual for each endpoint.
 
 mod client;
-mod endpoints;
+pub(crate) mod endpoints;
 mod federation;
 mod values;
 

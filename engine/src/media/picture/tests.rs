@@ -150,6 +150,37 @@ fn there_is_place_for_so_many_bytes_and_no_more() {
     assert_eq!(written, Err(PictureError::NoPlace));
 }
 
+/// By what a file begins with, whatever its name and type say.
+#[test]
+fn only_four_kinds_of_pictures_are_decoded() {
+    let ico = [&[0, 0, 1, 0, 1, 0, 16, 16, 0, 0, 1, 0, 32, 0][..], &[0; 50]].concat();
+    let avif = [&[0, 0, 0, 28][..], b"ftypavif", &[0; 50]].concat();
+    let heic = [&[0, 0, 0, 28][..], b"ftypheic", &[0; 50]].concat();
+    let tiff = [&b"II*\0"[..], &[8, 0, 0, 0], &[0; 50]].concat();
+    let tga = [&[0, 0, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0, 1, 0, 24, 0][..], &[9; 3]].concat();
+    for bytes in [
+        &b"BM\x46\0\0\0\0\0\0\0\x36\0\0\0\x28\0\0\0\x01\0\0\0\x01\0\0\0\x01\0\x18\0"[..],
+        b"%!PS-Adobe-3.0 EPSF-3.0\n",
+        b"%PDF-1.7\n",
+        b"8BPS\0\x01\0\0\0\0\0\0\0\x03\0\0\0\x01\0\0\0\x01",
+        b"<?xml version='1.0'?><svg xmlns='http://www.w3.org/2000/svg' width='9' height='9'/>",
+        b"P6 1 1 255 abc",
+        b"farbfeld\0\0\0\x01\0\0\0\x01\0\0\0\0\0\0\0\0",
+        b"DDS \x7c\0\0\0",
+        b"#?RADIANCE\n",
+        b"qoif\0\0\0\x01\0\0\0\x01\x03\0",
+        b"\xff\x0a\0\0",
+        &ico,
+        &avif,
+        &heic,
+        &tiff,
+        &tga,
+    ] {
+        let refused = shrink(bytes, target(32, 32, false));
+        assert_eq!(refused, Err(PictureError::NotAPicture), "{bytes:?}");
+    }
+}
+
 #[test]
 fn bombs_and_rubbish_are_refused() {
     for bytes in [&b""[..], b"hello", b"\x89PNG\r\n\x1a\n", b"GIF89a", b"<svg/>"] {

@@ -43,7 +43,9 @@ pub async fn event(
     drop(conn);
     for room_id in rooms {
         let Ok(room_id) = <&RoomId>::try_from(room_id.as_str()) else { continue };
-        if !access::is_in_room(engine, room_id, origin).await? {
+        if !access::is_in_room(engine, room_id, origin).await?
+            || !access::acl_allows(engine, room_id, origin).await?
+        {
             continue;
         }
         let Some(event) = store::get(engine, room_id, event_id).await? else { continue };

@@ -1,0 +1,204 @@
+//! A server speaks for its own users, where the room lets it.
+
+use http::Method;
+use serde_json::{Value, json};
+use starling_conformance::{
+    client::{Answer, path},
+    evil::Event,
+};
+
+use crate::{
+    scene::{Scene, VERSIONS},
+    support,
+};
+
+/// What the peer asks of a room, or hands in, over each of the endpoints that name one.
+async fn ask_everything(scene: &Scene, event: &Event) -> Vec<(&'static str, Answer)> {
+    let (room, id) = (scene.room.id.as_str(), event.id.as_str());
+    let newcomer = scene.peer.user("newcomer");
+    let join = scene.sealed(&scene.room.member(&newcomer, &newcomer, "join").unwrap());
+    let leave = scene.sealed(&scene.room.member(&scene.mallory, &scene.mallory, "leave").unwrap());
+    let knock = scene.sealed(&scene.room.member(&newcomer, &newcomer, "knock").unwrap());
+    let ver = format!("?ver={}", scene.room.version);
+    let make = |verb: &str, user: &str| {
+        path(&format!("/_matrix/federation/v1/{verb}/{{}}/{{}}{ver}"), &[room, user])
+    };
+    let send = |verb: &str, event: &Event| {
+        path(&format!("/_matrix/federation/{verb}/{{}}/{{}}"), &[room, &event.id])
+    };
+    let missing = json!({ "earliest_events": [], "latest_events": [id], "limit": 5 });
+    let get = |name: &'static str, target: String| (name, Method::GET, target, None);
+    let put = |name: &'static str, target: String, event: &Event| {
+        (name, Method::PUT, target, Some(event.pdu.clone()))
+    };
+    let of_room = |template: &str| path(template, &[room, id]);
+    let requests = [
+        get("make_join", make("make_join", &newcomer)),
+        get("make_leave", make("make_leave", &scene.mallory)),
+        get("make_knock", make("make_knock", &newcomer)),
+        put("send_join", send("v2/send_join", &join), &join),
+        put("send_join v1", send("v1/send_join", &join), &join),
+        put("send_leave", send("v2/send_leave", &leave), &leave),
+        put("send_leave v1", send("v1/send_leave", &leave), &leave),
+        put("send_knock", send("v1/send_knock", &knock), &knock),
+        get("state", of_room("/_matrix/federation/v1/state/{}?event_id={}")),
+        get("state_ids", of_room("/_matrix/federation/v1/state_ids/{}?event_id={}")),
+        get("event_auth", of_room("/_matrix/federation/v1/event_auth/{}/{}")),
+        get("backfill", of_room("/_matrix/federation/v1/backfill/{}?limit=5&v={}")),
+        get(
+            "timestamp_to_event",
+            path("/_matrix/federation/v1/timestamp_to_event/{}?dir=f&ts=0", &[room]),
+        ),
+        get("event", path("/_matrix/federation/v1/event/{}", &[id])),
+        (
+            "get_missing_events",
+            Method::POST,
+            path("/_matrix/federation/v1/get_missing_events/{}", &[room]),
+            Some(missing),
+        ),
+    ];
+    let mut answers = Vec::new();
+    for (name, method, target, body) in requests {
+        let answer = scene.peer.request(scene.server, method, &target, body.as_ref()).await;
+        answers.push((name, answer.unwrap()));
+    }
+    answers
+}
+
+/// Names are compared without case and port, and whatever is not plainly allowed is denied.
+#[tokio::test]
+async fn a_server_that_is_kept_out_gets_nothing_and_says_nothing() {
+    for version in VERSIONS {
+        let denying = [
+            json!({ "allow": ["*"], "deny": ["LOCALHOST"] }),
+            json!({ "allow": ["*"], "deny": ["l?CAL*"] }),
+            json!({ "allow": ["*.example"], "allow_ip_literals": true }),
+            json!({}),
+        ];
+        let mut scene = Scene::set(version).await;
+        let mut elsewhere = Scene::set(version).await;
+        let said = scene.say("before").await;
+        for acl in denying {
+            let set = scene.alice.set_state(&scene.room.id, "m.room.server_acl", "", acl.clone());
+            let set = set.await.unwrap();
+            scene.sync.event_with_id(&scene.room.id, &set).await.unwrap();
+            for (name, answer) in ask_everything(&scene, &said).await {
+                let name = format!("version {version}, {acl}: {name}");
+                assert!(!answer.body.to_string().contains("before"), "{name}: {answer:?}");
+                assert!(matches!(answer.status, 403 | 404), "{name}: {answer:?}");
+            }
+            let message = scene.message("kept out");
+            let answer = scene.deliver(&[&message]).await;
+            assert!(answer["pdus"][&message.id]["error"].is_string(), "{acl}: {answer}");
+            assert!(!scene.is_shown(&message.id).await, "version {version}, {acl}");
+            let room = &scene.room.id;
+            let read = json!({ "event_ids": [said.id], "data": { "ts": 1_700_000_000_000_i64 } });
+            let edus = json!([
+                { "edu_type": "m.typing", "content": {
+                    "room_id": room, "user_id": scene.mallory, "typing": true } },
+                { "edu_type": "m.receipt", "content": { room: { "m.read": { &scene.mallory: read } } } },
+            ]);
+            scene.peer.send_edus(scene.server, edus).await.unwrap();
+            let answer = scene.sync.poll(std::time::Duration::ZERO).await.unwrap();
+            let told = answer["rooms"]["join"][room]["ephemeral"]["events"].to_string();
+            assert!(!told.contains(&scene.mallory), "version {version}, {acl}: {told}");
+        }
+        // It is kept out of this room only, and not for ever.
+        elsewhere.say("elsewhere").await;
+        let open = json!({ "allow": ["*"], "deny": ["*.example"] });
+        let id =
+            scene.alice.set_state(&scene.room.id, "m.room.server_acl", "", open).await.unwrap();
+        scene.sync.event_with_id(&scene.room.id, &id).await.unwrap();
+        let draft = scene.room.message(&scene.mallory, "let in again").unwrap();
+        scene.put_out(&draft).await;
+    }
+}
+
+/// Ten thousand patterns that are hard to match: an administrator of a room cannot slow down others.
+#[tokio::test]
+async fn a_list_of_servers_that_is_hard_to_match_costs_little() {
+    let server = support::server().await;
+    let (peer, alice) = (support::peer().await, support::user("alice").await);
+    let mallory = peer.user("mallory");
+    let options = json!({ "preset": "public_chat", "room_version": "11" });
+    let id = alice.create_room(options).await.unwrap();
+    let room = peer.join(server, &id, &mallory).await.unwrap();
+    let hard = "*a?".repeat(8) + "x";
+    let deny = vec![hard; 2_000];
+    let acl = json!({ "allow": ["*"], "deny": deny });
+    alice.set_state(&id, "m.room.server_acl", "", acl).await.unwrap();
+    let arrived = |pdu: &Value| pdu["type"] == "m.room.server_acl";
+    peer.received_pdu("the list", arrived).await.unwrap();
+    let begun = std::time::Instant::now();
+    for number in 0..100 {
+        let draft = room.message(&mallory, &number.to_string()).unwrap();
+        peer.put_out(server, &room, &draft).await.unwrap();
+    }
+    // A debug build beside other tests; without a bound it would not end.
+    assert!(begun.elapsed().as_secs() < 60, "{:?}", begun.elapsed());
+    crate::scene::assert_others_are_served(server).await;
+}
+
+/// Another server is stricter than this one, or wrong: what it does not take, it does not get, and all
+/// else comes.
+#[tokio::test]
+async fn a_server_that_refuses_one_event_gets_the_others() {
+    let scene = Scene::set("11").await;
+    let third = support::peer().await;
+    let trent = third.user("trent");
+    third.join(scene.server, &scene.room.id, &trent).await.unwrap();
+    for reply in [
+        starling_conformance::evil::Reply::error(400, "M_BAD_JSON"),
+        starling_conformance::evil::Reply::error(413, "M_TOO_LARGE"),
+    ] {
+        let refusing = reply.clone();
+        third.script(move |request| {
+            let is_poison = request.body.to_string().contains("poison");
+            is_poison.then(|| refusing.clone())
+        });
+        scene.alice.say(&scene.room.id, "poison").await.unwrap();
+        let is_it = |pdu: &Value| pdu["content"]["body"] == "poison";
+        third.received_pdu("what it refuses", is_it).await.unwrap();
+        let body = format!("after {reply:?}");
+        scene.alice.say(&scene.room.id, &body).await.unwrap();
+        let arrived = |pdu: &Value| pdu["content"]["body"] == body.as_str();
+        scene.peer.received_pdu("it", arrived).await.unwrap();
+        third.be_honest();
+        third.received_pdu("it", arrived).await.unwrap();
+    }
+    crate::scene::assert_others_are_served(scene.server).await;
+}
+
+#[tokio::test]
+async fn what_is_read_in_private_stays_private() {
+    let mut scene = Scene::set("12").await;
+    let bob = support::user("bob").await;
+    bob.join(&scene.room.id, &[]).await.unwrap();
+    let first = scene.say("first").await.id;
+    let second = scene.say("second").await.id;
+    let read = async |kind: &str, event: &str| {
+        let template = "/_matrix/client/v3/rooms/{}/receipt/{}/{}";
+        let target = path(template, &[&scene.room.id, kind, event]);
+        scene.alice.api.post(&target, json!({})).await.unwrap().ok().unwrap();
+    };
+    read("m.read.private", &second).await;
+    read("m.read", &first).await;
+    let has_public = |request: &starling_conformance::evil::Received| {
+        request.edus().any(|edu| edu["edu_type"] == "m.receipt")
+    };
+    scene.peer.received("a receipt", has_public).await.unwrap();
+    let told: String =
+        scene.peer.seen("send").iter().map(|request| request.body.to_string()).collect();
+    assert!(!told.contains("m.read.private"), "{told}");
+    let receipts = scene.peer.seen("send");
+    let receipts = receipts
+        .iter()
+        .flat_map(|request| request.edus())
+        .filter(|edu| edu["edu_type"] == "m.receipt");
+    for receipt in receipts {
+        assert!(!receipt.to_string().contains(&second), "{receipt}");
+    }
+    let sync = bob.api.get("/_matrix/client/v3/sync").await.unwrap().ok().unwrap();
+    let shown = sync["rooms"]["join"][&scene.room.id]["ephemeral"].to_string();
+    assert!(shown.contains(&scene.alice.id) && !shown.contains("private"), "{shown}");
+}
