@@ -4,6 +4,7 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
+use base64::{Engine as _, engine::general_purpose::STANDARD_NO_PAD};
 use ed25519_dalek::VerifyingKey;
 use ruma::{
     MilliSecondsSinceUnixEpoch, OwnedServerName, ServerName, SigningKeyAlgorithm, UInt,
@@ -184,10 +185,14 @@ fn usable_keys(document: Document, now_ms: i64) -> BTreeMap<String, ServerKey> {
         .collect()
 }
 
+/// Keys whose private halves everybody can work out. CVE-2026-24044: a tool that set servers up drew them
+/// from a generator that begins with the same number each time.
+const PUBLIC_SECRETS: [&str; 1] = ["l/O9hxMVKB6Lg+3Hqf0FQQZhVESQcMzbPN1Cz2nM3og"];
+
 /// The bytes of an ed25519 key.
 ///
-/// `None` when it is none, or one of the few points of small order, of which everybody knows
-/// signatures that are right for any text.
+/// `None` when it is none, one whose private half is known to everybody, or one of the few points of
+/// small order, of which everybody knows signatures that are right for any text.
 pub(crate) fn public_key(key_id: &str, key: &str) -> Option<Vec<u8>> {
     let version = key_id.strip_prefix("ed25519:")?;
     if version.is_empty() || key_id.len() > 255 {
@@ -195,7 +200,8 @@ pub(crate) fn public_key(key_id: &str, key: &str) -> Option<Vec<u8>> {
     }
     let key = Base64::<Standard>::parse(key).ok()?.into_inner();
     let point = VerifyingKey::try_from(key.as_slice()).ok()?;
-    (!point.is_weak()).then_some(key)
+    let is_known = PUBLIC_SECRETS.contains(&STANDARD_NO_PAD.encode(&key).as_str());
+    (!point.is_weak() && !is_known).then_some(key)
 }
 
 #[cfg(test)]
@@ -302,6 +308,12 @@ mod tests {
         for bytes in [neutral, minus_one, vec![0; 32], [&[2][..], &[0; 31]].concat()] {
             let key = Base64::<Standard>::new(bytes).encode();
             assert_eq!(public_key("ed25519:1", &key), None, "{key}");
+        }
+        for spelling in [
+            "l/O9hxMVKB6Lg+3Hqf0FQQZhVESQcMzbPN1Cz2nM3og",
+            "l/O9hxMVKB6Lg+3Hqf0FQQZhVESQcMzbPN1Cz2nM3og=",
+        ] {
+            assert_eq!(public_key("ed25519:1", spelling), None, "{spelling}");
         }
         assert!(public_key("ed25519:1", &encoded(1)).is_some());
     }
