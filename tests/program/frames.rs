@@ -20,6 +20,9 @@ const MANY: u32 = 20_000;
 const PATIENCE: Duration = Duration::from_secs(60);
 const SWIFT: Duration = Duration::from_secs(5);
 
+/// The `n`th frames of a flood.
+type Frames = Box<dyn Fn(u32) -> Vec<u8>>;
+
 fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
     let length = u32::try_from(payload.len()).unwrap().to_be_bytes();
     [&length[1..], &[kind, flags], &stream.to_be_bytes(), payload].concat()
@@ -54,7 +57,7 @@ async fn floods_of_frames_stop_nobody_else() {
     let server = Server::start(&[]).await;
     let id = |number: u32| 2 * number + 1;
     let opened = |number: u32| frame(1, 0x04, id(number), &HEAD);
-    let floods: [(&str, Box<dyn Fn(u32) -> Vec<u8>>); 8] = [
+    let floods: [(&str, Frames); 8] = [
         ("settings", Box::new(|_| frame(4, 0, 0, &[]))),
         ("pings", Box::new(|_| frame(6, 0, 0, &[0; 8]))),
         ("windows", Box::new(|_| frame(8, 0, 0, &[0, 0, 0, 1]))),

@@ -146,7 +146,7 @@ async fn a_crowd_in_one_room_is_served_in_turn() {
             alice.try_send(room, "m.room.message", &number.to_string(), content).await.unwrap()
         }
     };
-    let answers: Vec<Answer> = join_all((0..300).map(say)).await;
+    let answers: Vec<Answer> = join_all((0..150).map(say)).await;
     let mut ids: Vec<String> = Vec::new();
     for answer in answers {
         ids.push(answer.ok().unwrap()["event_id"].as_str().unwrap().to_owned());
@@ -164,7 +164,7 @@ async fn a_crowd_in_one_room_is_served_in_turn() {
             alice.set_state(room, "m.room.topic", "", topic).await
         }
     };
-    for outcome in join_all((0..100).map(topic)).await {
+    for outcome in join_all((0..50).map(topic)).await {
         outcome.unwrap();
     }
     assert_others_are_served(server).await;
@@ -374,16 +374,6 @@ async fn of_everything_that_one_can_have_one_can_have_so_much() {
         until_refused(150, async |number| put(tag(number), json!({})).await).await;
     assert!((50..=100).contains(&count) && answer.status < 500, "{count} tags: {answer:?}");
 
-    let alias = random::suffix().unwrap();
-    let server = support::server().await.name();
-    let alias = |number: usize| {
-        path("/_matrix/client/v3/directory/room/{}", &[&format!("#{alias}-{number}:{server}")])
-    };
-    let (count, answer) =
-        until_refused(1_100, async |number| put(alias(number), json!({ "room_id": room })).await)
-            .await;
-    assert!(count >= 100 && (400..500).contains(&answer.status), "{count} aliases: {answer:?}");
-
     let field = |number: usize| {
         path("/_matrix/client/v3/profile/{}/{}", &[&alice.id, &format!("org.example.{number}")])
     };
@@ -402,9 +392,9 @@ async fn a_transaction_has_a_bound_in_bytes() {
     let scene = Scene::set("12").await;
     let edu = json!({ "edu_type": "org.example", "content": { "x": "x".repeat(1 << 20) } });
     for (name, body) in [
-        ("many large EDUs", json!({ "edus": vec![edu; 40], "pdus": [] })),
-        ("an event of 40 MiB", json!({ "pdus": [{ "x": "x".repeat(40 << 20) }] })),
-        ("something else", json!({ "pdus": [], "more": "x".repeat(40 << 20) })),
+        ("many large EDUs", json!({ "edus": vec![edu; 17], "pdus": [] })),
+        ("an event of 17 MiB", json!({ "pdus": [{ "x": "x".repeat(17 << 20) }] })),
+        ("something else", json!({ "pdus": [], "more": "x".repeat(17 << 20) })),
     ] {
         let mut body = body;
         body["origin"] = json!(scene.peer.name);
