@@ -56,7 +56,7 @@ async fn flood(server: &Server, frames: impl Fn(u32) -> Vec<u8>) {
 async fn floods_of_frames_stop_nobody_else() {
     let server = Server::start(&[]).await;
     let id = |number: u32| 2 * number + 1;
-    let opened = |number: u32| frame(1, 0x04, id(number), &HEAD);
+    let opened = move |number: u32| frame(1, 0x04, id(number), &HEAD);
     let floods: [(&str, Frames); 8] = [
         ("settings", Box::new(|_| frame(4, 0, 0, &[]))),
         ("pings", Box::new(|_| frame(6, 0, 0, &[0; 8]))),
