@@ -37,8 +37,11 @@ use starling_engine::{
 };
 use starling_federation::{authorization::XMatrix, content};
 
-/// The name of each target, and what takes its input.
-pub(crate) const ALL: [(&str, fn(&[u8])); 12] = [
+/// The name of a target, and what takes its input.
+type Parser = (&'static str, fn(&[u8]));
+
+/// All targets.
+pub(crate) const ALL: [Parser; 12] = [
     ("canonical_json", canonical_json),
     ("pdu", pdu),
     ("request_content", request_content),

@@ -127,7 +127,7 @@ mod tests {
     #[test]
     fn hostile_pages_cost_no_more_than_their_size() {
         for page in ["<a>".repeat(300_000), "<".repeat(300_000), "<title>".repeat(100_000)] {
-            properties(&page);
+            assert!(properties(&page).len() <= MOST);
         }
         let long = format!("<title>{}</title>", "x".repeat(100_000));
         assert_eq!(properties(&long)["og:title"].len(), LONGEST);
