@@ -202,8 +202,10 @@ async fn while_the_bucket_is_away_files_are_and_afterwards_they_are_there_again(
     alice.say(&room, "meanwhile").await.unwrap();
 
     buckets.resume().await.unwrap();
-    let answer = download(&alice.api, &before).await.expect_status(200).unwrap();
-    assert_eq!(answer.bytes, picture(200, 100));
+    // The service lets people in before it has found its own volumes.
+    let found = async || download(&alice.api, &before).await.status == 200;
+    support::until("the files are there again", found).await;
+    assert_eq!(download(&alice.api, &before).await.bytes, picture(200, 100));
     alice.api.get(&thumbnail).await.unwrap().expect_status(200).unwrap();
     let after = upload(&alice, "text/plain", "", b"x").await;
     assert_eq!(download(&alice.api, &after).await.expect_status(200).unwrap().bytes, "x");

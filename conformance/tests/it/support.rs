@@ -1,13 +1,13 @@
 //! The servers and users of the tests.
 
-use std::{env, path::Path, process::Command, sync::OnceLock};
+use std::{env, path::Path, process::Command, sync::OnceLock, time::Duration};
 
 use starling_conformance::{
     client::{Api, User},
     evil::Peer,
     servers::{Kind, Server, Spec, TestCa, starling},
 };
-use tokio::sync::OnceCell;
+use tokio::{sync::OnceCell, time::timeout};
 
 /// The server that all tests share. It ends with the test run.
 pub(crate) async fn server() -> &'static Server {
@@ -93,4 +93,10 @@ fn build() {
         let manifest = Path::new(env!("CARGO_MANIFEST_DIR"));
         assert!(cargo.current_dir(manifest).status().unwrap().success(), "the build failed");
     });
+}
+
+/// Asks until something is so.
+pub(crate) async fn until(what: &str, mut is_so: impl AsyncFnMut() -> bool) {
+    let asking = async { while !is_so().await {} };
+    assert!(timeout(Duration::from_secs(60), asking).await.is_ok(), "{what}");
 }

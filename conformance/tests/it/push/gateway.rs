@@ -3,7 +3,7 @@
 use serde_json::json;
 use starling_conformance::{client::path, gateway::Gateway};
 
-use super::{Scene, until};
+use super::Scene;
 use crate::{scene::Scene as Federated, support};
 
 const SET: &str = "/_matrix/client/v3/pushers/set";
@@ -21,7 +21,7 @@ async fn a_rejected_pushkey_is_told_nothing_more() {
     scene.gateway.reject(&scene.pushkey);
     scene.say("the last thing that it hears").await;
     let is_gone = async || pushkeys(&scene.bob).await == [other.clone()];
-    until("the pushkey is still there", is_gone).await;
+    support::until("the pushkey is still there", is_gone).await;
     let event_id = scene.alice.say(&scene.room, "for the others").await.unwrap();
     scene.gateway.wait_for(&other, &event_id).await.unwrap();
     assert_eq!(scene.gateway.events(&scene.pushkey).len(), 1);
@@ -88,7 +88,7 @@ async fn gateways_in_private_networks_are_asked_only_where_that_is_allowed() {
     bob.join(&room, &[]).await.unwrap();
     alice.say(&room, "hello").await.unwrap();
     let needle = "no address that may be asked";
-    until("it was asked", async || {
+    support::until("it was asked", async || {
         alice.api.get("/_matrix/client/versions").await.unwrap().ok().unwrap();
         server.log_tail().contains(needle)
     })

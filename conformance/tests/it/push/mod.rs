@@ -8,10 +8,7 @@ mod mail;
 mod notify;
 mod outage;
 
-use std::time::Duration;
-
 use starling_conformance::{client::User, gateway::Gateway, servers::Server};
-use tokio::time::timeout;
 
 use crate::support;
 
@@ -51,10 +48,4 @@ impl Scene {
     pub(crate) fn all_was_well(&self) {
         assert_eq!(self.gateway.wrong(), [] as [&str; 0]);
     }
-}
-
-/// Asks until something is so.
-pub(crate) async fn until(what: &str, mut is_so: impl AsyncFnMut() -> bool) {
-    let asking = async { while !is_so().await {} };
-    assert!(timeout(Duration::from_secs(60), asking).await.is_ok(), "{what}");
 }
