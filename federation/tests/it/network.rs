@@ -2,7 +2,10 @@
 
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex, OnceLock},
+    sync::{
+        Arc, Mutex, OnceLock,
+        atomic::{AtomicUsize, Ordering},
+    },
     time::Duration,
 };
 
@@ -10,9 +13,11 @@ use async_trait::async_trait;
 use axum::{Router, body::Body};
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
-use http::{Request, Response};
+use http::{Request, Response, StatusCode};
 use http_body_util::BodyExt as _;
-use ruma::{OwnedEventId, OwnedRoomId, OwnedServerName, OwnedUserId, RoomVersionId, ServerName};
+use ruma::{
+    EventId, OwnedEventId, OwnedRoomId, OwnedServerName, OwnedUserId, RoomVersionId, ServerName,
+};
 use serde_json::{Value, json, value::to_raw_value};
 use starling_engine::{
     Engine,
@@ -142,6 +147,24 @@ impl Server {
                 ask(router, request).await
             })
         });
+    }
+
+    /// Answers no question about an event, and counts those that it has not answered.
+    pub(crate) fn plug_withholding(&self, event_id: &EventId) -> Arc<AtomicUsize> {
+        let (router, secret) = (self.router(), event_id.localpart().to_owned());
+        let counter = Arc::new(AtomicUsize::new(0));
+        let asked = counter.clone();
+        self.network.serve(self.name().as_str(), move |request| {
+            let is_about_it = request.uri().to_string().contains(&secret);
+            if !is_about_it {
+                return Box::pin(ask(router.clone(), request));
+            }
+            asked.fetch_add(1, Ordering::Relaxed);
+            let body = json!({ "errcode": "M_NOT_FOUND", "error": "It is withheld" }).to_string();
+            let answer = Response::builder().status(StatusCode::NOT_FOUND).body(body.into());
+            Box::pin(async { answer.unwrap() })
+        });
+        counter
     }
 
     /// Lets other servers read the directory of rooms.

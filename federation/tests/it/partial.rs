@@ -1,6 +1,6 @@
 //! Rooms that are joined without their members, which come later.
 
-use std::sync::Arc;
+use std::sync::{Arc, atomic::Ordering};
 
 use ruma::{OwnedEventId, OwnedRoomId, OwnedUserId, RoomVersionId};
 use serde_json::{Map, Value, json};
@@ -287,6 +287,19 @@ async fn others_are_asked_when_the_first_server_does_not_know() {
     third.until_whole(room).await;
     let all = members(&third.state(room).await);
     assert_eq!(all.len(), 4, "{all:?}");
+}
+
+#[tokio::test]
+async fn a_room_becomes_whole_though_what_the_join_follows_is_withheld() {
+    let world = World::new(RoomVersionId::V11).await;
+    let World { a, b, room, alice, bob, .. } = &world;
+    let secret = a.say(room, alice, "before Bob came").await;
+    let withheld = a.plug_withholding(&secret);
+    world.join(bob).await;
+    b.until_whole(room).await;
+    assert!(withheld.load(Ordering::Relaxed) > 0, "it was joined in part");
+    world.agree().await;
+    assert_eq!(members(&b.state(room).await).len(), 3);
 }
 
 #[tokio::test]

@@ -22,6 +22,9 @@ use crate::{
     state::StateKey,
 };
 
+/// The events of a state by their keys.
+type Entries = HashMap<StateKey, OwnedEventId>;
+
 /// More missing events than this are fetched all at once instead of one by one.
 const ONE_BY_ONE: usize = 20;
 /// How many events are looked at together.
@@ -38,36 +41,65 @@ pub(super) async fn state_after(
     event_id: &OwnedEventId,
 ) -> Result<Option<State>, Internal> {
     let mut budget = Budget::default();
-    let Some(answer) = peer.state_ids(&mut budget, event_id).await else { return Ok(None) };
-    let (mut ids, auth_ids) = (answer.pdu_ids.0, answer.auth_chain_ids.0);
-    let mut lacking = missing(peer, ids.iter().chain(&auth_ids)).await?;
-    if lacking.len() <= ONE_BY_ONE {
-        store_each(peer, &mut budget, &lacking).await?;
-        lacking = missing(peer, lacking.iter()).await?;
-    }
-    // Servers do not give each event of a state that they do give as a whole.
-    if !lacking.is_empty() {
-        let Some(texts) = peer.state_texts(&mut budget, event_id).await else { return Ok(None) };
-        let Peer { engine, server, room_id, rules } = *peer;
-        Bulk { engine, server, room_id, version, rules }.take(&texts).await?;
-    }
+    let Some(mut state) = entries_before(peer, &mut budget, version, event_id).await? else {
+        return Ok(None);
+    };
     store_each(peer, &mut budget, std::slice::from_ref(event_id)).await?;
     let Some(event) = store::get(peer.engine, peer.room_id, event_id).await? else {
         return Ok(None);
     };
-    // The state is that before the event: its own place in it comes last.
-    ids.retain(|id| id != event_id);
-    let mut state = entries(peer, &ids).await?;
     if let Some(key) = event.pdu.key().filter(|_| !event.has(flags::REJECTED)) {
         state.insert(key, event_id.clone());
     }
-    let create = (StateEventType::RoomCreate, String::new());
-    if !state.contains_key(&create) {
+    Ok(usable(peer, state))
+}
+
+/// The state before an event that is here, as a server has it, its events stored; `None` when it does not
+/// say.
+///
+/// # Errors
+///
+/// When our own database fails.
+pub(super) async fn state_before(
+    peer: &Peer<'_>,
+    version: &RoomVersionId,
+    event_id: &OwnedEventId,
+) -> Result<Option<State>, Internal> {
+    let state = entries_before(peer, &mut Budget::default(), version, event_id).await?;
+    Ok(state.and_then(|state| usable(peer, state)))
+}
+
+fn usable(peer: &Peer<'_>, state: Entries) -> Option<State> {
+    if !state.contains_key(&(StateEventType::RoomCreate, String::new())) {
         tracing::info!(server.name = %peer.server, room.id = %peer.room_id,
             "A state without a create event is of no use");
-        return Ok(None);
+        return None;
     }
-    Ok(Some(state.into_iter().map(|(key, id)| (key, Some(id))).collect()))
+    Some(state.into_iter().map(|(key, id)| (key, Some(id))).collect())
+}
+
+async fn entries_before(
+    peer: &Peer<'_>,
+    budget: &mut Budget,
+    version: &RoomVersionId,
+    event_id: &OwnedEventId,
+) -> Result<Option<Entries>, Internal> {
+    let Some(answer) = peer.state_ids(budget, event_id).await else { return Ok(None) };
+    let (mut ids, auth_ids) = (answer.pdu_ids.0, answer.auth_chain_ids.0);
+    let mut lacking = missing(peer, ids.iter().chain(&auth_ids)).await?;
+    if lacking.len() <= ONE_BY_ONE {
+        store_each(peer, budget, &lacking).await?;
+        lacking = missing(peer, lacking.iter()).await?;
+    }
+    // Servers do not give each event of a state that they do give as a whole.
+    if !lacking.is_empty() {
+        let Some(texts) = peer.state_texts(budget, event_id).await else { return Ok(None) };
+        let Peer { engine, server, room_id, rules } = *peer;
+        Bulk { engine, server, room_id, version, rules }.take(&texts).await?;
+    }
+    // The event itself is not in the state before it, whoever says so.
+    ids.retain(|id| id != event_id);
+    Ok(Some(entries(peer, &ids).await?))
 }
 
 /// Those of the events that are not stored.
@@ -114,10 +146,7 @@ async fn store_each(
 }
 
 /// The events of a state by their keys, without those that the rules reject.
-async fn entries(
-    peer: &Peer<'_>,
-    ids: &[OwnedEventId],
-) -> Result<HashMap<StateKey, OwnedEventId>, Internal> {
+async fn entries(peer: &Peer<'_>, ids: &[OwnedEventId]) -> Result<Entries, Internal> {
     let mut state = HashMap::with_capacity(ids.len());
     for some in ids.chunks(AT_A_TIME) {
         let known = store::get_many(peer.engine, peer.room_id, some).await?;

@@ -16,7 +16,10 @@ use std::{
     time::Duration,
 };
 
-use ruma::{OwnedEventId, OwnedRoomId, OwnedServerName, RoomId};
+use ruma::{
+    OwnedEventId, OwnedRoomId, OwnedServerName, RoomId, RoomVersionId,
+    room_version_rules::RoomVersionRules,
+};
 use starling_storage::rooms::{
     self,
     partial::{self as rows, PartialRow},
@@ -148,7 +151,8 @@ async fn one_round(engine: &Engine, row: &PartialRow, round: u32) -> Result<Outc
         return Ok(Outcome::Done);
     };
     let servers = servers(engine, row, round).await?;
-    let mut states = States::new();
+    let inquiry = Inquiry { engine, room_id: &room_id, version: &version, servers: &servers };
+    let mut states = States::default();
     loop {
         let lacking = match settle::settle(engine, row, &states).await? {
             Settled::Whole => {
@@ -159,21 +163,66 @@ async fn one_round(engine: &Engine, row: &PartialRow, round: u32) -> Result<Outc
             Settled::Gone => return Ok(Outcome::Done),
             Settled::Lacks(lacking) => lacking,
         };
-        let limit = if lacking.is_vital { SERVERS } else { SERVERS_FOR_OTHERS };
-        for event_id in lacking.event_ids {
+        if !inquiry.learn(lacking, &mut states).await? {
+            return failed(engine, &room_id).await;
+        }
+    }
+}
+
+/// Whom to ask for the states of a room.
+struct Inquiry<'a> {
+    engine: &'a Engine,
+    room_id: &'a RoomId,
+    version: &'a (RoomVersionId, RoomVersionRules),
+    servers: &'a [OwnedServerName],
+}
+
+impl Inquiry<'_> {
+    /// Asks for what is lacking; `false` when nobody tells what nothing goes on without.
+    async fn learn(&self, lacking: Lacking, states: &mut States) -> Result<bool, Internal> {
+        let Lacking { after, before, is_vital } = lacking;
+        let limit = if is_vital { SERVERS } else { SERVERS_FOR_OTHERS };
+        for event_id in after {
             let mut state = None;
-            for server in servers.iter().take(limit) {
-                let peer = Peer { engine, server, room_id: &room_id, rules: &version.1 };
-                state = fetch::state_after(&peer, &version.0, &event_id).await?;
+            for peer in self.peers().take(limit) {
+                state = fetch::state_after(&peer, &self.version.0, &event_id).await?;
                 if state.is_some() {
                     break;
                 }
             }
-            if state.is_none() && lacking.is_vital {
-                return failed(engine, &room_id).await;
+            if state.is_none() && is_vital {
+                return self.learn_before(before, states).await;
             }
-            states.insert(event_id, state);
+            states.after.insert(event_id, state);
         }
+        Ok(true)
+    }
+
+    /// Servers withhold what was said before we were in the room, and with it the events that our join
+    /// follows, but not the state before the join.
+    async fn learn_before(
+        &self,
+        event_id: OwnedEventId,
+        states: &mut States,
+    ) -> Result<bool, Internal> {
+        for peer in self.peers() {
+            let state = fetch::state_before(&peer, &self.version.0, &event_id).await?;
+            if let Some(state) = state {
+                states.before.insert(event_id, state);
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    fn peers(&self) -> impl Iterator<Item = Peer<'_>> {
+        let Self { engine, room_id, .. } = *self;
+        self.servers.iter().map(move |server| Peer {
+            engine,
+            server,
+            room_id,
+            rules: &self.version.1,
+        })
     }
 }
 
@@ -215,7 +264,9 @@ async fn servers(
 /// Events after which the state is not known.
 #[derive(Debug)]
 struct Lacking {
-    event_ids: Vec<OwnedEventId>,
-    /// Whether nothing else tells the state before the event that follows them.
+    after: Vec<OwnedEventId>,
+    /// The event that follows them.
+    before: OwnedEventId,
+    /// Whether nothing else tells the state before it.
     is_vital: bool,
 }

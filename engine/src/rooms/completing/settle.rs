@@ -33,8 +33,14 @@ const PAGE: i64 = 100;
 /// A whole state.
 pub(super) type State = Vec<(StateKey, Option<OwnedEventId>)>;
 
-/// The states after some events, as other servers say; `None`: nobody does.
-pub(super) type States = HashMap<OwnedEventId, Option<State>>;
+/// The states at some events, as other servers say.
+#[derive(Debug, Default)]
+pub(super) struct States {
+    /// After events that are not here; `None`: nobody says.
+    pub(super) after: HashMap<OwnedEventId, Option<State>>,
+    /// Before events that are here, where nobody says what holds after those that they follow.
+    pub(super) before: HashMap<OwnedEventId, State>,
+}
 
 /// How far it got.
 #[derive(Debug)]
@@ -161,13 +167,16 @@ async fn before(
     event: &StoredEvent,
     states: &States,
 ) -> Result<Before, Internal> {
+    if let Some(state) = states.before.get(&event.pdu.event_id) {
+        return Ok(Before::Known(batch.snapshots.apply(EMPTY_ROOT, state).await?));
+    }
     let known = batch.events(&event.pdu.prev_events).await?;
     let (mut roots, mut lacking) = (Vec::new(), Vec::new());
     for prev_id in &event.pdu.prev_events {
         match known.get(prev_id).filter(|prev| prev.state_before.is_some()) {
             Some(prev) if prev.has(flags::PARTIAL_STATE) => return Ok(Before::Waits),
             Some(prev) => roots.extend(state_at::after(batch, prev).await?),
-            None => match states.get(prev_id) {
+            None => match states.after.get(prev_id) {
                 Some(Some(state)) => roots.push(batch.snapshots.apply(EMPTY_ROOT, state).await?),
                 // Whoever names an event that nobody knows must not keep the room from being completed.
                 Some(None) => {}
@@ -175,12 +184,13 @@ async fn before(
             },
         }
     }
-    let is_vital = roots.is_empty();
+    let (before, is_vital) = (event.pdu.event_id.clone(), roots.is_empty());
     if !lacking.is_empty() {
-        return Ok(Before::Lacks(Lacking { event_ids: lacking, is_vital }));
+        return Ok(Before::Lacks(Lacking { after: lacking, before, is_vital }));
     }
     if is_vital {
-        return Ok(Before::Lacks(Lacking { event_ids: event.pdu.prev_events.clone(), is_vital }));
+        let after = event.pdu.prev_events.clone();
+        return Ok(Before::Lacks(Lacking { after, before, is_vital }));
     }
     Ok(Before::Known(state_at::merge(batch, roots).await?))
 }
@@ -224,7 +234,7 @@ async fn finish(engine: &Engine, row: &PartialRow, room_id: &RoomId) -> Result<S
         if !left.is_empty() {
             // One more has come.
             drop(guard);
-            return Box::pin(settle(engine, row, &States::new())).await;
+            return Box::pin(settle(engine, row, &States::default())).await;
         }
         let mut batch = Batch::new(engine, &guard);
         let ends: Vec<_> = batch.room.extremities.iter().cloned().collect();
