@@ -206,8 +206,8 @@ async fn bodies_without_end_are_not_read_to_the_end() {
         let target = filled(&endpoint, &alice, &room, &event);
         let sent = std::sync::Arc::new(std::sync::atomic::AtomicUsize::new(0));
         let counted = sent.clone();
-        // 256 MiB, if somebody takes them.
-        let chunks = stream::iter(0..4_096).map(move |_| {
+        // 512 MiB, if somebody takes them.
+        let chunks = stream::iter(0..8_192).map(move |_| {
             counted.fetch_add(65_536, std::sync::atomic::Ordering::Relaxed);
             Ok::<_, std::io::Error>(vec![b'{'; 65_536])
         });
@@ -235,7 +235,8 @@ async fn bodies_without_end_are_not_read_to_the_end() {
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
     if let (Some(before), Some(after)) = (before, server.peak_memory()) {
-        assert!(after - before < 200 << 20, "{} MiB", (after - before) >> 20);
+        // Hashing a password for each log-in takes its part; a single body would take more than this.
+        assert!(after - before < 400 << 20, "{} MiB", (after - before) >> 20);
     }
 }
 
