@@ -44,7 +44,7 @@ fn node(folder: &Path) -> Result<PathBuf> {
 
 /// matrix-nio in the Python environment.
 pub(super) async fn nio(report: &mut Report, one: &Server, other: &Server) -> Result<()> {
-    let story = interop_folder().join("nio/story.py");
+    let story = interop_folder().join("python/nio_story.py");
     play(report, "matrix-nio", &synapse::python()?, &story, &two(one, other)).await
 }
 
@@ -72,7 +72,7 @@ pub(super) async fn mautrix(
         alice.id,
         alice.token,
     ];
-    let story = interop_folder().join("mautrix/story.py");
+    let story = interop_folder().join("python/mautrix_story.py");
     play(report, "mautrix", &synapse::python()?, &story, &arguments).await
 }
 

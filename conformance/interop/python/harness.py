@@ -1,11 +1,9 @@
-"""Steps that are printed as they end, and waiting for what a client is to see."""
+"""Steps that are printed as they end, and waiting for what is to be seen."""
 
-import asyncio
 import time
 import traceback
 
 PATIENCE_SECONDS = 60
-POLL_MILLISECONDS = 2_000
 
 
 class Story:
@@ -34,22 +32,12 @@ def ensure(condition, words):
         raise AssertionError(words)
 
 
-def good(response, kind):
-    """Gives back a response of the library if it is of the good kind."""
-    ensure(isinstance(response, kind), f"the server answered {response}")
-    return response
-
-
-async def until(client, what, look):
-    """Syncs until `look` finds something and gives it back."""
+async def until(what, look, meanwhile):
+    """Does `meanwhile` again and again until `look` finds something, and gives that back."""
     deadline = time.monotonic() + PATIENCE_SECONDS
     while True:
         found = look()
         if found:
             return found
         ensure(time.monotonic() < deadline, f"did not see {what} within {PATIENCE_SECONDS} s")
-        response = await client.sync(timeout=POLL_MILLISECONDS)
-        if hasattr(response, "next_batch"):
-            await client.run_response_callbacks([response])
-        else:
-            await asyncio.sleep(0.2)
+        await meanwhile()

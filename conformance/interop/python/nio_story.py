@@ -1,6 +1,6 @@
 """Two people on two servers, each with matrix-nio: they meet in a room and use it.
 
-    python story.py CLIENT_URL_1 CLIENT_URL_2 SERVER_NAME_1
+    python nio_story.py CLIENT_URL_1 CLIENT_URL_2 SERVER_NAME_1
 """
 
 import asyncio
@@ -9,9 +9,30 @@ import sys
 
 import nio
 
-from harness import Story, ensure, good, until
+import harness
+from harness import Story, ensure
 
 EARLIER_MESSAGES = 45
+POLL_MILLISECONDS = 2_000
+
+
+def good(response, kind):
+    """Gives back a response of the library if it is of the good kind."""
+    ensure(isinstance(response, kind), f"the server answered {response}")
+    return response
+
+
+async def until(client, what, look):
+    """Syncs until `look` finds something and gives it back."""
+
+    async def sync():
+        response = await client.sync(timeout=POLL_MILLISECONDS)
+        if hasattr(response, "next_batch"):
+            await client.run_response_callbacks([response])
+        else:
+            await asyncio.sleep(0.2)
+
+    return await harness.until(what, look, sync)
 
 
 class Person:

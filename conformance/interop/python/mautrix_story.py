@@ -1,6 +1,6 @@
 """A bridge on mautrix, and a user of the server who meets its users.
 
-    python story.py CLIENT_URL SERVER_NAME PORT ID AS_TOKEN HS_TOKEN USER_ID USER_TOKEN
+    python mautrix_story.py CLIENT_URL SERVER_NAME PORT ID AS_TOKEN HS_TOKEN USER_ID USER_TOKEN
 
 The server knows the bridge by a registration with that ID and those tokens; the bridge listens on PORT
 and has `@_ID_…` and `#_ID_…` for itself.
@@ -63,7 +63,8 @@ class Bridge:
 
     async def sees(self, what, is_it):
         """Waits for an event like this."""
-        return await until(what, lambda: next((it for it in self.events if is_it(it)), None))
+        found = lambda: next((it for it in self.events if is_it(it)), None)
+        return await until(what, found, lambda: asyncio.sleep(0.05))
 
 
 async def begin(bridge, port):
