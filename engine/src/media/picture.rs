@@ -162,13 +162,26 @@ fn limits() -> Limits {
     limits
 }
 
+/// The limits hold for the frames, too, which may be larger than the picture says it is.
+fn gif(bytes: Cursor<&[u8]>) -> Result<GifDecoder<Cursor<&[u8]>>, PictureError> {
+    let mut decoder = GifDecoder::new(bytes)?;
+    decoder.set_limits(limits())?;
+    Ok(decoder)
+}
+
+fn webp(bytes: Cursor<&[u8]>) -> Result<WebPDecoder<Cursor<&[u8]>>, PictureError> {
+    let mut decoder = WebPDecoder::new(bytes)?;
+    decoder.set_limits(limits())?;
+    Ok(decoder)
+}
+
 /// Whether a picture has more than one frame.
 fn moves(bytes: &[u8], format: ImageFormat) -> Result<bool, PictureError> {
     let bytes = Cursor::new(bytes);
     Ok(match format {
-        ImageFormat::Gif => GifDecoder::new(bytes)?.into_frames().take(2).flatten().count() == 2,
+        ImageFormat::Gif => gif(bytes)?.into_frames().take(2).flatten().count() == 2,
         ImageFormat::Png => PngDecoder::with_limits(bytes, limits())?.is_apng()?,
-        ImageFormat::WebP => WebPDecoder::new(bytes)?.has_animation(),
+        ImageFormat::WebP => webp(bytes)?.has_animation(),
         _ => false,
     })
 }
@@ -176,9 +189,9 @@ fn moves(bytes: &[u8], format: ImageFormat) -> Result<bool, PictureError> {
 fn frames(bytes: &[u8], format: ImageFormat) -> Result<Frames<'_>, PictureError> {
     let bytes = Cursor::new(bytes);
     Ok(match format {
-        ImageFormat::Gif => GifDecoder::new(bytes)?.into_frames(),
+        ImageFormat::Gif => gif(bytes)?.into_frames(),
         ImageFormat::Png => PngDecoder::with_limits(bytes, limits())?.apng()?.into_frames(),
-        _ => WebPDecoder::new(bytes)?.into_frames(),
+        _ => webp(bytes)?.into_frames(),
     })
 }
 

@@ -201,3 +201,17 @@ fn crc(bytes: &[u8]) -> u32 {
     let step = |crc: u32, _| if crc & 1 == 1 { (crc >> 1) ^ 0xEDB8_8320 } else { crc >> 1 };
     !bytes.iter().fold(!0, |crc, byte| (0..8).fold(crc ^ u32::from(*byte), step))
 }
+
+/// A picture of one pixel with a frame of 65,279 × 65,279, in 49 bytes: four gigabytes.
+#[test]
+fn a_frame_that_is_larger_than_its_picture_takes_no_more_than_others() {
+    let bomb = b"GIF89a\x01\0\x01\0\x80\0\0\xff\xff\xff\0\0\0!\xf9\x04\x04\x0a\0\0\0\
+                 ,\xf7\xff\xef\xff\xfe\xff\xfe\xff\0\x0244a\x01\0\x02D\x01\0;";
+    assert!(!moves(bomb, ImageFormat::Gif).unwrap());
+    let refused = frames(bomb, ImageFormat::Gif).unwrap().next().unwrap();
+    assert!(matches!(refused, Err(ImageError::Limits(_))));
+    for animated in [false, true] {
+        let target = Target { animated, ..target(32, 32, false) };
+        assert_eq!(shrink(bomb, target), Ok(Outcome::Itself("image/gif")), "it is small already");
+    }
+}
