@@ -14,7 +14,7 @@ mod openid;
 mod policy;
 mod public_rooms;
 mod query;
-mod reading;
+pub(crate) mod reading;
 mod relay;
 pub(crate) mod send;
 mod send_join;

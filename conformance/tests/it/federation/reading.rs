@@ -11,7 +11,7 @@ use starling_conformance::{
 use crate::{scene::Scene, support};
 
 /// Asks each of the endpoints about an event of a room.
-async fn ask_all(
+pub(crate) async fn ask_all(
     scene: &Scene,
     peer: &Peer,
     room: &str,

@@ -8,6 +8,7 @@ use starling_conformance::{
 };
 
 use crate::{
+    federation::reading::ask_all,
     scene::{Scene, VERSIONS},
     support,
 };
@@ -26,12 +27,10 @@ async fn ask_everything(scene: &Scene, event: &Event) -> Vec<(&'static str, Answ
     let send = |verb: &str, event: &Event| {
         path(&format!("/_matrix/federation/{verb}/{{}}/{{}}"), &[room, &event.id])
     };
-    let missing = json!({ "earliest_events": [], "latest_events": [id], "limit": 5 });
     let get = |name: &'static str, target: String| (name, Method::GET, target, None);
     let put = |name: &'static str, target: String, event: &Event| {
         (name, Method::PUT, target, Some(event.pdu.clone()))
     };
-    let of_room = |template: &str| path(template, &[room, id]);
     let requests = [
         get("make_join", make("make_join", &newcomer)),
         get("make_leave", make("make_leave", &scene.mallory)),
@@ -41,23 +40,12 @@ async fn ask_everything(scene: &Scene, event: &Event) -> Vec<(&'static str, Answ
         put("send_leave", send("v2/send_leave", &leave), &leave),
         put("send_leave v1", send("v1/send_leave", &leave), &leave),
         put("send_knock", send("v1/send_knock", &knock), &knock),
-        get("state", of_room("/_matrix/federation/v1/state/{}?event_id={}")),
-        get("state_ids", of_room("/_matrix/federation/v1/state_ids/{}?event_id={}")),
-        get("event_auth", of_room("/_matrix/federation/v1/event_auth/{}/{}")),
-        get("backfill", of_room("/_matrix/federation/v1/backfill/{}?limit=5&v={}")),
         get(
             "timestamp_to_event",
             path("/_matrix/federation/v1/timestamp_to_event/{}?dir=f&ts=0", &[room]),
         ),
-        get("event", path("/_matrix/federation/v1/event/{}", &[id])),
-        (
-            "get_missing_events",
-            Method::POST,
-            path("/_matrix/federation/v1/get_missing_events/{}", &[room]),
-            Some(missing),
-        ),
     ];
-    let mut answers = Vec::new();
+    let mut answers = ask_all(scene, &scene.peer, room, id).await;
     for (name, method, target, body) in requests {
         let answer = scene.peer.request(scene.server, method, &target, body.as_ref()).await;
         answers.push((name, answer.unwrap()));

@@ -107,7 +107,7 @@ impl Moment {
         let rows = memberships::of_user(&mut conn, user_id.as_str()).await?;
         moment.read_device(&mut conn, asking, request, &rows).await?;
         moment.ignored = ignored_users(&mut conn, user_id).await?;
-        moment.direct = traits::direct(&mut conn, user_id).await?;
+        moment.direct = traits::direct(&mut conn, user_id, &rows).await?;
         let ordered = moment.order(engine, &mut conn, user_id, connection, rows).await?;
         let direct = moment.direct.clone();
         let traits = traits::read(&mut conn, user_id, request, &ordered, direct).await?;

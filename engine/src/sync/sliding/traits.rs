@@ -47,10 +47,18 @@ impl Event {
     }
 }
 
-/// The rooms that a user calls direct chats, and those to which somebody invites them as to one.
-pub(super) async fn direct(conn: &mut Conn, user_id: &UserId) -> Result<HashSet<String>, Internal> {
+/// The rooms that a user with these memberships calls direct chats, and those to which somebody invites
+/// them as to one.
+pub(super) async fn direct(
+    conn: &mut Conn,
+    user_id: &UserId,
+    rows: &[MembershipRow],
+) -> Result<HashSet<String>, Internal> {
     let content = account_data::get(conn, user_id.as_str(), "", DIRECT).await?;
     let mut direct = content.map(|content| direct_in(&content)).unwrap_or_default();
+    if rows.iter().all(|row| row.membership != "invite") {
+        return Ok(direct);
+    }
     let invites = memberships::invites_to_chats(conn, user_id.as_str()).await?;
     let invites = invites.into_iter().filter(|(_, json)| is_direct(json));
     direct.extend(invites.map(|(room_id, _)| room_id));
