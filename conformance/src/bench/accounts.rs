@@ -21,7 +21,7 @@ pub(super) struct Accounts {
 }
 
 impl Scenario for Accounts {
-    fn name(&self) -> &'static str {
+    fn name(&self) -> &str {
         "accounts"
     }
 

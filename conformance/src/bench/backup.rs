@@ -44,7 +44,7 @@ struct Room {
 }
 
 impl Scenario for Backup {
-    fn name(&self) -> &'static str {
+    fn name(&self) -> &str {
         "key backup"
     }
 

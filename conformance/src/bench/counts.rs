@@ -27,7 +27,7 @@ pub(super) struct Counts {
 }
 
 impl Scenario for Counts {
-    fn name(&self) -> &'static str {
+    fn name(&self) -> &str {
         "push counts"
     }
 

@@ -32,7 +32,7 @@ pub(super) struct Directory {
 }
 
 impl Scenario for Directory {
-    fn name(&self) -> &'static str {
+    fn name(&self) -> &str {
         "user directory"
     }
 

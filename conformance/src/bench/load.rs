@@ -39,6 +39,19 @@ impl Acknowledged {
     }
 }
 
+/// Fails unless the messages that somebody sent one after the other stand in that order among these events,
+/// of which some may be missing.
+pub(super) fn in_order<'a>(
+    sent: impl IntoIterator<Item = &'a str>,
+    events: impl IntoIterator<Item = &'a Value>,
+) -> Result<()> {
+    let ids = events.into_iter().filter_map(|event| event["event_id"].as_str());
+    let places: HashMap<&str, usize> = ids.enumerate().map(|(place, id)| (id, place)).collect();
+    let found: Vec<_> = sent.into_iter().filter_map(|id| places.get(id)).collect();
+    ensure!(found.is_sorted(), "what was sent one after the other is out of order");
+    Ok(())
+}
+
 /// Sends so many messages to a room, one after the other or several at once.
 pub(super) async fn fill(
     stage: &Stage,
@@ -88,5 +101,12 @@ mod tests {
         assert!(acknowledged.verify([&a, &b, &b]).is_err());
         assert!(acknowledged.verify([&a, &event("$b", "changed")]).is_err());
         assert!(acknowledged.verify([&a, &b, &event("$d", "nobody's")]).is_err());
+    }
+
+    #[test]
+    fn what_comes_before_what_was_sent_earlier_is_noticed() {
+        let events = [event("$a", "a"), event("$x", "x"), event("$b", "b")];
+        in_order(["$a", "$b"], &events).unwrap();
+        assert!(in_order(["$b", "$a"], &events).is_err());
     }
 }

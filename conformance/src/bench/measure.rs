@@ -6,7 +6,7 @@ use std::{
 };
 
 use anyhow::Result;
-use futures_util::{StreamExt as _, TryStreamExt as _, stream};
+use futures_util::{StreamExt as _, TryStreamExt as _, future, stream};
 
 /// Requests of one kind.
 #[derive(Debug)]
@@ -71,6 +71,29 @@ pub(super) async fn each<T, U, F: Future<Output = Result<U>>>(
     Ok((Series::new(name, taken, elapsed), outcomes))
 }
 
+/// Does something with each item of several lists: all lists at once, each of them one item after the other.
+/// What came of each list is in its order.
+pub(super) async fn in_turn<T, U, F: Future<Output = Result<U>>>(
+    name: &'static str,
+    lists: impl IntoIterator<Item = Vec<T>>,
+    work: impl Fn(T) -> F,
+) -> Result<(Series, Vec<Vec<U>>)> {
+    let (begun, work) = (Instant::now(), &work);
+    let lists = lists.into_iter().map(|list| async move {
+        let (mut taken, mut outcomes) = (Vec::new(), Vec::new());
+        for item in list {
+            let begun = Instant::now();
+            outcomes.push(work(item).await?);
+            taken.push(begun.elapsed());
+        }
+        anyhow::Ok((taken, outcomes))
+    });
+    let done = future::try_join_all(lists).await?;
+    let elapsed = begun.elapsed();
+    let (taken, outcomes): (Vec<_>, Vec<_>) = done.into_iter().unzip();
+    Ok((Series::new(name, taken.concat(), elapsed), outcomes))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -94,5 +117,13 @@ mod tests {
         assert_eq!(series.count(), 10);
         let failed = each("x", 3, 0..10, |_| async { anyhow::bail!("no") as Result<()> }).await;
         assert!(failed.is_err());
+    }
+
+    #[tokio::test]
+    async fn each_list_is_worked_on_in_its_order() {
+        let lists = vec![vec![1, 2, 3], vec![10, 20]];
+        let (series, done) = in_turn("x", lists, |item| async move { Ok(2 * item) }).await.unwrap();
+        assert_eq!(done, [vec![2, 4, 6], vec![20, 40]]);
+        assert_eq!(series.count(), 5);
     }
 }

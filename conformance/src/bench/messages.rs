@@ -12,36 +12,52 @@ use super::{
 };
 use crate::client::{User, path};
 
-const MESSAGES: usize = 2_000;
-const READERS: usize = 8;
 const PAGE: &str = "/_matrix/client/v3/rooms/{}/messages?dir=b&limit=50";
 
 /// Several members page back to the beginning of a room.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Messages {
+    name: String,
+    messages: usize,
+    members: usize,
     readers: Vec<User>,
     room: String,
     acknowledged: Acknowledged,
     read: Vec<Vec<Value>>,
 }
 
+impl Messages {
+    /// A room with so many messages, which so many members read.
+    pub(super) fn new(name: String, messages: usize, members: usize) -> Self {
+        Self {
+            name,
+            messages,
+            members,
+            readers: Vec::new(),
+            room: String::new(),
+            acknowledged: Acknowledged::default(),
+            read: Vec::new(),
+        }
+    }
+}
+
 impl Scenario for Messages {
-    fn name(&self) -> &'static str {
-        "messages"
+    fn name(&self) -> &str {
+        &self.name
     }
 
     fn prepare<'a>(&'a mut self, stage: &'a Stage) -> LocalBoxFuture<'a, Result<()>> {
         Box::pin(async {
-            self.readers = stage.users("reader", stage.scaled(READERS)).await?;
+            self.readers = stage.users("reader", self.members).await?;
             self.room = stage.room(&self.readers).await?;
             let writer = self.readers.first().context("no reader")?;
-            let bodies = numbered(stage.scaled(MESSAGES));
+            let bodies = numbered(self.messages);
             self.acknowledged = load::fill(stage, writer, &self.room, bodies).await?;
             Ok(())
         })
     }
 
-    fn play<'a>(&'a mut self, _: &'a Stage) -> LocalBoxFuture<'a, Result<Vec<Series>>> {
+    fn play<'a>(&'a mut self, stage: &'a Stage) -> LocalBoxFuture<'a, Result<Vec<Series>>> {
         Box::pin(async {
             let mut series = Vec::new();
             let mut tokens = vec![None; self.readers.len()];
@@ -53,7 +69,7 @@ impl Scenario for Messages {
                 let room = self.room.as_str();
                 let (turned, pages) = measure::each(
                     "a page of 50",
-                    READERS,
+                    stage.concurrency,
                     turning,
                     |(index, (user, from))| async move {
                         Ok((index, page(user, room, from.as_deref()).await?))

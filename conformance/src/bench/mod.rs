@@ -4,17 +4,24 @@
 //! A [`Scenario`] prepares what it needs, plays what is measured, and then proves that nothing which the
 //! server acknowledged is missing or there twice: a figure of a server that forgets is worth nothing.
 //!
-//! [`federation`] measures what passes between two servers, [`large_join`] how a large room is joined.
+//! [`costs`] compares what single things cost with what they may cost. [`federation`] measures what passes between two servers, [`large_join`] how a large room is joined.
 
 mod accounts;
 mod backup;
+pub mod costs;
 mod counts;
 mod directory;
+mod fan_out;
 pub mod federation;
+pub mod growth;
+mod join;
+mod keys;
 pub mod large_join;
 mod load;
 mod measure;
+mod media;
 mod messages;
+mod polls;
 mod process;
 mod push;
 mod search;
@@ -23,11 +30,13 @@ mod show;
 mod sliding;
 mod spaces;
 mod stage;
+mod suite;
 mod sync;
+mod to_device;
 
 use std::{path::PathBuf, time::Instant};
 
-use anyhow::{Result, ensure};
+use anyhow::Result;
 use futures_util::future::LocalBoxFuture;
 use serde_json::json;
 
@@ -35,7 +44,7 @@ use self::{
     measure::Series,
     process::{Usage, Watched},
     show::Played,
-    stage::Stage,
+    stage::{Scale, Stage},
 };
 use crate::{
     report::{Case, Report, say},
@@ -75,7 +84,7 @@ pub struct Options {
     #[arg(long, default_value_t = 16)]
     pub concurrency: usize,
 
-    /// Only the scenarios with these names.
+    /// Only the scenarios whose names begin so.
     #[arg(long)]
     pub only: Vec<String>,
 
@@ -87,8 +96,12 @@ pub struct Options {
 /// What else is measured.
 #[derive(clap::Subcommand, Clone, Debug)]
 pub enum Instead {
+    /// What each thing that a server does costs in processor time, beside what it may cost.
+    Costs(costs::Options),
     /// What passes from one server to another of the same kind.
     Federation(federation::Options),
+    /// How what a message costs grows with members and events, and how much disk it takes.
+    Growth(growth::Options),
     /// How long it takes to join a room with many members, and how much memory.
     LargeJoin(large_join::Options),
 }
@@ -96,7 +109,7 @@ pub enum Instead {
 /// One thing that people do with a homeserver.
 trait Scenario {
     /// By which it is chosen and shown.
-    fn name(&self) -> &'static str;
+    fn name(&self) -> &str;
 
     /// Makes the accounts, rooms and messages that it is about. Nothing of that is measured.
     fn prepare<'a>(&'a mut self, stage: &'a Stage) -> LocalBoxFuture<'a, Result<()>>;
@@ -108,22 +121,6 @@ trait Scenario {
     fn verify<'a>(&'a mut self, stage: &'a Stage) -> LocalBoxFuture<'a, Result<()>>;
 }
 
-fn scenarios() -> Vec<Box<dyn Scenario>> {
-    vec![
-        Box::new(accounts::Accounts::default()),
-        Box::new(send::Send::default()),
-        Box::new(sync::Sync::default()),
-        Box::new(sliding::Sliding::default()),
-        Box::new(messages::Messages::default()),
-        Box::new(search::Search::default()),
-        Box::new(directory::Directory::default()),
-        Box::new(spaces::Spaces::default()),
-        Box::new(counts::Counts::default()),
-        Box::new(push::Push::default()),
-        Box::new(backup::Backup::default()),
-    ]
-}
-
 /// Runs the scenarios and tells whether each of them lost nothing.
 ///
 /// # Errors
@@ -131,14 +128,16 @@ fn scenarios() -> Vec<Box<dyn Scenario>> {
 /// When there is no server to measure, or no scenario of a name that is asked for.
 pub async fn run(options: Options) -> Result<bool> {
     match options.instead {
+        Some(Instead::Costs(options)) => costs::run(options).await,
         Some(Instead::Federation(options)) => federation::run(options).await,
+        Some(Instead::Growth(options)) => growth::run(options).await,
         Some(Instead::LargeJoin(options)) => large_join::run(options).await,
         None => client_api(options).await,
     }
 }
 
 async fn client_api(options: Options) -> Result<bool> {
-    let chosen = chosen(&options.only)?;
+    let chosen = suite::chosen(&options.only, Scale(options.scale))?;
     let (stage, watched, _server) = set(&options).await?;
     let mut report = Report::default();
     let mut played = Vec::new();
@@ -160,17 +159,6 @@ async fn client_api(options: Options) -> Result<bool> {
     report.finish(options.json.as_deref())
 }
 
-fn chosen(only: &[String]) -> Result<Vec<Box<dyn Scenario>>> {
-    let mut scenarios = scenarios();
-    let known = |name: &String| scenarios.iter().any(|scenario| scenario.name() == name);
-    let unknown: Vec<_> = only.iter().filter(|&name| !known(name)).collect();
-    ensure!(unknown.is_empty(), "there are no scenarios {unknown:?}");
-    if !only.is_empty() {
-        scenarios.retain(|scenario| only.iter().any(|name| name == scenario.name()));
-    }
-    Ok(scenarios)
-}
-
 /// The homeserver that is measured. One that was started here ends with the third value.
 async fn set(options: &Options) -> Result<(Stage, Watched, Option<Server>)> {
     if let (Some(url), Some(pid)) = (&options.url, options.pid) {
@@ -180,7 +168,7 @@ async fn set(options: &Options) -> Result<(Stage, Watched, Option<Server>)> {
     let database = options.database.map_or_else(DatabaseKind::from_env, Ok)?;
     let server = Spec::new(options.server)?.on(database).start(&TestCa::new()?).await?;
     let stage = Stage::new(&server.client_url(), options.scale, options.concurrency)?;
-    Ok((stage, Watched::new(server.pid()?), Some(server)))
+    Ok((stage, Watched::server(&server)?, Some(server)))
 }
 
 async fn play(scenario: &mut dyn Scenario, stage: &Stage, watched: &Watched) -> Result<Played> {
@@ -191,17 +179,4 @@ async fn play(scenario: &mut dyn Scenario, stage: &Stage, watched: &Watched) -> 
     let after = watched.usage()?;
     scenario.verify(stage).await?;
     Ok(Played::new(scenario.name(), &series, Usage::between(before, after)))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn scenarios_are_chosen_by_their_names() {
-        assert_eq!(chosen(&[]).unwrap().len(), scenarios().len());
-        let one = chosen(&["sync".to_owned()]).unwrap();
-        assert_eq!(one.iter().map(|it| it.name()).collect::<Vec<_>>(), ["sync"]);
-        assert!(chosen(&["nothing".to_owned()]).is_err());
-    }
 }

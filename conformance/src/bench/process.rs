@@ -1,16 +1,23 @@
 //! What a process uses, as Linux tells in `/proc`.
 
-use std::fs;
+use std::{fs, time::Duration};
 
 use anyhow::{Context as _, Result};
 
+use crate::servers::{Server, database::Backends};
+
 /// What `/proc/…/stat` counts in: 100 to a second on every architecture that Linux runs on today.
 const TICKS_PER_SECOND: f64 = 100.0;
+/// How long a process is looked at to see whether it still does something, and how often at most.
+const GLANCE: Duration = Duration::from_millis(200);
+const GLANCES: usize = 25;
 
 /// A process that is watched, with all its threads.
 #[derive(Debug)]
 pub(super) struct Watched {
     pid: u32,
+    /// The database's processes that work for it alone.
+    backends: Option<Backends>,
 }
 
 /// What a process has used since it began.
@@ -18,6 +25,8 @@ pub(super) struct Watched {
 pub(super) struct Usage {
     /// Seconds of processor time.
     pub(super) cpu_seconds: f64,
+    /// Those of the database's processes that work for it.
+    pub(super) database_seconds: f64,
     /// The most memory that was resident, in MiB.
     pub(super) peak_mib: f64,
 }
@@ -25,14 +34,24 @@ pub(super) struct Usage {
 impl Usage {
     /// What was used between two looks.
     pub(super) fn between(before: Self, after: Self) -> Self {
-        Self { cpu_seconds: after.cpu_seconds - before.cpu_seconds, peak_mib: after.peak_mib }
+        Self {
+            cpu_seconds: after.cpu_seconds - before.cpu_seconds,
+            // A connection that was closed in the meantime has taken its part with it.
+            database_seconds: (after.database_seconds - before.database_seconds).max(0.0),
+            peak_mib: after.peak_mib,
+        }
     }
 }
 
 impl Watched {
     /// Watches a process of this machine.
     pub(super) fn new(pid: u32) -> Self {
-        Self { pid }
+        Self { pid, backends: None }
+    }
+
+    /// Watches a server that was started here, and what works for it in its database.
+    pub(super) fn server(server: &Server) -> Result<Self> {
+        Ok(Self { pid: server.pid()?, backends: server.backends() })
     }
 
     /// Lets the peak of memory begin at what is resident now. Where that is not allowed, because the process
@@ -43,13 +62,34 @@ impl Watched {
 
     /// What it has used.
     pub(super) fn usage(&self) -> Result<Usage> {
-        let read = |file: &str| {
-            let path = self.path(file);
-            fs::read_to_string(&path).with_context(|| format!("cannot read {path}"))
-        };
-        let cpu_seconds = cpu_seconds(&read("stat")?).context("odd /proc/…/stat")?;
-        let peak_mib = peak_mib(&read("status")?).context("odd /proc/…/status")?;
-        Ok(Usage { cpu_seconds, peak_mib })
+        let cpu_seconds = cpu_seconds(&self.read("stat")?).context("odd /proc/…/stat")?;
+        let peak_mib = mib(&self.read("status")?, "VmHWM:").context("odd /proc/…/status")?;
+        let database_seconds = self.backends.as_ref().map_or(Ok(0.0), seconds_of_all)?;
+        Ok(Usage { cpu_seconds, database_seconds, peak_mib })
+    }
+
+    /// What it has used once it does nothing more of what it was asked.
+    pub(super) async fn settled(&self) -> Result<Usage> {
+        let mut last = self.usage()?;
+        for _ in 0..GLANCES {
+            tokio::time::sleep(GLANCE).await;
+            let now = self.usage()?;
+            if now.cpu_seconds - last.cpu_seconds < 2.0 / TICKS_PER_SECOND {
+                return Ok(now);
+            }
+            last = now;
+        }
+        Ok(last)
+    }
+
+    /// How much memory is resident now, in MiB.
+    pub(super) fn resident_mib(&self) -> Result<f64> {
+        mib(&self.read("status")?, "VmRSS:").context("odd /proc/…/status")
+    }
+
+    fn read(&self, file: &str) -> Result<String> {
+        let path = self.path(file);
+        fs::read_to_string(&path).with_context(|| format!("cannot read {path}"))
     }
 
     fn path(&self, file: &str) -> String {
@@ -66,8 +106,15 @@ fn cpu_seconds(stat: &str) -> Option<f64> {
     Some((user + system) / TICKS_PER_SECOND)
 }
 
-fn peak_mib(status: &str) -> Option<f64> {
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+/// One that has ended since they were counted is left out.
+fn seconds_of_all(backends: &Backends) -> Result<f64> {
+    let stats = backends.pids()?.into_iter();
+    let stats = stats.filter_map(|pid| fs::read_to_string(format!("/proc/{pid}/stat")).ok());
+    Ok(stats.filter_map(|stat| cpu_seconds(&stat)).sum())
+}
+
+fn mib(status: &str, field: &str) -> Option<f64> {
+    let line = status.lines().find_map(|line| line.strip_prefix(field))?;
     let kib: f64 = line.trim().strip_suffix(" kB")?.parse().ok()?;
     Some(kib / 1024.0)
 }
@@ -80,14 +127,16 @@ mod tests {
     fn what_linux_writes_is_read() {
         let stat = "12 (a ) b) S 1 12 12 0 -1 4194560 9 0 0 0 150 50 0 0 20 0 9 0 77 1 2";
         assert_eq!(cpu_seconds(stat), Some(2.0));
-        assert_eq!(peak_mib("Name:\tx\nVmHWM:\t    2048 kB\n"), Some(2.0));
+        assert_eq!(mib("Name:\tx\nVmHWM:\t    2048 kB\n", "VmHWM:"), Some(2.0));
         assert_eq!(cpu_seconds("nothing"), None);
-        assert_eq!(peak_mib("VmHWM:\tmuch"), None);
+        assert_eq!(mib("VmHWM:\tmuch", "VmHWM:"), None);
     }
 
     #[test]
     fn this_process_can_be_watched() {
-        let usage = Watched::new(std::process::id()).usage().unwrap();
+        let watched = Watched::new(std::process::id());
+        let usage = watched.usage().unwrap();
+        assert!(watched.resident_mib().unwrap() > 0.0);
         assert!(usage.peak_mib > 0.0 && usage.cpu_seconds >= 0.0, "{usage:?}");
     }
 }

@@ -27,7 +27,7 @@ pub(super) struct Push {
 }
 
 impl Scenario for Push {
-    fn name(&self) -> &'static str {
+    fn name(&self) -> &str {
         "push"
     }
 

@@ -28,7 +28,7 @@ pub(super) struct Search {
 }
 
 impl Scenario for Search {
-    fn name(&self) -> &'static str {
+    fn name(&self) -> &str {
         "search"
     }
 

@@ -13,9 +13,10 @@ const HEADER: &str = "\n| Scenario | Requests | Count | Per second | p50 ms | p9
 /// What came of one scenario.
 #[derive(Debug, Serialize)]
 pub(super) struct Played {
-    pub(super) name: &'static str,
+    pub(super) name: String,
     pub(super) cpu_seconds: f64,
-    peak_mib: f64,
+    pub(super) database_seconds: f64,
+    pub(super) peak_mib: f64,
     pub(super) requests: Vec<Figures>,
 }
 
@@ -23,7 +24,7 @@ pub(super) struct Played {
 #[derive(Debug, Serialize)]
 pub(super) struct Figures {
     pub(super) name: &'static str,
-    count: usize,
+    pub(super) count: usize,
     pub(super) per_second: f64,
     pub(super) p50_ms: f64,
     pub(super) p95_ms: f64,
@@ -32,9 +33,10 @@ pub(super) struct Figures {
 }
 
 impl Played {
-    pub(super) fn new(name: &'static str, series: &[Series], usage: Usage) -> Self {
+    pub(super) fn new(name: &str, series: &[Series], usage: Usage) -> Self {
         let requests = series.iter().map(Figures::of).collect();
-        Self { name, cpu_seconds: usage.cpu_seconds, peak_mib: usage.peak_mib, requests }
+        let Usage { cpu_seconds, database_seconds, peak_mib } = usage;
+        Self { name: name.to_owned(), cpu_seconds, database_seconds, peak_mib, requests }
     }
 }
 
@@ -65,7 +67,7 @@ fn per_second(count: usize, elapsed: Duration) -> f64 {
 /// One line for each kind of request. Processor and memory are the scenario's, and stand on its first.
 pub(super) fn table(played: &[Played]) -> String {
     let mut text = HEADER.to_owned();
-    for Played { name, cpu_seconds, peak_mib, requests } in played {
+    for Played { name, cpu_seconds, peak_mib, requests, .. } in played {
         let mut usage = format!("{cpu_seconds:.2} | {peak_mib:.0}");
         for it in requests {
             // Writing to a string cannot fail.
@@ -90,7 +92,7 @@ mod tests {
             let taken = vec![Duration::from_millis(2); 4];
             Series::new(name, taken, Duration::from_millis(8))
         };
-        let usage = Usage { cpu_seconds: 0.5, peak_mib: 64.0 };
+        let usage = Usage { cpu_seconds: 0.5, database_seconds: 0.0, peak_mib: 64.0 };
         let table = table(&[Played::new("sync", &[series("initial"), series("idle")], usage)]);
         let lines: Vec<&str> = table.lines().skip(3).collect();
         assert_eq!(

@@ -28,7 +28,7 @@ pub(super) struct Sliding {
 }
 
 impl Scenario for Sliding {
-    fn name(&self) -> &'static str {
+    fn name(&self) -> &str {
         "sliding"
     }
 

@@ -28,7 +28,7 @@ pub(super) struct Spaces {
 }
 
 impl Scenario for Spaces {
-    fn name(&self) -> &'static str {
+    fn name(&self) -> &str {
         "spaces"
     }
 

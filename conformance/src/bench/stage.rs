@@ -16,18 +16,30 @@ pub(super) struct Stage {
     pub(super) api: Api,
     /// How many requests are under way at once.
     pub(super) concurrency: usize,
-    percent: usize,
+    scale: Scale,
+}
+
+/// How much of everything there is, in percent of the usual.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Scale(pub(super) usize);
+
+impl Scale {
+    /// So many of `usual` as the scale says, but at least two.
+    pub(super) fn of(self, usual: usize) -> usize {
+        (usual * self.0).div_ceil(100).max(2)
+    }
 }
 
 impl Stage {
     /// A homeserver at a base URL.
     pub(super) fn new(url: &str, percent: usize, concurrency: usize) -> Result<Self> {
-        Ok(Self { api: Api::at(url.trim_end_matches('/'))?, concurrency, percent })
+        let api = Api::at(url.trim_end_matches('/'))?;
+        Ok(Self { api, concurrency, scale: Scale(percent) })
     }
 
     /// So many of `usual` as the scale says, but at least two.
     pub(super) fn scaled(&self, usual: usize) -> usize {
-        (usual * self.percent).div_ceil(100).max(2)
+        self.scale.of(usual)
     }
 
     /// Makes an account.

@@ -78,8 +78,53 @@ impl PostgresDatabase {
         )
     }
 
+    /// The processes of the database server that work for this database.
+    pub fn backends(&self) -> Backends {
+        Backends { server: self.server.clone(), name: self.name.clone() }
+    }
+
     fn drop_sql(&self) -> String {
         format!("DROP DATABASE IF EXISTS {} WITH (FORCE)", self.name)
+    }
+}
+
+/// The processes that PostgreSQL runs for the connections to a database.
+#[derive(Clone, Debug)]
+pub struct Backends {
+    server: Url,
+    name: String,
+}
+
+impl Backends {
+    /// Their process ids.
+    ///
+    /// # Errors
+    ///
+    /// When the database server does not say.
+    pub fn pids(&self) -> Result<Vec<u32>> {
+        let question = "SELECT pid FROM pg_stat_activity WHERE datname";
+        let text = self.ask(question)?;
+        text.split_whitespace().map(|pid| pid.parse().context("an odd process id")).collect()
+    }
+
+    /// How many bytes the database has on disk.
+    ///
+    /// # Errors
+    ///
+    /// When the database server does not say.
+    pub fn bytes(&self) -> Result<u64> {
+        let question = "SELECT pg_database_size(datname) FROM pg_database WHERE datname";
+        self.ask(question)?.trim().parse().context("an odd size")
+    }
+
+    fn ask(&self, about: &str) -> Result<String> {
+        let mut command = psql(&self.server, &format!("{about} = '{}'", self.name));
+        let output =
+            command.args(["--tuples-only", "--no-align"]).stdout(Stdio::piped()).output()?;
+        if !output.status.success() {
+            bail!("psql: {}", String::from_utf8_lossy(&output.stderr));
+        }
+        Ok(String::from_utf8(output.stdout)?)
     }
 }
 

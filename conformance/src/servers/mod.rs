@@ -27,7 +27,7 @@ pub mod synapse;
 pub use bucket::Buckets;
 pub use ca::TestCa;
 pub use database::DatabaseKind;
-use database::PostgresDatabase;
+use database::{Backends, PostgresDatabase};
 use process::Process;
 
 use crate::report;
@@ -185,6 +185,11 @@ impl Server {
     /// The process id.
     pub fn pid(&self) -> Result<u32> {
         Ok(self.process().as_ref().context("the server does not run")?.pid())
+    }
+
+    /// The processes of a PostgreSQL that work for this server.
+    pub fn backends(&self) -> Option<Backends> {
+        self.database.as_ref().map(PostgresDatabase::backends)
     }
 
     /// How many bytes of memory the process has had at most, where the system tells.

@@ -1,7 +1,7 @@
 //! The bench, on a small scale: every scenario runs to its end and finds that nothing was lost.
 
 use starling_conformance::{
-    bench::{self, Options, federation},
+    bench::{self, Options, costs, federation, growth},
     servers::Kind,
 };
 
@@ -25,7 +25,7 @@ async fn every_scenario_loses_nothing() {
     assert!(bench::run(options).await.unwrap());
     let report: serde_json::Value = serde_json::from_reader(json.reopen().unwrap()).unwrap();
     let scenarios = report["figures"]["scenarios"].as_array().unwrap();
-    assert_eq!(scenarios.len(), 11, "{report}");
+    assert!(scenarios.len() > 20, "{report}");
     for scenario in scenarios {
         assert!(scenario["peak_mib"].as_f64().unwrap() > 0.0, "{scenario}");
         assert!(scenario["requests"][0]["count"].as_u64().unwrap() > 0, "{scenario}");
@@ -56,4 +56,53 @@ async fn nothing_is_lost_between_two_servers() {
     for figure in ["steady: missing in /sync", "fast: out of order"] {
         assert_eq!(report["figures"][format!("Starling {figure}")], 0, "{report}");
     }
+}
+
+#[tokio::test]
+async fn costs_are_measured() {
+    // The server is started by the bench, for which the program has to be there.
+    drop(support::spec());
+    let json = tempfile::NamedTempFile::new().unwrap();
+    let options = costs::Options {
+        servers: vec![Kind::Starling],
+        database: None,
+        scale: 2,
+        concurrency: 4,
+        // The others begin with thousands of messages, whatever the scale.
+        only: ["idle", "ack", "delivery", "/sync", "local", "federated"]
+            .map(str::to_owned)
+            .to_vec(),
+        json: Some(json.path().to_owned()),
+    };
+    assert!(costs::run(options).await.unwrap());
+    let report: serde_json::Value = serde_json::from_reader(json.reopen().unwrap()).unwrap();
+    let costs = report["figures"]["Starling"].as_object().unwrap();
+    assert_eq!(costs.len(), 6, "{report}");
+    for cost in costs.values() {
+        assert!(cost["count"].as_u64().unwrap() > 0, "{report}");
+    }
+    assert!(costs["idle resident memory"]["server"].as_f64().unwrap() > 0.0, "{report}");
+}
+
+#[tokio::test]
+async fn growth_is_measured() {
+    drop(support::spec());
+    let json = tempfile::NamedTempFile::new().unwrap();
+    let options = growth::Options {
+        members: vec![4, 8],
+        events: vec![20, 40],
+        messages: 5,
+        changes: 10,
+        database: None,
+        json: Some(json.path().to_owned()),
+    };
+    assert!(growth::run(options).await.unwrap());
+    let report: serde_json::Value = serde_json::from_reader(json.reopen().unwrap()).unwrap();
+    for kind in ["members in the room", "events on the server"] {
+        let steps = report["figures"][kind].as_array().unwrap();
+        assert_eq!(steps.len(), 2, "{report}");
+        assert!(steps[0]["p50_ms"].as_f64().unwrap() > 0.0, "{report}");
+    }
+    let weighed = &report["figures"]["bytes on disk per message, up to 40"];
+    assert!(weighed.as_u64().is_some(), "{report}");
 }

@@ -17,7 +17,10 @@ use self::{
     flow::{Flow, Pace},
     pair::{Measured, Pair},
 };
-use super::show::{self, Played};
+use super::{
+    process::Usage,
+    show::{self, Played},
+};
 use crate::{
     report::{Case, Report, say},
     servers::{DatabaseKind, Kind},
@@ -111,7 +114,18 @@ async fn play(report: &mut Report, options: &Options, kind: Kind) -> Result<Vec<
     Ok(played)
 }
 
-fn title(kind: Kind) -> &'static str {
+/// What one message of many costs both servers together, as fast as they can: what they used, and for how many
+/// messages.
+pub(super) async fn saturated(options: &Options, kind: Kind) -> Result<(Usage, usize)> {
+    let pair = Pair::start(options, kind).await?;
+    let count = pair.home.scaled(2 * MESSAGES);
+    let fast = Flow { name: "fast", count, pace: Pace::AsFastAsPossible };
+    let Measured { usage, flaw, .. } = fast.play(&pair).await?;
+    flaw.map_or(Ok((usage, count)), |flaw| Err(anyhow::anyhow!(flaw)))
+}
+
+/// What a kind of server is called.
+pub(super) fn title(kind: Kind) -> &'static str {
     match kind {
         Kind::Starling => "Starling",
         Kind::Synapse => "Synapse",

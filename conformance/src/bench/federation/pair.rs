@@ -60,7 +60,7 @@ impl Pair {
             home_name: home.name().to_owned(),
             senders: options.concurrency.max(1),
             strict: kind == Kind::Starling,
-            watched: [Watched::new(home.pid()?), Watched::new(away.pid()?)],
+            watched: [Watched::server(&home)?, Watched::server(&away)?],
             _servers: [home, away],
         })
     }
@@ -73,10 +73,11 @@ impl Pair {
 
     /// What both have used together.
     pub(super) fn usage(&self) -> Result<Usage> {
-        let mut all = Usage { cpu_seconds: 0.0, peak_mib: 0.0 };
+        let mut all = Usage { cpu_seconds: 0.0, database_seconds: 0.0, peak_mib: 0.0 };
         for watched in &self.watched {
             let usage = watched.usage()?;
             all.cpu_seconds += usage.cpu_seconds;
+            all.database_seconds += usage.database_seconds;
             all.peak_mib += usage.peak_mib;
         }
         Ok(all)

@@ -1,0 +1,41 @@
+//! How much disk a server's data takes.
+
+use std::{fs, path::Path};
+
+use anyhow::Result;
+
+use crate::servers::Server;
+
+/// How many bytes the server's database has. The server is stopped for it, so that everything is where it
+/// stays, and started again.
+pub(super) async fn disk(server: &Server) -> Result<u64> {
+    server.stop()?;
+    let bytes = match server.backends() {
+        Some(database) => database.bytes()?,
+        None => size(&server.directory().join("data"))?,
+    };
+    server.resume().await?;
+    Ok(bytes)
+}
+
+fn size(path: &Path) -> Result<u64> {
+    let metadata = fs::metadata(path)?;
+    if !metadata.is_dir() {
+        return Ok(metadata.len());
+    }
+    fs::read_dir(path)?.map(|entry| size(&entry?.path())).sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn all_files_below_a_directory_are_counted() {
+        let directory = tempfile::tempdir().unwrap();
+        fs::create_dir(directory.path().join("below")).unwrap();
+        fs::write(directory.path().join("one"), [0; 10]).unwrap();
+        fs::write(directory.path().join("below").join("two"), [0; 5]).unwrap();
+        assert_eq!(size(directory.path()).unwrap(), 15);
+    }
+}
