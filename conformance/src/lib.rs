@@ -27,3 +27,4 @@ pub mod random;
 pub mod report;
 pub mod security;
 pub mod servers;
+pub mod worlds;

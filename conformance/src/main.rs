@@ -6,7 +6,7 @@ use anyhow::Result;
 use clap::{Parser, Subcommand};
 use starling_conformance::{
     bench, complement, destinations, engine, faults, fuzz, hostile, interop, operations, partition,
-    security,
+    security, worlds,
 };
 
 /// Suites against running servers. Each ends with the line 'N passed, N failed'.
@@ -41,6 +41,8 @@ enum Command {
     Fuzz(fuzz::FuzzOptions),
     /// Every endpoint gets random requests, again and again.
     Nonsense(fuzz::NonsenseOptions),
+    /// Servers in worlds made by chance must agree when all has healed.
+    Worlds(worlds::Options),
     /// What must survive when something breaks.
     Faults {
         #[command(subcommand)]
@@ -62,6 +64,7 @@ async fn main() -> Result<ExitCode> {
         Command::Destinations(options) => destinations::run(options).await?,
         Command::Fuzz(options) => fuzz::run(&options)?,
         Command::Nonsense(options) => fuzz::nonsense(options)?,
+        Command::Worlds(options) => worlds::run(options)?,
         Command::Faults { fault } => faults::run(fault).await?,
     };
     Ok(if good { ExitCode::SUCCESS } else { ExitCode::FAILURE })

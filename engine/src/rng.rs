@@ -7,6 +7,10 @@ use rand::RngExt as _;
 #[must_use]
 #[expect(clippy::disallowed_methods, reason = "this is the one place that draws randomness")]
 pub fn bytes<const N: usize>() -> [u8; N] {
+    #[cfg(any(test, feature = "test-support"))]
+    if let Some(bytes) = repeatable::bytes() {
+        return bytes;
+    }
     let mut bytes = [0; N];
     rand::rng().fill(&mut bytes[..]);
     bytes
@@ -16,6 +20,40 @@ pub fn bytes<const N: usize>() -> [u8; N] {
 #[must_use]
 pub fn token<const N: usize>() -> String {
     URL_SAFE_NO_PAD.encode(bytes::<N>())
+}
+
+/// Randomness that a seed repeats, for tests that draw whole worlds from one. What such a test does must
+/// run on one thread.
+#[cfg(any(test, feature = "test-support"))]
+pub mod repeatable {
+    use std::cell::Cell;
+
+    thread_local! {
+        static NEXT: Cell<Option<u64>> = const { Cell::new(None) };
+    }
+
+    /// From now on this thread gets what follows from the seed; with `None` what nobody can know.
+    pub fn begin(seed: Option<u64>) {
+        NEXT.set(seed);
+    }
+
+    pub(super) fn bytes<const N: usize>() -> Option<[u8; N]> {
+        let mut bytes = [0; N];
+        for some in bytes.chunks_mut(8) {
+            let number = next()?.to_le_bytes();
+            some.iter_mut().zip(number).for_each(|(byte, drawn)| *byte = drawn);
+        }
+        Some(bytes)
+    }
+
+    /// The next number of the sequence (splitmix64).
+    fn next() -> Option<u64> {
+        let state = NEXT.get()?.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        NEXT.set(Some(state));
+        let mixed = (state ^ (state >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        Some(mixed ^ (mixed >> 31))
+    }
 }
 
 #[cfg(test)]
@@ -40,5 +78,18 @@ mod tests {
         }
         // Each bit is set about half of the time: ten standard deviations are 500.
         assert!(bits.iter().all(|set| set.abs_diff(5_000) < 500), "{bits:?}");
+    }
+
+    #[test]
+    fn a_seed_repeats_what_is_drawn_and_without_one_nothing_repeats() {
+        let drawn = |seed| {
+            repeatable::begin(seed);
+            let drawn = (token::<18>(), bytes::<3>(), token::<18>());
+            repeatable::begin(None);
+            drawn
+        };
+        assert_eq!(drawn(Some(7)), drawn(Some(7)));
+        assert_ne!(drawn(Some(7)), drawn(Some(8)));
+        assert_ne!(drawn(None), drawn(None));
     }
 }

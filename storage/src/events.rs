@@ -21,6 +21,8 @@ pub mod flags {
     pub const SOFT_FAILED: i16 = 4;
     /// Its `state_before` was computed while the room's state was only partially known.
     pub const PARTIAL_STATE: i16 = 8;
+    /// Its `state_before` is known in part only, and the room was left before the rest came.
+    pub const ABANDONED: i16 = 16;
 }
 
 /// A stored event.

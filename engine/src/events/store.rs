@@ -46,6 +46,12 @@ impl StoredEvent {
         !self.has(flags::OUTLIER | flags::REJECTED | flags::SOFT_FAILED)
     }
 
+    /// Whether its place in the graph is known, and the state before it.
+    #[must_use]
+    pub fn is_in_place(&self) -> bool {
+        self.state_before.is_some() && !self.has(flags::ABANDONED)
+    }
+
     /// Reads a row.
     ///
     /// # Errors

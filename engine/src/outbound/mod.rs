@@ -70,6 +70,16 @@ pub fn start(engine: &Engine) -> Option<JoinHandle<()>> {
     Some(tokio::spawn(dispatcher.run()))
 }
 
+/// Sends a server what it is owed, at once and whatever became of earlier attempts, for tests that decide
+/// themselves when something is sent; whether the server has everything now.
+#[cfg(any(test, feature = "test-support"))]
+pub async fn send_now(engine: &Engine, server: &ServerName) -> bool {
+    let turn = turns::Turns::default().wait(false).await;
+    let edus = Arc::default();
+    let end = destination::run(engine.clone(), server.to_owned(), edus, turn).await;
+    matches!(end, destination::End::Drained)
+}
+
 /// How long a server is left alone after this many failures in a row, about, in milliseconds.
 #[must_use]
 pub fn pause_ms(failures: i64) -> i64 {

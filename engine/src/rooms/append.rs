@@ -21,6 +21,7 @@ use std::sync::Arc;
 use ruma::{OwnedEventId, events::StateEventType};
 
 use starling_storage::{
+    At,
     events::{Write, flags},
     rooms,
 };
@@ -76,21 +77,50 @@ pub async fn append(batch: &mut Batch, new: NewEvent) -> Result<(), Internal> {
         return Ok(());
     }
     extremities::advance(batch, &event).await?;
-    // Who redacts here waits to see it, and other servers are sent what stands in the timeline.
-    let is_shown = new.local || !redactions::is_held(batch, &event).await?;
-    let place = match is_shown {
-        true => Some(timeline::append(batch, &event, new.local).await?),
-        false => None,
-    };
+    let place = show(batch, &event, new.local).await?;
     let changed = state::advance(batch, &event, place).await?;
     follow(batch, &changed, Known::Wholly).await?;
-    relations::note(batch, &event);
-    redactions::apply(batch, &event).await?;
+    relate(batch, &event, new.local).await
+}
+
+/// Makes an event that had been rejected a part of the room after all, now that the whole state before it
+/// is known. What it says about the state is for the caller.
+///
+/// # Errors
+///
+/// When the database fails. The batch is void then.
+pub(super) async fn accept_late(
+    batch: &mut Batch,
+    event: &Arc<StoredEvent>,
+) -> Result<(), Internal> {
+    rank(batch, event).await?;
+    extremities::advance(batch, event).await?;
+    show(batch, event, false).await?;
+    relate(batch, event, false).await
+}
+
+/// Puts an accepted event into the timeline, unless it is a redaction that must not be seen yet.
+async fn show(
+    batch: &mut Batch,
+    event: &Arc<StoredEvent>,
+    local: bool,
+) -> Result<Option<At>, Internal> {
+    // Who redacts here waits to see it, and other servers are sent what stands in the timeline.
+    match local || !redactions::is_held(batch, event).await? {
+        true => timeline::append(batch, event, local).await.map(Some),
+        false => Ok(None),
+    }
+}
+
+/// What an accepted event says of others, and others of it.
+async fn relate(batch: &mut Batch, event: &Arc<StoredEvent>, local: bool) -> Result<(), Internal> {
+    relations::note(batch, event);
+    redactions::apply(batch, event).await?;
     // Nobody can know the ID of an event before this server has made it.
-    if new.local {
+    if local {
         return Ok(());
     }
-    redactions::catch_up(batch, &event, Place::New).await
+    redactions::catch_up(batch, event, Place::New).await
 }
 
 /// Adds an event of history, from before everything that the room's timeline has: it is shown there,

@@ -47,13 +47,13 @@ pub async fn before(
     Ok(Some(merge(batch, roots).await?))
 }
 
-/// The state after an event; `None` for an outlier.
+/// The state after an event; `None` for an outlier, and where only a part of the state before it ever came.
 ///
 /// # Errors
 ///
 /// When the database fails.
 pub async fn after(batch: &mut Batch, event: &StoredEvent) -> Result<Option<i64>, Internal> {
-    let Some(before) = event.state_before else { return Ok(None) };
+    let Some(before) = event.state_before.filter(|_| event.is_in_place()) else { return Ok(None) };
     match event.pdu.key().filter(|_| !event.has(flags::REJECTED)) {
         Some(key) => {
             let change = [(key, Some(event.pdu.event_id.clone()))];

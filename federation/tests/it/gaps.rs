@@ -200,14 +200,13 @@ async fn more_than_was_asked_for_is_not_looked_at() {
     assert_eq!(world.peer.received(MISSING).len(), 2);
 }
 
-#[tokio::test]
-async fn a_state_of_which_much_is_missing_comes_as_a_whole() {
-    let world = World::new(2).await;
+/// Members of the peer's server of whom only its account of the state tells; their events by their IDs.
+async fn unknown_members(world: &World, count: usize) -> HashMap<OwnedEventId, Value> {
     let state = world.home.state(&world.room).await;
     let id = |kind: &str| state[&(kind.to_owned(), String::new())].clone();
     let auth = ["m.room.create", "m.room.power_levels", "m.room.join_rules"].map(id);
     let before = OwnedEventId::try_from(auth[2].clone()).unwrap();
-    let members: HashMap<OwnedEventId, Value> = (0..15)
+    let members: HashMap<OwnedEventId, Value> = (0..count)
         .map(|number| {
             let user = world.peer.user(&format!("member{number}"));
             let more = json!({
@@ -221,14 +220,41 @@ async fn a_state_of_which_much_is_missing_comes_as_a_whole() {
     let ids = members.keys().map(ToString::to_string).chain(world.state.clone());
     let answer = json!({ "pdu_ids": ids.collect::<Vec<_>>(), "auth_chain_ids": [] });
     world.peer.answer(STATE_IDS, move |_| (200, answer.clone()));
+    members
+}
+
+/// The peer tells whole states.
+fn tell_state(world: &World, members: &HashMap<OwnedEventId, Value>) {
     let answer = json!({ "pdus": members.values().collect::<Vec<_>>(), "auth_chain": [] });
     world.peer.answer("/_matrix/federation/v1/state/", move |_| (200, answer.clone()));
+}
+
+async fn count_members(world: &World) -> usize {
+    let state = world.home.state(&world.room).await;
+    state.keys().filter(|(kind, _)| kind == "m.room.member").count()
+}
+
+#[tokio::test]
+async fn a_state_of_which_much_is_missing_comes_as_a_whole() {
+    let world = World::new(2).await;
+    let members = unknown_members(&world, 15).await;
+    tell_state(&world, &members);
     assert_eq!(world.end_arrives("t").await, json!({}));
-    let joined = world.home.state(&world.room).await;
-    let joined = joined.keys().filter(|(kind, _)| kind == "m.room.member").count();
-    assert_eq!(joined, 2 + 15);
+    assert_eq!(count_members(&world).await, 2 + 15);
     // The event before is asked for, and no member.
     let asked = world.peer.received("/_matrix/federation/v1/event/");
     let is_member = |path: &str| members.keys().any(|id| path.contains(id.as_str()));
     assert!(!asked.iter().any(|(path, _)| is_member(path)), "{asked:?}");
+}
+
+#[tokio::test]
+async fn a_state_is_not_taken_without_the_events_that_were_not_given_one_by_one() {
+    let world = World::new(2).await;
+    let members = unknown_members(&world, 3).await;
+    // The peer gives none of the three by itself, and no state: what it says is no state of the room.
+    let refused = world.end_arrives("early").await;
+    assert!(refused["error"].is_string(), "{refused}");
+    tell_state(&world, &members);
+    assert_eq!(world.end_arrives("late").await, json!({}));
+    assert_eq!(count_members(&world).await, 2 + 3);
 }

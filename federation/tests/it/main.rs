@@ -11,6 +11,7 @@ mod joins;
 mod network;
 mod outbound;
 mod partial;
+mod partly;
 mod peer;
 mod reading;
 mod spaces;

@@ -53,6 +53,11 @@ pub enum Write {
         /// The room.
         room_id: String,
     },
+    /// Notes that the whole state before the room's events will not be known.
+    Abandon {
+        /// The room.
+        room_id: String,
+    },
 }
 
 pub(super) async fn apply_placed(conn: &mut Conn, base: i64, row: Write) -> Result<()> {
@@ -64,6 +69,14 @@ pub(super) async fn apply_placed(conn: &mut Conn, base: i64, row: Write) -> Resu
         Write::End { room_id, at } => end(conn, &room_id, at.after(base)).await,
         Write::Unmark { room_id } => {
             sql("UPDATE events SET flags = flags - 8 WHERE room_id = $1 AND (flags & 8) <> 0")
+                .bind(room_id)
+                .execute(conn)
+                .await?;
+            Ok(())
+        }
+        Write::Abandon { room_id } => {
+            const _: () = assert!(events::flags::ABANDONED == 2 * 8, "the sum moves the bit");
+            sql("UPDATE events SET flags = flags + 8 WHERE room_id = $1 AND (flags & 8) <> 0")
                 .bind(room_id)
                 .execute(conn)
                 .await?;

@@ -171,26 +171,29 @@ async fn before(
         return Ok(Before::Known(batch.snapshots.apply(EMPTY_ROOT, state).await?));
     }
     let known = batch.events(&event.pdu.prev_events).await?;
+    // Our own event is a join, whose predecessors the server named by which we came.
+    let is_own = event.pdu.sender.server_name() == batch.engine.config.server_name;
     let (mut roots, mut lacking) = (Vec::new(), Vec::new());
     for prev_id in &event.pdu.prev_events {
-        match known.get(prev_id).filter(|prev| prev.state_before.is_some()) {
+        match known.get(prev_id).filter(|prev| prev.is_in_place()) {
             Some(prev) if prev.has(flags::PARTIAL_STATE) => return Ok(Before::Waits),
             Some(prev) => roots.extend(state_at::after(batch, prev).await?),
             None => match states.after.get(prev_id) {
                 Some(Some(state)) => roots.push(batch.snapshots.apply(EMPTY_ROOT, state).await?),
                 // Whoever names an event that nobody knows must not keep the room from being completed.
-                Some(None) => {}
-                None => lacking.push(prev_id.clone()),
+                Some(None) if !is_own => {}
+                _ => lacking.push(prev_id.clone()),
             },
         }
     }
-    let (before, is_vital) = (event.pdu.event_id.clone(), roots.is_empty());
+    let before = event.pdu.event_id.clone();
     if !lacking.is_empty() {
+        let is_vital = is_own || roots.is_empty();
         return Ok(Before::Lacks(Lacking { after: lacking, before, is_vital }));
     }
-    if is_vital {
+    if roots.is_empty() {
         let after = event.pdu.prev_events.clone();
-        return Ok(Before::Lacks(Lacking { after, before, is_vital }));
+        return Ok(Before::Lacks(Lacking { after, before, is_vital: true }));
     }
     Ok(Before::Known(state_at::merge(batch, roots).await?))
 }
@@ -216,7 +219,7 @@ async fn settle_one(batch: &mut Batch, event: &StoredEvent, root: i64) -> Result
                 "An event is rejected now that the whole state before it is known");
             extremities::withdraw(batch, &settled).await
         }
-        (false, true) => extremities::advance(batch, &settled).await,
+        (false, true) => append::accept_late(batch, &settled).await,
         _ => Ok(()),
     }
 }
@@ -255,11 +258,23 @@ async fn finish(engine: &Engine, row: &PartialRow, room_id: &RoomId) -> Result<S
 }
 
 /// Lets things be as they are known: nobody tells more.
+async fn give_up(engine: &Engine, room_id: &RoomId) -> Result<(), Internal> {
+    let room = room_id.to_string();
+    end(engine, room_id, rows::Write::Unmark { room_id: room }).await
+}
+
+/// Asks no more, because nobody of ours is in the room. What came meanwhile stays marked: others must not
+/// take the part that is known for the whole.
 ///
 /// # Errors
 ///
 /// When the database fails.
-pub(super) async fn give_up(engine: &Engine, room_id: &RoomId) -> Result<(), Internal> {
+pub(super) async fn abandon(engine: &Engine, room_id: &RoomId) -> Result<(), Internal> {
+    let room = room_id.to_string();
+    end(engine, room_id, rows::Write::Abandon { room_id: room }).await
+}
+
+async fn end(engine: &Engine, room_id: &RoomId, marks: rows::Write) -> Result<(), Internal> {
     let Some(mut guard) = room::lock(engine, room_id).await? else { return Ok(()) };
     for _ in 0..MAX_ATTEMPTS {
         if !guard.is_partial() {
@@ -268,8 +283,7 @@ pub(super) async fn give_up(engine: &Engine, room_id: &RoomId) -> Result<(), Int
         let mut batch = Batch::new(engine, &guard);
         let root = batch.room.row.current_state;
         append::complete_state(&mut batch, root).await?;
-        let room_id = room_id.to_string();
-        batch.change.write(Write::Partial(rows::Write::Unmark { room_id }));
+        batch.change.write(Write::Partial(marks.clone()));
         if written(batch, &mut guard).await? {
             engine.events.forget_room(&guard.id);
             return Ok(());

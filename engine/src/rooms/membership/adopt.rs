@@ -259,6 +259,30 @@ impl<E: Into<BatchError>> From<E> for Failed {
     }
 }
 
+/// The state before the join: as it was told, unless more is known here.
+async fn state_before(
+    batch: &mut Batch,
+    taken: &Taken,
+    told: i64,
+    is_whole: bool,
+) -> Result<i64, Internal> {
+    let prev_events = &taken.join.prev_events;
+    let known = is_whole.then_some(state_at::before(batch, prev_events).await?).flatten();
+    if let Some(known) = known {
+        return Ok(known);
+    }
+    // A whole state says it all. Merged with older ones it would be judged anew by itself.
+    if taken.servers.is_none() {
+        return Ok(told);
+    }
+    // What is known here of the events before the join tells of members that were left out.
+    let mut roots = vec![told];
+    for event in batch.events(prev_events).await?.values() {
+        roots.extend(state_at::after(batch, event).await?);
+    }
+    state_at::merge(batch, roots).await
+}
+
 async fn attempt(
     engine: &Engine,
     guard: &mut RoomGuard,
@@ -288,12 +312,7 @@ async fn attempt(
     if !resident {
         append::adopt_state(&mut batch, root).await?;
     }
-    // What is known here of the events before the join tells of members that were left out.
-    let mut roots = vec![root];
-    for event in batch.events(&taken.join.prev_events).await?.values() {
-        roots.extend(state_at::after(&mut batch, event).await?);
-    }
-    root = state_at::merge(&mut batch, roots).await?;
+    root = state_before(&mut batch, taken, root, is_whole).await?;
     match judge::judge(&mut batch, &taken.join, Some(root)).await? {
         Judged::Ready(new @ NewEvent { disposition: Disposition::Accepted, .. }) => {
             append::append(&mut batch, new).await?;

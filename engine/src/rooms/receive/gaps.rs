@@ -87,7 +87,7 @@ async fn after_those_before(
     pdu: &Pdu,
 ) -> Result<Option<ClaimedState>, Internal> {
     let known = store::get_many(peer.engine, peer.room_id, &pdu.prev_events).await?;
-    let in_place = |id: &&OwnedEventId| known.get(*id).is_some_and(|it| it.state_before.is_some());
+    let in_place = |id: &&OwnedEventId| known.get(*id).is_some_and(|event| event.is_in_place());
     let unknown: Vec<&OwnedEventId> = pdu.prev_events.iter().filter(|id| !in_place(id)).collect();
     if unknown.is_empty() || unknown.len() > MOST_UNKNOWN {
         return Ok(None);
@@ -119,14 +119,21 @@ impl ClaimedState {
         let all: Vec<_> = all.filter(|id| !self.events.contains_key(*id)).cloned().collect();
         let known = store::get_many(peer.engine, peer.room_id, &all).await?;
         let missing: Vec<_> = all.into_iter().filter(|id| !known.contains_key(id)).collect();
-        if missing.len() > ONE_BY_ONE {
-            self.events.extend(peer.state(budget, event_id).await?);
-        } else {
-            for event_id in missing {
-                if let Some(event) = peer.event(budget, &event_id).await? {
-                    self.events.insert(event_id, event);
-                }
+        let mut is_lacking = missing.len() > ONE_BY_ONE;
+        for event_id in missing.into_iter().filter(|_| !is_lacking).collect::<Vec<_>>() {
+            match peer.event(budget, &event_id).await? {
+                Some(event) => drop(self.events.insert(event_id, event)),
+                None => is_lacking = true,
             }
+        }
+        // Servers do not give each event of a state that they do give as a whole.
+        if is_lacking {
+            let events = peer.state(budget, event_id).await?;
+            // An event that cannot be verified is left out, for ever; one that was not told may come yet.
+            if events.is_empty() {
+                return Ok(false);
+            }
+            self.events.extend(events);
         }
         self.states.push(Told { ids: answer.pdu_ids.0, then: then.cloned() });
         Ok(true)

@@ -129,7 +129,7 @@ fn note(pdu: &Pdu, fate: &str, denied: &Denied) {
 /// The events that an event follows and that are not there, or not in their place.
 async fn missing_prev(batch: &Batch, pdu: &Pdu) -> Result<Vec<OwnedEventId>, Internal> {
     let known = batch.events(&pdu.prev_events).await?;
-    let in_place = |id: &OwnedEventId| known.get(id).is_some_and(|e| e.state_before.is_some());
+    let in_place = |id: &OwnedEventId| known.get(id).is_some_and(|event| event.is_in_place());
     Ok(pdu.prev_events.iter().filter(|id| !in_place(id)).cloned().collect())
 }
 

@@ -304,7 +304,7 @@ async fn store_known(
 ) -> Result<HashSet<OwnedEventId>, Internal> {
     let ids: Vec<_> = events.iter().map(|event| event.event_id.clone()).collect();
     let stored = store::get_many(peer.engine, peer.room_id, &ids).await?;
-    let in_place = stored.into_iter().filter(|(_, event)| event.state_before.is_some());
+    let in_place = stored.into_iter().filter(|(_, event)| event.is_in_place());
     Ok(in_place.map(|(event_id, _)| event_id).collect())
 }
 

@@ -49,8 +49,12 @@ pub async fn event(
             continue;
         }
         let Some(event) = store::get(engine, room_id, event_id).await? else { continue };
-        if event.has(flags::OUTLIER | flags::REJECTED) {
+        if event.has(flags::REJECTED) {
             continue;
+        }
+        // State whose place is not known here, as that before our join, is given like as a part of a state.
+        if event.has(flags::OUTLIER) && event.pdu.state_key.is_some() {
+            return Ok(event.pdu.clone());
         }
         let mut eyes = Eyes::of(engine, origin, room_id).await?;
         if let Some(pdu) = eyes.seen(&event).await? {
@@ -80,7 +84,8 @@ pub async fn state(
         }
         event = stored(engine, room_id, event_id).await?;
     }
-    let Some(root) = event.state_before else { return Err(ReadError::NotFound) };
+    let root = event.state_before.filter(|_| event.is_in_place());
+    let Some(root) = root else { return Err(ReadError::NotFound) };
     Ok(state_with_chain(engine, room_id, root).await?)
 }
 

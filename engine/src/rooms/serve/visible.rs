@@ -59,7 +59,7 @@ impl<'a> Eyes<'a> {
     pub async fn may_see(&self, event: &StoredEvent) -> Result<bool, Internal> {
         let Some(state_before) = event.state_before else { return Ok(false) };
         // Who was in the room then is not known yet.
-        if event.has(flags::PARTIAL_STATE) {
+        if event.has(flags::PARTIAL_STATE | flags::ABANDONED) {
             return Ok(false);
         }
         let pdu = &event.pdu;
@@ -138,7 +138,8 @@ impl<'a> Eyes<'a> {
     ///
     /// When the database fails.
     pub async fn show(&mut self, event: &StoredEvent) -> Result<Option<Arc<Pdu>>, Internal> {
-        if event.has(flags::OUTLIER | flags::REJECTED | flags::PARTIAL_STATE) {
+        let unknown = flags::PARTIAL_STATE | flags::ABANDONED;
+        if event.has(flags::OUTLIER | flags::REJECTED | unknown) {
             return Ok(None);
         }
         match self.seen(event).await? {
