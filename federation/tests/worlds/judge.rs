@@ -2,7 +2,7 @@
 //! event stands twice in a timeline. Each two servers that take each other to be in a room: the same state,
 //! the same events since both are there, each with the same fate and the same state before it.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, hash_map::Entry};
 
 use ruma::{OwnedEventId, OwnedRoomId, UserId};
 use starling_engine::{
@@ -205,8 +205,8 @@ async fn graph(
         };
         let Some(root) = event.state_before else { continue };
         open.extend(event.pdu.prev_events.iter().cloned());
-        if !states.contains_key(&root) {
-            states.insert(root, state_of(snapshots, root).await);
+        if let Entry::Vacant(place) = states.entry(root) {
+            place.insert(state_of(snapshots, root).await);
         }
         found.insert(id, Seen { event, before: states[&root].clone() });
     }
@@ -315,8 +315,8 @@ fn show(views: &[View]) {
     all.sort_by_key(|(id, seen)| (seen.event.pdu.depth, (*id).clone()));
     for (id, seen) in all {
         let pdu = &seen.event.pdu;
-        let after: Vec<_> = pdu.prev_events.iter().map(|id| short(id)).collect();
-        let auth: Vec<_> = pdu.auth_events.iter().map(|id| short(id)).collect();
+        let after: Vec<_> = pdu.prev_events.iter().map(short).collect();
+        let auth: Vec<_> = pdu.auth_events.iter().map(short).collect();
         let key = pdu.state_key.as_deref().unwrap_or("-");
         let what = format!("{} {} {key} {}", pdu.kind, pdu.sender, pdu.content.get());
         println!("{} {:3} {what:.160} after {after:?} by {auth:?}", short(id), pdu.depth);

@@ -61,7 +61,7 @@ impl Server {
 
     /// Ends the engine and begins one on the same files: nothing is in memory.
     pub(crate) async fn restart(&mut self) {
-        self.network.unplug(&self.name().to_owned());
+        self.network.unplug(self.name());
         let test = self.test.take().unwrap();
         self.test = Some(test.restarted().await.unwrap());
         self.open();
