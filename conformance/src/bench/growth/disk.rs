@@ -2,17 +2,29 @@
 
 use std::{fs, path::Path};
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 
 use crate::servers::Server;
+
+/// How often a server is stopped until it has left nothing in the log beside its database.
+const STOPS: usize = 5;
 
 /// How many bytes the server's database has. The server is stopped for it, so that everything is where it
 /// stays, and started again.
 pub(super) async fn disk(server: &Server) -> Result<u64> {
+    let data = server.directory().join("data");
     server.stop()?;
+    for _ in 0..STOPS {
+        if !data.join("starling.db-wal").exists() {
+            break;
+        }
+        server.resume().await?;
+        server.stop()?;
+    }
+    ensure!(!data.join("starling.db-wal").exists(), "the log of the database stays");
     let bytes = match server.backends() {
         Some(database) => database.bytes()?,
-        None => size(&server.directory().join("data"))?,
+        None => size(&data)?,
     };
     server.resume().await?;
     Ok(bytes)
