@@ -67,6 +67,8 @@ impl Notified {
 #[derive(Debug, Default)]
 struct Inner {
     came: Vec<Notified>,
+    /// How many of these are about an event.
+    events: usize,
     /// What is wrong with requests that came in.
     wrong: Vec<String>,
     /// Instead of 200, of the next requests.
@@ -185,9 +187,9 @@ impl Gateway {
         self.shared.lock().came.clone()
     }
 
-    /// Waits until so many requests were answered.
-    pub async fn wait_for_count(&self, count: usize) -> Result<()> {
-        self.wait(|gateway| (gateway.shared.lock().came.len() >= count).then_some(())).await
+    /// Waits until so many requests about an event were answered; others tell a number alone.
+    pub async fn wait_for_events(&self, count: usize) -> Result<()> {
+        self.wait(|gateway| (gateway.shared.lock().events >= count).then_some(())).await
     }
 
     /// What was taken for a pushkey, in order.
@@ -269,6 +271,7 @@ async fn answer(State(shared): State<Arc<Shared>>, request: Request) -> Response
     if inner.rejected.contains(came.pushkey()) {
         rejected.push(came.pushkey().to_owned());
     }
+    inner.events += usize::from(came.event_id().is_some());
     inner.came.push(came);
     drop(inner);
     shared.changed.send_modify(|count| *count += 1);

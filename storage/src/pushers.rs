@@ -1,5 +1,7 @@
 //! How users want to be told of what notifies them, and how far they have been.
 
+use std::{collections::BTreeMap, mem};
+
 use crate::{
     bulk,
     db::{Conn, Result, Row, composed, sql},
@@ -73,10 +75,19 @@ pub enum Write {
     Progress(PusherKey, Progress),
 }
 
-/// Writes the rows of a batch in their order.
+/// Writes the rows of a batch in their order; what pushers were told by few statements, as one message tells
+/// many of them something.
 pub(crate) async fn apply(conn: &mut Conn, rows: Vec<Write>) -> Result<()> {
+    let mut told = BTreeMap::new();
     for row in rows {
+        if !matches!(row, Write::Progress(..)) {
+            put_progress(conn, mem::take(&mut told)).await?;
+        }
         let statement = match row {
+            Write::Progress(key, progress) => {
+                told.insert(key, progress);
+                continue;
+            }
             Write::Put(row) => {
                 put(conn, *row).await?;
                 continue;
@@ -93,22 +104,36 @@ pub(crate) async fn apply(conn: &mut Conn, rows: Vec<Write>) -> Result<()> {
                     .bind(key.pushkey)
                     .bind(key.user_id)
             }
-            Write::Progress(key, progress) => sql("UPDATE pushers SET \
-                 cursor_pos = CASE WHEN cursor_pos > $4 THEN cursor_pos ELSE $4 END, \
-                 badge = $5, failures = $6, retry_ts = $7, letters = $8 \
-                 WHERE app_id = $1 AND pushkey = $2 AND user_id = $3")
-            .bind(key.app_id)
-            .bind(key.pushkey)
-            .bind(key.user_id)
-            .bind(progress.cursor_pos)
-            .bind(progress.badge)
-            .bind(progress.failures)
-            .bind(progress.retry_ts)
-            .bind(progress.letters),
         };
         statement.execute(conn).await?;
     }
-    Ok(())
+    put_progress(conn, told).await
+}
+
+async fn put_progress(conn: &mut Conn, told: BTreeMap<PusherKey, Progress>) -> Result<()> {
+    let values = told.into_iter().map(|(key, progress)| {
+        vec![
+            key.app_id.into(),
+            key.pushkey.into(),
+            key.user_id.into(),
+            progress.cursor_pos.into(),
+            progress.badge.into(),
+            progress.failures.into(),
+            progress.retry_ts.into(),
+            progress.letters.into(),
+        ]
+    });
+    bulk::insert(
+        conn,
+        "UPDATE pushers SET cursor_pos = CASE WHEN pushers.cursor_pos > told.column4 \
+                            THEN pushers.cursor_pos ELSE told.column4 END, \
+         badge = told.column5, failures = told.column6, retry_ts = told.column7, \
+         letters = told.column8 FROM (",
+        ") AS told WHERE pushers.app_id = told.column1 AND pushers.pushkey = told.column2 \
+         AND pushers.user_id = told.column3",
+        values.collect(),
+    )
+    .await
 }
 
 /// What happened while it was switched off, or to whom it was another kind, is not told later.

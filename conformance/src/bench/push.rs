@@ -61,7 +61,7 @@ impl Scenario for Push {
                 taken.push(at.elapsed());
                 sent.insert(event_id.clone(), at);
                 self.sent.push(event_id);
-                gateway.wait_for_count(number * self.pushkeys.len()).await?;
+                gateway.wait_for_events(number * self.pushkeys.len()).await?;
             }
             let elapsed = begun.elapsed();
             let told = gateway.came();

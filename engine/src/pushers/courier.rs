@@ -1,6 +1,6 @@
 //! Telling one pusher until it knows everything, or its gateway does not take it.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use ruma::{OwnedUserId, UserId};
 use serde_json::Value;
@@ -10,21 +10,13 @@ use starling_storage::{
 };
 
 use super::{
-    backoff, badge,
-    due::Due,
+    backoff,
     gateway::{self, Answer},
-    notification::{self, Target},
-    pending,
+    notification::Target,
+    round::Round,
     set::EMAIL,
 };
-use crate::{
-    Engine, Internal,
-    reading::{access::Asking, notified::Places},
-    rng,
-};
-
-/// What happened longer ago is not told any more, in milliseconds.
-const OLDEST_MS: i64 = 24 * 60 * 60 * 1_000;
+use crate::{Engine, Internal, rng};
 
 /// After how many positions of which nothing was told it is noted how far the cursor is ...
 const NOTED_EVERY: i64 = 1_000;
@@ -46,27 +38,40 @@ pub(super) enum End {
     Pause(Duration),
 }
 
+/// A pusher that is to be told something.
+#[derive(Debug)]
+pub(super) struct Call {
+    /// The pusher.
+    pub(super) key: PusherKey,
+    /// What woke it.
+    pub(super) round: Arc<Round>,
+    /// Whether nobody was telling it anything when that happened.
+    pub(super) was_idle: bool,
+}
+
 /// Tells a pusher what is due.
-pub(super) async fn run(engine: &Engine, key: &PusherKey, due: &Due) -> End {
-    match drain(engine, key, due).await {
+pub(super) async fn run(engine: &Engine, call: &Call) -> End {
+    match drain(engine, call).await {
         Ok(end) => end,
         Err(error) => {
-            tracing::error!(%error, user.id = key.user_id, "a user could not be told of messages");
+            let user_id = &call.key.user_id;
+            tracing::error!(%error, user.id = user_id, "a user could not be told of messages");
             End::Pause(OWN_FAULT_PAUSE)
         }
     }
 }
 
-async fn drain(engine: &Engine, key: &PusherKey, due: &Due) -> Result<End, Internal> {
-    let Some(mut courier) = Courier::new(engine, key).await? else { return Ok(End::Gone) };
+async fn drain(engine: &Engine, call: &Call) -> Result<End, Internal> {
+    let Some(mut courier) = Courier::new(engine, call).await? else { return Ok(End::Gone) };
+    let round = &call.round;
     if courier.row.kind == EMAIL {
-        return courier.write(due).await;
+        return courier.write(&round.due).await;
     }
-    if let Some(end) = courier.tell_items(due).await? {
+    if let Some(end) = courier.tell_items(round).await? {
         return Ok(end);
     }
-    if due.badge
-        && let Some(end) = courier.tell_badge().await?
+    if round.due.badge
+        && let Some(end) = courier.tell_badge(round).await?
     {
         return Ok(end);
     }
@@ -78,75 +83,79 @@ pub(super) struct Courier<'a> {
     pub(super) engine: &'a Engine,
     pub(super) user_id: OwnedUserId,
     pub(super) row: PusherRow,
+    /// Whether it has told something since the pusher was read.
+    has_told: bool,
 }
 
 impl<'a> Courier<'a> {
-    async fn new(engine: &'a Engine, key: &PusherKey) -> Result<Option<Self>, Internal> {
-        let user_id = OwnedUserId::try_from(key.user_id.as_str())?;
-        let row = PusherRow { key: key.clone(), ..PusherRow::default() };
-        let mut courier = Self { engine, user_id, row };
-        Ok(courier.look_again().await?.then_some(courier))
+    async fn new(engine: &'a Engine, call: &Call) -> Result<Option<Self>, Internal> {
+        let user_id = OwnedUserId::try_from(call.key.user_id.as_str())?;
+        let row = match call.was_idle {
+            true => call.round.row(engine, &call.key).await?,
+            false => read(engine, &call.key).await?,
+        };
+        let row = row.filter(|row| row.enabled);
+        Ok(row.map(|row| Self { engine, user_id, row, has_told: false }))
     }
 
     /// Reads the pusher, which may have been set or removed meanwhile; whether anything is to be told.
     pub(super) async fn look_again(&mut self) -> Result<bool, Internal> {
-        let mut conn = self.engine.storage.read().await?;
-        let row = rows::get(&mut conn, &self.row.key).await?;
-        drop(conn);
+        let row = read(self.engine, &self.row.key).await?;
         let Some(row) = row.filter(|row| row.enabled) else { return Ok(false) };
-        self.row = row;
+        (self.row, self.has_told) = (row, false);
         Ok(true)
     }
 
+    /// Whether the pusher is still there. What was just read is.
+    async fn is_there(&mut self) -> Result<bool, Internal> {
+        if self.has_told { self.look_again().await } else { Ok(true) }
+    }
+
     /// Tells one event after the other. `None` when all that is due is told.
-    async fn tell_items(&mut self, due: &Due) -> Result<Option<End>, Internal> {
-        let after = self.row.progress.cursor_pos;
-        if after >= due.until {
+    async fn tell_items(&mut self, round: &Round) -> Result<Option<End>, Internal> {
+        let (engine, until) = (self.engine, round.due.until);
+        let mut after = self.row.progress.cursor_pos;
+        if after >= until {
             return Ok(None);
         }
-        let (engine, user_id) = (self.engine, self.user_id.clone());
-        let items = pending::items(engine, &user_id, after, due).await?;
         let mut passed_over = 0;
-        if !items.is_empty() {
-            let asking = Asking { user_id: &user_id, device_id: None };
-            let mut places = Places::new(engine, asking).await?;
-            for item in &items {
-                let told =
-                    notification::told(engine, &user_id, &mut places, item, OLDEST_MS).await?;
-                let Some(told) = told else {
-                    passed_over += 1;
-                    continue;
-                };
-                if !self.look_again().await? {
-                    return Ok(Some(End::Gone));
-                }
-                let unread = badge::unread(engine, &user_id).await?;
-                let compose =
-                    |target: &Target<'_>, user_id: &UserId| target.event(user_id, &told, unread);
-                if let Some(end) = self.tell(compose, item.pos(), unread).await? {
-                    return Ok(Some(end));
-                }
-                passed_over = 0;
+        loop {
+            let look = round.look(engine, after).await?;
+            let Some((pos, told)) = look.next(after) else { break };
+            after = pos;
+            let Some(told) = told else {
+                passed_over += 1;
+                continue;
+            };
+            if !self.is_there().await? {
+                return Ok(Some(End::Gone));
             }
+            let unread = look.unread;
+            let compose =
+                |target: &Target<'_>, user_id: &UserId| target.event(user_id, told, unread);
+            if let Some(end) = self.tell(compose, pos, unread).await? {
+                return Ok(Some(end));
+            }
+            passed_over = 0;
         }
-        let is_far = due.until - self.row.progress.cursor_pos >= NOTED_EVERY;
+        let is_far = until - self.row.progress.cursor_pos >= NOTED_EVERY;
         if is_far || passed_over >= NOTED_AFTER {
-            self.row.progress.cursor_pos = due.until;
+            self.row.progress.cursor_pos = until;
             self.note().await?;
         }
         Ok(None)
     }
 
     /// Tells the number of unread messages, if it is another one than was told last.
-    async fn tell_badge(&mut self) -> Result<Option<End>, Internal> {
-        let unread = badge::unread(self.engine, &self.user_id).await?;
-        if !self.look_again().await? {
+    async fn tell_badge(&mut self, round: &Round) -> Result<Option<End>, Internal> {
+        let pos = self.row.progress.cursor_pos;
+        let unread = round.look(self.engine, round.due.until.max(pos)).await?.unread;
+        if !self.is_there().await? {
             return Ok(Some(End::Gone));
         }
         if self.row.progress.badge == unread {
             return Ok(None);
         }
-        let pos = self.row.progress.cursor_pos;
         self.tell(|target, _| target.counts(unread), pos, unread).await
     }
 
@@ -158,6 +167,7 @@ impl<'a> Courier<'a> {
         unread: i64,
     ) -> Result<Option<End>, Internal> {
         let Some(target) = Target::of(&self.row) else { return Ok(Some(End::Gone)) };
+        self.has_told = true;
         let body = compose(&target, &self.user_id);
         let pushkey = &self.row.key.pushkey;
         let answer = gateway::tell(self.engine, &target.url, pushkey, &body).await;
@@ -217,4 +227,9 @@ impl<'a> Courier<'a> {
         self.engine.storage.commit(change).await?;
         Ok(())
     }
+}
+
+async fn read(engine: &Engine, key: &PusherKey) -> Result<Option<PusherRow>, Internal> {
+    let mut conn = engine.storage.read().await?;
+    Ok(rows::get(&mut conn, key).await?)
 }

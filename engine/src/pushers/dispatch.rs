@@ -15,8 +15,9 @@ use starling_storage::{
 use tokio::task::{JoinError, JoinSet};
 
 use super::{
-    courier::{self, End},
+    courier::{self, Call, End},
     due::Due,
+    round::Round,
 };
 use crate::{Engine, Internal, events::store};
 
@@ -29,7 +30,7 @@ const READ_AGAIN: Duration = Duration::from_secs(1);
 /// What is going on with a pusher; of one that is not listed, nothing is.
 enum State {
     /// A task tells it something; what came in since it looked is due afterwards.
-    Telling { again: Option<Due> },
+    Telling { again: Option<Arc<Round>> },
     /// Left alone until the pause with this number is over.
     Paused(u64),
 }
@@ -113,11 +114,11 @@ impl Dispatcher {
         let now_ms = self.engine.clock.now_ms();
         for (key, retry_ts) in pushers {
             self.known.entry(key.user_id.clone()).or_default().insert(key.clone());
-            match u64::try_from(retry_ts.saturating_sub(now_ms)) {
-                Ok(wait_ms) if wait_ms > 0 => self.pause(key, Duration::from_millis(wait_ms)),
-                _ => self.wake(key, Due::everything(self.heard)),
+            if let Ok(wait_ms @ 1..) = u64::try_from(retry_ts.saturating_sub(now_ms)) {
+                self.pause(key, Duration::from_millis(wait_ms));
             }
         }
+        self.wake_everybody();
         Ok(())
     }
 
@@ -132,11 +133,15 @@ impl Dispatcher {
             Err(error) => {
                 tracing::error!(%error, "whom events notify could not be read");
                 self.rooms.clear();
-                let users: Vec<String> = self.known.keys().cloned().collect();
-                for user_id in users {
-                    self.wake_user(&user_id, &Due::everything(self.heard));
-                }
+                self.wake_everybody();
             }
+        }
+    }
+
+    fn wake_everybody(&mut self) {
+        let users: Vec<String> = self.known.keys().cloned().collect();
+        for user_id in users {
+            self.wake_user(&user_id, &Due::everything(self.heard));
         }
     }
 
@@ -259,29 +264,27 @@ impl Dispatcher {
         Ok(())
     }
 
+    /// There may be something for the pushers of a user, which look for it together.
     fn wake_user(&mut self, user_id: &str, due: &Due) {
         let keys: Vec<PusherKey> = self.known.get(user_id).into_iter().flatten().cloned().collect();
+        let mut rounds = Rounds::new(user_id, due);
         for key in keys {
-            self.wake(key, due.clone());
+            match self.states.get_mut(&key) {
+                // It looks at everything afterwards.
+                Some(State::Paused(_)) => {}
+                Some(State::Telling { again }) => *again = Some(rounds.after(again.as_ref())),
+                None => self.tell(Call { key, round: rounds.after(None), was_idle: true }),
+            }
         }
     }
 
-    /// There may be something for a pusher. One that is paused looks at everything afterwards.
-    fn wake(&mut self, key: PusherKey, due: Due) {
-        match self.states.get_mut(&key) {
-            Some(State::Paused(_)) => {}
-            Some(State::Telling { again }) => {
-                *again = Some(again.take().into_iter().fold(due, Due::and));
-            }
-            None => {
-                self.states.insert(key.clone(), State::Telling { again: None });
-                let engine = self.engine.clone();
-                self.telling.spawn(async move {
-                    let end = courier::run(&engine, &key, &due).await;
-                    (key, end)
-                });
-            }
-        }
+    fn tell(&mut self, call: Call) {
+        self.states.insert(call.key.clone(), State::Telling { again: None });
+        let engine = self.engine.clone();
+        self.telling.spawn(async move {
+            let end = courier::run(&engine, &call).await;
+            (call.key, end)
+        });
     }
 
     fn ended(&mut self, ended: Result<(PusherKey, End), JoinError>) {
@@ -292,7 +295,9 @@ impl Dispatcher {
         let state = self.states.remove(&key);
         match (end, state) {
             (End::Pause(pause), _) => self.pause(key, pause),
-            (_, Some(State::Telling { again: Some(due) })) => self.wake(key, due),
+            (_, Some(State::Telling { again: Some(round) })) => {
+                self.tell(Call { key, round, was_idle: false });
+            }
             (End::Drained | End::Gone, _) => {}
         }
     }
@@ -327,7 +332,56 @@ impl Dispatcher {
     fn pause_over(&mut self, key: PusherKey, number: u64) {
         if matches!(self.states.get(&key), Some(State::Paused(current)) if *current == number) {
             self.states.remove(&key);
-            self.wake(key, Due::everything(self.heard));
+            let round = Round::new(&key.user_id, Due::everything(self.heard));
+            self.tell(Call { key, round, was_idle: true });
         }
+    }
+}
+
+/// What something comes to that wakes the pushers of a user: the same for those that are at the same point.
+struct Rounds<'a> {
+    user_id: &'a str,
+    due: &'a Due,
+    /// By what they were to look for already.
+    made: Vec<(Option<Arc<Round>>, Arc<Round>)>,
+}
+
+impl<'a> Rounds<'a> {
+    fn new(user_id: &'a str, due: &'a Due) -> Self {
+        Self { user_id, due, made: Vec::new() }
+    }
+
+    /// For a pusher that is to look for `before` already, and has not begun.
+    fn after(&mut self, before: Option<&Arc<Round>>) -> Arc<Round> {
+        let is_same = |made: &Option<Arc<Round>>| match (made, before) {
+            (Some(made), Some(before)) => Arc::ptr_eq(made, before),
+            (made, before) => made.is_none() && before.is_none(),
+        };
+        if let Some((_, round)) = self.made.iter().find(|(made, _)| is_same(made)) {
+            return round.clone();
+        }
+        let due =
+            before.map_or_else(|| self.due.clone(), |it| self.due.clone().and(it.due.clone()));
+        let round = Round::new(self.user_id, due);
+        self.made.push((before.cloned(), round.clone()));
+        round
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_waits_for_the_same_looks_together() {
+        let due = Due::badge(7);
+        let mut rounds = Rounds::new("@a:test", &due);
+        let (idle, other) = (rounds.after(None), rounds.after(None));
+        assert!(Arc::ptr_eq(&idle, &other) && idle.due == due);
+        let before = Round::new("@a:test", Due::room(5, "!a"));
+        let (late, later) = (rounds.after(Some(&before)), rounds.after(Some(&before)));
+        assert!(Arc::ptr_eq(&late, &later) && !Arc::ptr_eq(&late, &idle));
+        assert_eq!(late.due, Due::room(5, "!a").and(Due::badge(7)));
+        assert!(!Arc::ptr_eq(&rounds.after(Some(&late)), &late));
     }
 }

@@ -21,6 +21,7 @@ mod letter;
 mod mail;
 mod notification;
 mod pending;
+mod round;
 pub mod set;
 #[cfg(test)]
 mod tests;

@@ -34,6 +34,7 @@ use crate::{
 const EVENT_ID_ONLY: &str = "event_id_only";
 
 /// Something to be told, with all that is known of it.
+#[derive(Debug)]
 pub(super) struct Told {
     /// The event.
     pub(super) event: Arc<StoredEvent>,

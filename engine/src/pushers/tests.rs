@@ -5,8 +5,9 @@ use serde_json::{Map, Value, json};
 use starling_storage::{Fact, pushers as rows, pushers::PusherKey};
 
 use super::{
-    courier::{self, End},
+    courier::{self, Call, End},
     due::Due,
+    round::Round,
     set::{self, NewPusher, SetError},
 };
 use crate::{
@@ -94,10 +95,13 @@ impl<'t> Scene<'t> {
 
     /// Looks for everything that a pusher is to be told; how that ended, and what the gateway heard.
     async fn look(&self, pushkey: &str) -> (End, Vec<Value>) {
-        let key = key(pushkey);
+        (self.call(key(pushkey)).await, self.heard())
+    }
+
+    async fn call(&self, key: PusherKey) -> End {
         let due = Due::everything(self.engine().storage.feed().head());
-        let end = courier::run(self.engine(), &key, &due).await;
-        (end, self.heard())
+        let round = Round::new(&key.user_id, due);
+        courier::run(self.engine(), &Call { key, round, was_idle: true }).await
     }
 
     fn heard(&self) -> Vec<Value> {
@@ -167,6 +171,34 @@ async fn an_event_is_told_with_all_that_is_known_of_it() {
         });
         assert_eq!(told, [wanted]);
         assert_eq!(scene.told().await, [] as [Value; 0], "once");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn pushers_that_are_told_together_are_each_told_what_they_do_not_know() {
+    on_each(async |scene| {
+        scene.say("one").await;
+        assert_eq!(said(&scene.told().await), ["one"]);
+        scene.pusher("second", json!({ "url": URL })).await.unwrap();
+        for number in 0..25 {
+            scene.say(&number.to_string()).await;
+        }
+        scene.pusher("third", json!({ "url": URL })).await.unwrap();
+        let last = scene.say("last").await;
+        let head = scene.engine().storage.feed().head();
+        let round = Round::new(bob().as_str(), Due::room(head, scene.room_id.as_str()));
+        for (pushkey, count) in [("third", 1), ("key", 26), ("second", 26)] {
+            let call = Call { key: key(pushkey), round: round.clone(), was_idle: true };
+            assert_eq!(courier::run(scene.engine(), &call).await, End::Drained);
+            let told = scene.heard();
+            assert_eq!(told.len(), count, "{pushkey}");
+            assert_eq!(told[count - 1]["event_id"], last.as_str());
+            assert!(told.iter().all(|it| it["devices"][0]["pushkey"] == pushkey));
+            let call = Call { key: key(pushkey), round: round.clone(), was_idle: false };
+            assert_eq!(courier::run(scene.engine(), &call).await, End::Drained);
+            assert_eq!(scene.heard(), [] as [Value; 0], "once");
+        }
     })
     .await;
 }
@@ -419,10 +451,7 @@ async fn a_letter_comes_after_a_while_about_everything_and_then_ever_more_rarely
             ..NewPusher::default()
         };
         set::set(scene.engine(), &scene.session, new).await.unwrap();
-        let look = async || {
-            let due = Due::everything(scene.engine().storage.feed().head());
-            courier::run(scene.engine(), &key, &due).await
-        };
+        let look = async || scene.call(key.clone()).await;
         let minutes = |end: End| match end {
             End::Pause(pause) => pause.as_secs().div_ceil(60),
             End::Drained => 0,
