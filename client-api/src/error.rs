@@ -21,6 +21,9 @@ mod push;
 mod reading;
 mod rooms;
 
+/// When a client may ask again whose question the database could not answer.
+const AGAIN_AFTER: Duration = Duration::from_secs(1);
+
 /// A refusal: HTTP status, errcode, a sentence for people, and what some errcodes carry besides.
 #[derive(Debug)]
 pub(crate) struct Error {
@@ -428,6 +431,15 @@ impl Error {
         Self::new(StatusCode::SERVICE_UNAVAILABLE, "M_UNKNOWN", message)
     }
 
+    /// 503: the database is away or has no room.
+    fn away(cause: &Internal) -> Self {
+        tracing::error!(error = %cause, "a request cannot be answered now");
+        let message = "The database of this server cannot be reached now: try again later";
+        let mut error = Self::new(StatusCode::SERVICE_UNAVAILABLE, "M_UNKNOWN", message);
+        error.retry_after = Some(AGAIN_AFTER);
+        error
+    }
+
     /// 500. The cause goes to the log and not to the client.
     pub(crate) fn internal(cause: impl Display) -> Self {
         tracing::error!(error = %cause, "a request failed inside the server");
@@ -437,7 +449,7 @@ impl Error {
 
 impl From<Internal> for Error {
     fn from(cause: Internal) -> Self {
-        Self::internal(cause)
+        if cause.is_passing() { Self::away(&cause) } else { Self::internal(cause) }
     }
 }
 

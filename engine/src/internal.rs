@@ -18,6 +18,20 @@ pub enum Internal {
     Damaged(String),
 }
 
+impl Internal {
+    /// Whether the database is away or has no room, or this server is going: what was asked may succeed
+    /// later.
+    #[must_use]
+    pub fn is_passing(&self) -> bool {
+        match self {
+            Self::Db(error) => error.is_passing(),
+            Self::Commit(CommitError::Db(error)) => error.is_passing(),
+            Self::Commit(CommitError::Stopped) => true,
+            Self::Commit(_) | Self::Damaged(_) => false,
+        }
+    }
+}
+
 impl From<serde_json::Error> for Internal {
     fn from(error: serde_json::Error) -> Self {
         Self::Damaged(error.to_string())

@@ -19,7 +19,7 @@ use serde::{
     de::{DeserializeOwned, IgnoredAny},
 };
 use serde_json::value::RawValue;
-use starling_engine::{Engine, allowance::Allowance, events::Pdu};
+use starling_engine::{Engine, allowance::Allowance, events::Pdu, keys::remote::RemoteKeysError};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::{
@@ -213,6 +213,9 @@ async fn read_path(parts: &mut http::request::Parts) -> Result<Vec<String>, Erro
 impl From<AuthError> for Error {
     fn from(error: AuthError) -> Self {
         match error {
+            AuthError::Internal(RemoteKeysError::Internal(error)) if error.is_passing() => {
+                Self::away(error)
+            }
             AuthError::Internal(error) => Self::internal(error),
             AuthError::Content(error) => Self::new(Kind::NotJson, error.to_string()),
             error => Self::new(Kind::Unauthorized, error.to_string()),

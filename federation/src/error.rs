@@ -7,6 +7,7 @@ use http::StatusCode;
 use ruma::api::error::{DeserializationError, FromHttpRequestError};
 use serde_json::{Map, Value};
 use starling_engine::{
+    Internal,
     media::MediaError,
     rooms::serve::{ReadError, submit::SubmitError, template::TemplateError},
 };
@@ -114,6 +115,19 @@ impl Error {
         Self::new(Kind::Unknown, "Internal error")
     }
 
+    /// The engine failed, which may be over when the peer tries again.
+    #[must_use]
+    pub fn failed(cause: &Internal) -> Self {
+        if cause.is_passing() { Self::away(cause) } else { Self::internal(cause) }
+    }
+
+    /// The database is away or has no room.
+    #[must_use]
+    pub fn away(cause: impl std::fmt::Display) -> Self {
+        tracing::error!(%cause, "a request of another server cannot be answered now");
+        Self::new(Kind::Unavailable, "The database of this server cannot be reached now")
+    }
+
     /// Adds a field to the answer.
     #[must_use]
     pub fn with(mut self, field: &str, value: impl Into<Value>) -> Self {
@@ -151,7 +165,7 @@ impl From<FromHttpRequestError> for Error {
 impl From<MediaError> for Error {
     fn from(error: MediaError) -> Self {
         let kind = match &error {
-            MediaError::Internal(error) => return Self::internal(error),
+            MediaError::Internal(error) => return Self::failed(error),
             MediaError::Store(cause) => {
                 tracing::error!(error = %cause, "the store of files failed");
                 let message = "The files of this server cannot be reached now";
@@ -171,7 +185,7 @@ impl From<ReadError> for Error {
         match error {
             ReadError::NotFound => Self::new(Kind::NotFound, "Not found"),
             ReadError::Forbidden(reason) => Self::new(Kind::Forbidden, reason),
-            ReadError::Internal(error) => Self::internal(error),
+            ReadError::Internal(error) => Self::failed(&error),
         }
     }
 }
@@ -187,7 +201,7 @@ impl From<TemplateError> for Error {
             }
             TemplateError::CannotTell => Self::new(Kind::UnableToAuthoriseJoin, error.to_string()),
             TemplateError::NobodyMay => Self::new(Kind::UnableToGrantJoin, error.to_string()),
-            TemplateError::Internal(error) => Self::internal(error),
+            TemplateError::Internal(error) => Self::failed(&error),
         }
     }
 }
@@ -200,7 +214,7 @@ impl From<SubmitError> for Error {
             SubmitError::Forbidden(reason) => Self::new(Kind::Forbidden, reason),
             SubmitError::CannotTell => Self::new(Kind::UnableToAuthoriseJoin, error.to_string()),
             SubmitError::NobodyMay => Self::new(Kind::UnableToGrantJoin, error.to_string()),
-            SubmitError::Internal(error) => Self::internal(error),
+            SubmitError::Internal(error) => Self::failed(&error),
         }
     }
 }

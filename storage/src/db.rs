@@ -20,6 +20,9 @@ use crate::dialect;
 /// The number of the lock, one of a database's own: "starling" in ASCII.
 const ALONE: i64 = 0x7374_6172_6c69_6e67;
 
+/// How long a PostgreSQL that is away, or busy with others, is waited for.
+const AWAY_AFTER: Duration = Duration::from_secs(5);
+
 /// A database error. Callers cannot act on it: it is logged and answered as an internal error.
 #[derive(Debug, thiserror::Error)]
 pub enum DbError {
@@ -196,6 +199,7 @@ async fn open_sqlite(path: &Path, max_connections: u32) -> Result<Db> {
         .idle_timeout(None)
         .max_lifetime(None)
         .test_before_acquire(false)
+        .after_release(|conn, _| Box::pin(is_out_of_transaction(conn)))
         .connect_with(options.clone())
         .await?;
     let readers = SqlitePoolOptions::new()
@@ -208,12 +212,21 @@ async fn open_sqlite(path: &Path, max_connections: u32) -> Result<Db> {
     Ok(Db::Sqlite { readers, writer })
 }
 
+/// Whether a connection that comes back can be used again. SQLite rolls back by itself when the disk is full;
+/// the driver's ROLLBACK fails then, and it goes on counting a transaction that is none.
+async fn is_out_of_transaction(conn: &mut SqliteConnection) -> Result<bool, sqlx::Error> {
+    // The rollback of a transaction that was dropped is done before this is answered.
+    conn.ping().await?;
+    Ok(!conn.is_in_transaction())
+}
+
 async fn open_postgres(url: &str, max_connections: u32) -> Result<Db> {
     let options = PgConnectOptions::from_str(url)?.statement_cache_capacity(512);
     // The pool repeats a refused connection until its time is up; one attempt tells what is wrong.
     PgConnection::connect_with(&options).await?.close().await?;
     let pool = PgPoolOptions::new()
         .max_connections(max_connections)
+        .acquire_timeout(AWAY_AFTER)
         .test_before_acquire(false)
         .connect_with(options)
         .await?;

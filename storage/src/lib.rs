@@ -28,6 +28,7 @@ pub mod feed;
 pub mod media;
 pub mod memberships;
 pub mod migrations;
+mod passing;
 pub mod pushers;
 pub mod receipts;
 pub mod relations;

@@ -5,9 +5,12 @@
 //! the rows that carry positions. Then it is committed, its facts are published, and only then do
 //! the callers learn of it.
 
-use std::{collections::HashSet, sync::Arc};
+use std::{collections::HashSet, sync::Arc, time::Duration};
 
-use tokio::sync::{mpsc, oneshot};
+use tokio::{
+    sync::{mpsc, oneshot},
+    time::{Instant, sleep},
+};
 
 use crate::{
     account_data,
@@ -25,6 +28,12 @@ use crate::{
 
 /// How many changes one transaction takes at most.
 const LARGEST_BATCH: usize = 256;
+
+/// How long it is asked whether a commit happened whose answer was lost ...
+const LOOKED_UP_FOR: Duration = Duration::from_secs(60);
+
+/// ... and with which pauses.
+const LOOKED_UP_EVERY: Duration = Duration::from_millis(100);
 
 /// A change was applied.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -99,7 +108,7 @@ impl Writer {
     }
 
     /// Commits the batch; when a statement fails, each half by itself, so that one bad change does
-    /// not take the others with it.
+    /// not take the others with it. A database that is away takes all of them.
     async fn commit_or_split(&mut self, mut batch: Vec<Pending>) {
         while !batch.is_empty() {
             match self.attempt(&batch).await {
@@ -113,8 +122,8 @@ impl Writer {
                 Ok(Attempt::Lost(index, error)) => {
                     let _ = batch.remove(index).reply.send(Err(error));
                 }
-                Err(error) if batch.len() == 1 => {
-                    tracing::error!(%error, "a change could not be written");
+                Err(error) if batch.len() == 1 || error.is_passing() => {
+                    tracing::error!(%error, changes = batch.len(), "nothing could be written");
                     let error = CommitError::from(error);
                     for pending in batch {
                         let _ = pending.reply.send(Err(error.clone()));
@@ -184,18 +193,33 @@ impl Writer {
         Ok(bases)
     }
 
-    /// A COMMIT whose answer was lost: did it happen? Looked up, never guessed.
+    /// A COMMIT whose answer was lost: did it happen? Looked up, never guessed; while the database is away,
+    /// everybody waits.
     async fn look_up(&self, error: DbError, bases: Vec<i64>) -> Result<Attempt> {
         if self.db.is_sqlite() {
             return Err(error);
         }
+        let until = Instant::now() + LOOKED_UP_FOR;
+        loop {
+            match self.newest_batch().await {
+                Ok(newest) if newest == Some(self.batch) => return Ok(Attempt::Committed(bases)),
+                Ok(_) => return Err(error),
+                Err(away) if away.is_passing() && Instant::now() < until => {
+                    tracing::warn!(%away, "it is not known yet whether a commit happened");
+                    sleep(LOOKED_UP_EVERY).await;
+                }
+                Err(away) => return Err(away),
+            }
+        }
+    }
+
+    async fn newest_batch(&self) -> Result<Option<i64>> {
         let mut conn = self.db.read().await?;
         let row = sql("SELECT batch FROM batches WHERE instance = $1")
             .bind(&self.instance)
             .optional(&mut conn)
             .await?;
-        let newest: Option<i64> = row.map(|row| row.get(0)).transpose()?;
-        if newest == Some(self.batch) { Ok(Attempt::Committed(bases)) } else { Err(error) }
+        row.map(|row| row.get(0)).transpose()
     }
 }
 

@@ -1,10 +1,35 @@
 //! Several devices that send numbered messages until the server goes away.
 
+use std::time::Duration;
+
 use anyhow::{Context as _, Result, bail, ensure};
 use serde_json::{Value, json};
-use tokio::task::JoinSet;
+use tokio::{
+    sync::watch,
+    task::JoinSet,
+    time::{Instant, sleep},
+};
 
 use crate::client::{User, text};
+
+/// How long a server may take to say anything, on a machine that is busy with itself.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// When one that could not is asked again.
+const AGAIN_AFTER: Duration = Duration::from_millis(100);
+
+/// What patient senders have seen.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Seen {
+    /// How many messages were acknowledged.
+    pub(super) acknowledged: usize,
+    /// How often the server could not take one.
+    pub(super) refused: usize,
+    /// The longest time until one was acknowledged.
+    pub(super) slowest: Duration,
+    /// Whether it is enough.
+    pub(super) stops: bool,
+}
 
 /// One message, and the event id with which the server acknowledged it, if it did.
 #[derive(Clone, Debug)]
@@ -38,6 +63,47 @@ impl Sender {
             let Some(event) = self.put(&transaction).await? else { return Ok(self) };
             let last = self.sent.last_mut().context("nothing was sent")?;
             last.acknowledged = Some(event);
+        }
+    }
+
+    /// Sends one message after the other until it is told to stop, each until it is acknowledged: a server
+    /// that says that it cannot now is asked again.
+    pub(super) async fn send_patiently(mut self, seen: watch::Sender<Seen>) -> Result<Self> {
+        while !seen.borrow().stops {
+            let transaction = format!("{} {}", self.user.device, self.sent.len());
+            let begun = Instant::now();
+            let event = loop {
+                match self.ask(&transaction).await? {
+                    Some(event) => break event,
+                    None => {
+                        seen.send_modify(|seen| seen.refused += 1);
+                        sleep(AGAIN_AFTER).await;
+                    }
+                }
+            };
+            self.sent.push(Sent { transaction, acknowledged: Some(event) });
+            seen.send_modify(|seen| {
+                seen.acknowledged += 1;
+                seen.slowest = seen.slowest.max(begun.elapsed());
+            });
+        }
+        Ok(self)
+    }
+
+    /// The event id of a message, `None` when the server says that it cannot take it now, and when it may
+    /// be asked again.
+    async fn ask(&self, transaction: &str) -> Result<Option<String>> {
+        let content = json!({ "msgtype": "m.text", "body": transaction });
+        let begun = Instant::now();
+        let answer = self.user.try_send(&self.room, "m.room.message", transaction, content).await?;
+        ensure!(begun.elapsed() < PATIENCE, "{answer:?} took {:?}", begun.elapsed());
+        match answer.status {
+            200 => Ok(Some(text(&answer.body, "/event_id")?.to_owned())),
+            503 => {
+                text(&answer.body, "/errcode")?;
+                Ok(None)
+            }
+            _ => bail!("a message was refused: {answer:?}"),
         }
     }
 

@@ -46,11 +46,14 @@ pub struct PostgresDatabase {
 }
 
 impl PostgresDatabase {
-    /// Creates an empty database with a name of its own.
-    pub fn create() -> Result<Self> {
-        let server = env::var(POSTGRES_URL)
-            .with_context(|| format!("{POSTGRES_URL} must name a PostgreSQL server"))?;
-        let server = Url::parse(&server).with_context(|| format!("{POSTGRES_URL} is no URL"))?;
+    /// Creates an empty database with a name of its own, on this server or on that of the environment.
+    pub fn create(server: Option<&str>) -> Result<Self> {
+        let server = match server {
+            Some(server) => server.to_owned(),
+            None => env::var(POSTGRES_URL)
+                .with_context(|| format!("{POSTGRES_URL} must name a PostgreSQL server"))?,
+        };
+        let server = Url::parse(&server).context("the address of the PostgreSQL is no URL")?;
         let name = format!("starling_test_{}", random::suffix()?);
         let database = Self { server, name };
         let create =

@@ -20,6 +20,7 @@ pub mod ca;
 pub mod cut;
 pub mod database;
 pub mod ports;
+pub mod postgres;
 pub mod process;
 pub mod starling;
 pub mod synapse;
@@ -28,6 +29,7 @@ pub use bucket::Buckets;
 pub use ca::TestCa;
 pub use database::DatabaseKind;
 use database::{Backends, PostgresDatabase};
+pub use postgres::Postgres;
 use process::Process;
 
 use crate::report;
@@ -58,6 +60,8 @@ pub struct Spec {
     pub kind: Kind,
     /// Where it keeps its data.
     pub database: DatabaseKind,
+    /// The PostgreSQL server that its database is on, unless it is that of the environment.
+    pub postgres: Option<String>,
     /// Its server name; `localhost:PORT` unless set, which every peer can resolve.
     pub name: String,
     /// The port of its client API, plain HTTP.
@@ -68,6 +72,8 @@ pub struct Spec {
     pub peers: Vec<(String, u16)>,
     /// Further settings by environment, such as `("RATE_LIMITS__ENABLED", "true")` (Starling only).
     pub settings: Vec<(String, String)>,
+    /// Other variables of its environment (Starling only).
+    pub variables: Vec<(String, String)>,
 }
 
 impl Spec {
@@ -77,11 +83,13 @@ impl Spec {
         Ok(Self {
             kind,
             database: DatabaseKind::from_env()?,
+            postgres: None,
             name: format!("localhost:{federation_port}"),
             client_port: ports::free()?,
             federation_port,
             peers: Vec::new(),
             settings: Vec::new(),
+            variables: Vec::new(),
         })
     }
 
@@ -109,6 +117,12 @@ impl Spec {
         self
     }
 
+    /// Gives the server a database on this PostgreSQL.
+    pub fn on_postgres(mut self, server: &Postgres) -> Self {
+        self.postgres = Some(server.url());
+        self.on(DatabaseKind::Postgres)
+    }
+
     /// Starts the server and waits until it is ready.
     pub async fn start(self, ca: &TestCa) -> Result<Server> {
         let server = self.prepare(ca)?;
@@ -127,7 +141,7 @@ impl Spec {
         ca.write_certificate(directory.path(), &[host, "localhost", "127.0.0.1"])?;
         let database = match self.database {
             DatabaseKind::Postgres if self.kind == Kind::Starling => {
-                Some(PostgresDatabase::create()?)
+                Some(PostgresDatabase::create(self.postgres.as_deref())?)
             }
             _ => None,
         };

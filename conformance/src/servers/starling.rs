@@ -32,6 +32,7 @@ pub fn command(spec: &Spec, directory: &Path) -> Result<Command> {
     for (name, value) in &spec.settings {
         command.env(format!("STARLING__{name}"), value);
     }
+    command.envs(spec.variables.iter().map(|(name, value)| (name, value)));
     Ok(command)
 }
 

@@ -63,7 +63,7 @@ pub(crate) async fn put(
 impl From<MembershipError> for Error {
     fn from(error: MembershipError) -> Self {
         match error {
-            MembershipError::Internal(error) => Self::internal(error),
+            MembershipError::Internal(error) => Self::failed(&error),
             MembershipError::UnknownRoom => Self::new(Kind::NotFound, error.to_string()),
             MembershipError::InviteBlocked => Self::new(Kind::InviteBlocked, error.to_string()),
             error => Self::new(Kind::Forbidden, error.to_string()),

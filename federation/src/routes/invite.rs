@@ -85,7 +85,7 @@ impl From<InviteError> for Error {
             InviteError::Invalid(reason) => Self::new(Kind::InvalidParam, reason),
             InviteError::Forbidden(reason) => Self::new(Kind::Forbidden, reason),
             InviteError::Blocked => Self::new(Kind::InviteBlocked, error.to_string()),
-            InviteError::Internal(error) => Self::internal(error),
+            InviteError::Internal(error) => Self::failed(&error),
         }
     }
 }

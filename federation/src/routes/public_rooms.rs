@@ -62,6 +62,6 @@ async fn page(door: &Door, limit: Option<u64>, search: Search) -> Result<Json<Pa
     let page = directory::page(&door.engine, &Search { limit, for_others: true, ..search }).await;
     page.map(Json).map_err(|error| match error {
         DirectoryError::BadToken => Error::new(Kind::InvalidParam, error.to_string()),
-        DirectoryError::Internal(error) => Error::internal(error),
+        DirectoryError::Internal(error) => Error::failed(&error),
     })
 }

@@ -48,7 +48,7 @@ impl From<TransactionError> for Error {
     fn from(error: TransactionError) -> Self {
         match error {
             TransactionError::TooMany => Self::new(Kind::InvalidParam, error.to_string()),
-            TransactionError::Internal(error) => Self::internal(error),
+            TransactionError::Internal(error) => Self::failed(&error),
         }
     }
 }

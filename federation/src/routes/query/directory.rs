@@ -18,7 +18,7 @@ pub(crate) async fn get(
         Ok(named) => named,
         // Whoever could make the room does not answer: as far as anybody knows, there is none.
         Err(ResolveError::NoAnswer) => None,
-        Err(ResolveError::Internal(error)) => return Err(Error::internal(error)),
+        Err(ResolveError::Internal(error)) => return Err(Error::failed(&error)),
     };
     match named {
         Some(named) => Ok(Answer(Response::new(named.room_id, named.servers))),
