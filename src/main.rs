@@ -20,6 +20,12 @@ mod workers;
 use std::process::ExitCode;
 
 use clap::Parser as _;
+use tikv_jemallocator::Jemalloc;
+
+/// Rooms are large for a moment: what they needed goes back to the system, which it does not by the
+/// allocator of the C library.
+#[global_allocator]
+static ALLOCATOR: Jemalloc = Jemalloc;
 
 fn main() -> ExitCode {
     match cli::run(cli::Cli::parse()) {

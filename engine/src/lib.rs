@@ -135,6 +135,8 @@ pub struct Inner {
     pub delayed: rooms::delayed::Delayed,
     /// What is remembered of sliding sync.
     pub sliding: sync::sliding::Memory,
+    /// Devices that /sync told everything.
+    pub(crate) caught_up: sync::CaughtUpDevices,
     /// Who is typing.
     pub typing: rooms::typing::Typing,
     /// What other servers are told and nobody stores.
@@ -211,6 +213,7 @@ impl Engine {
             receipts: rooms::receipts::Turns::default(),
             delayed: rooms::delayed::Delayed::default(),
             sliding: sync::sliding::Memory::default(),
+            caught_up: sync::CaughtUpDevices::new(),
             typing: rooms::typing::Typing::default(),
             ephemeral: ephemeral::Ephemeral::default(),
             encryption: encryption::Memory::default(),

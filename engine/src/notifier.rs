@@ -6,8 +6,13 @@
 
 use std::{
     collections::{HashMap, HashSet},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicI64, Ordering},
+    },
 };
+
+use futures_util::FutureExt as _;
 
 use ruma::{RoomId, UserId};
 use starling_storage::{Fact, Positioned, Storage, memberships};
@@ -19,7 +24,13 @@ const KEPT: usize = 256;
 
 /// Everybody who waits. Cheap to clone.
 #[derive(Clone, Debug, Default)]
-pub struct Notifier(Arc<Mutex<Waiting>>, watch::Sender<u64>);
+pub struct Notifier {
+    waiting: Arc<Mutex<Waiting>>,
+    /// Counts what happens that has no position.
+    passing: watch::Sender<u64>,
+    /// The position up to which everybody whom it concerns was woken.
+    told: Arc<AtomicI64>,
+}
 
 #[derive(Debug, Default)]
 struct Waiting {
@@ -82,29 +93,37 @@ impl Notifier {
     /// Wakes who waits in a room because its list of typing users changed.
     pub fn typing(&self, room_id: &RoomId) {
         self.lock().publish(&News::Typing(room_id.to_string()));
-        self.1.send_modify(|count| *count += 1);
+        self.passing.send_modify(|count| *count += 1);
     }
 
     /// Wakes a user, and who waits in some rooms, because the user's presence changed.
     pub fn presence(&self, user_id: &UserId, rooms: Vec<String>) {
         self.lock().publish(&News::Presence(user_id.to_string(), rooms));
-        self.1.send_modify(|count| *count += 1);
+        self.passing.send_modify(|count| *count += 1);
     }
 
     /// Changes whenever something happens that has no position: typing and presence.
     #[must_use]
     pub fn passing(&self) -> watch::Receiver<u64> {
-        self.1.subscribe()
+        self.passing.subscribe()
+    }
+
+    /// The position up to which everybody whom it concerns was woken. What was committed since may
+    /// still be on its way.
+    #[must_use]
+    pub fn told(&self) -> i64 {
+        self.told.load(Ordering::Acquire)
     }
 
     fn lock(&self) -> MutexGuard<'_, Waiting> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 async fn listen(notifier: Notifier, storage: Storage, shutdown: CancellationToken) {
     let mut listener = storage.feed().listen();
     loop {
+        notifier.told.store(listener.heard(), Ordering::Release);
         let news = tokio::select! {
             () = shutdown.cancelled() => return,
             news = listener.next(storage.db()) => news,
@@ -248,6 +267,12 @@ impl Registration {
     pub async fn woken(&self) {
         self.wake.notified().await;
     }
+
+    /// Whether there were news since the registration. Who is told so is not told again.
+    #[must_use]
+    pub fn was_woken(&self) -> bool {
+        self.woken().now_or_never().is_some()
+    }
 }
 
 impl Drop for Registration {
@@ -258,7 +283,6 @@ impl Drop for Registration {
 
 #[cfg(test)]
 mod tests {
-    use futures_util::FutureExt as _;
     use ruma::{room_id, user_id};
 
     use super::*;
@@ -276,10 +300,6 @@ mod tests {
     fn receipt(room_id: &str, user_id: &str, private: bool) -> News {
         let (room_id, user_id) = (room_id.to_owned(), user_id.to_owned());
         fact(9, Fact::Receipt { room_id, user_id, private })
-    }
-
-    fn is_woken(registration: &Registration) -> bool {
-        registration.woken().now_or_never().is_some()
     }
 
     #[test]
@@ -310,7 +330,7 @@ mod tests {
             (News::Typing(room_id), false),
         ] {
             notifier.lock().publish(&news);
-            assert_eq!(is_woken(&waiter), wakes, "{news:?}");
+            assert_eq!(waiter.was_woken(), wakes, "{news:?}");
         }
     }
 
@@ -319,20 +339,20 @@ mod tests {
         let notifier = Notifier::default();
         let waiter = notifier.register(user_id!("@a:x"));
         notifier.lock().publish(&event(6, "!r:x", None));
-        assert!(!is_woken(&waiter), "it still reads");
+        assert!(!waiter.was_woken(), "it still reads");
         waiter.begin(vec!["!r:x".to_owned()], 5);
-        assert!(is_woken(&waiter));
+        assert!(waiter.was_woken());
 
         let waiter = notifier.register(user_id!("@a:x"));
         notifier.lock().publish(&event(6, "!r:x", None));
         notifier.lock().publish(&event(7, "!s:x", None));
         waiter.begin(vec!["!r:x".to_owned()], 6);
         assert!(
-            !is_woken(&waiter),
+            !waiter.was_woken(),
             "it has read the first, and the second is none of its business"
         );
         notifier.typing(room_id!("!r:x"));
-        assert!(is_woken(&waiter));
+        assert!(waiter.was_woken());
     }
 
     #[test]
@@ -341,7 +361,7 @@ mod tests {
         let waiter = notifier.register(user_id!("@a:x"));
         (0..=300).for_each(|pos| notifier.lock().publish(&event(pos, "!s:x", None)));
         waiter.begin(vec![], 0);
-        assert!(is_woken(&waiter));
+        assert!(waiter.was_woken());
     }
 
     #[test]

@@ -46,6 +46,11 @@ const MIGRATIONS: &[(i64, &str, &str)] = &[
     (65, "sliding sync", include_str!("../../migrations/0065_sliding_sync.sql")),
     (70, "media_quarantine", include_str!("../../migrations/0070_media_quarantine.sql")),
     (71, "email pushers", include_str!("../../migrations/0071_email_pushers.sql")),
+    (
+        75,
+        "own rules by membership",
+        include_str!("../../migrations/0075_own_rules_by_membership.sql"),
+    ),
 ];
 
 /// Applies the migrations that the database has not seen.

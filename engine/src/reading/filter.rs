@@ -17,7 +17,7 @@ pub const LONGEST: usize = 64 * 1024;
 pub struct BadFilter(String);
 
 /// A filter for /sync.
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(default)]
 pub struct Filter {
     /// Which fields of events are wanted, as dotted paths; `None`: all.
@@ -47,7 +47,7 @@ pub enum EventFormat {
 }
 
 /// What is wanted of rooms.
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(default)]
 pub struct RoomFilter {
     /// Rooms that are not wanted, whatever `rooms` says.
@@ -71,7 +71,7 @@ pub struct RoomFilter {
 }
 
 /// Which events are wanted: the specification's `EventFilter` and `RoomEventFilter` in one.
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(default)]
 pub struct EventFilter {
     /// How many at most.

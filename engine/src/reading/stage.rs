@@ -2,7 +2,7 @@
 
 use std::{future::Future, sync::Arc};
 
-use ruma::{OwnedUserId, RoomVersionId, UserId};
+use ruma::{OwnedUserId, RoomVersionId, UserId, device_id};
 use serde_json::{Value, json};
 
 use super::access::Asking;
@@ -45,7 +45,7 @@ pub(crate) fn user(id: &str) -> OwnedUserId {
 }
 
 pub(crate) fn asking(user_id: &UserId) -> Asking<'_> {
-    Asking { user_id, device_id: None }
+    Asking { user_id, device_id: Some(device_id!("DEVICE")) }
 }
 
 impl Stage {

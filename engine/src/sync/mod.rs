@@ -5,6 +5,8 @@
 
 pub mod answer;
 
+mod caught_up;
+
 pub mod filters;
 
 mod moment;
@@ -18,9 +20,11 @@ mod streams;
 #[cfg(test)]
 mod tests;
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 pub use answer::Answer;
+use caught_up::CaughtUp;
+pub(crate) use caught_up::CaughtUpDevices;
 use moment::Moment;
 
 use crate::{
@@ -83,23 +87,30 @@ pub async fn sync(
 ) -> Result<Answer, Internal> {
     let until = tokio::time::Instant::now() + request.timeout.min(LONGEST_WAIT);
     let waits = request.since.is_some() && !request.full_state;
+    if let Some(device) = CaughtUp::take(engine, asking, &request)
+        && device.hears_nothing(engine, until).await
+    {
+        let answer = device.answer(engine, asking).await?;
+        device.keep(engine, asking);
+        return Ok(answer);
+    }
     loop {
         let registration = engine.notifier.register(asking.user_id);
         let mut moment = Moment::read(engine, asking, &request).await?;
         if let (Some(until), Some(device)) = (moment.acknowledged.take(), asking.device_id) {
             inbox::acknowledge(engine, asking.user_id, device, until).await?;
         }
-        let (head, token) = (moment.head, moment.token.clone());
-        let joined = moment.rooms_of(|row| row.membership == "join");
+        let token = moment.token.clone();
+        // The next request says that these messages have arrived, which removes them.
+        let is_awaited = !moment.to_device.is_empty();
+        let device = Arc::new(CaughtUp::at(&moment, &request, registration));
         let answer = streams::all(engine, asking, &request, moment).await?;
-        if !waits || !answer.is_empty() || engine.shutdown.is_cancelled() {
+        let is_news = !waits || !answer.is_empty() || engine.shutdown.is_cancelled();
+        if is_news || device.stays(engine, until).await {
+            if !is_awaited {
+                device.keep(engine, asking);
+            }
             return Ok(answer);
-        }
-        registration.begin(joined, head);
-        tokio::select! {
-            () = registration.woken() => {}
-            () = tokio::time::sleep_until(until) => return Ok(answer),
-            () = engine.shutdown.cancelled() => return Ok(answer),
         }
         // There was nothing up to here.
         request.since = Some(token);

@@ -17,6 +17,7 @@ use crate::{
     },
 };
 
+mod caught_up;
 mod model;
 
 fn filtered(json: Value) -> Request {

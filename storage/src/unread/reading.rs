@@ -150,7 +150,7 @@ pub async fn listeners(
     room_id: &str,
     mentioned: &[String],
 ) -> Result<Vec<Listener>> {
-    let mut found = listeners_by(conn, "m.own_rules_pos IS NOT NULL", room_id, &[]).await?;
+    let mut found = listeners_by(conn, OWN_RULES, room_id, &[]).await?;
     if !mentioned.is_empty() {
         let which = "m.own_rules_pos IS NULL AND m.user_id = ANY($2)";
         found.extend(listeners_by(conn, which, room_id, mentioned).await?);
@@ -158,13 +158,11 @@ pub async fn listeners(
     Ok(found)
 }
 
-async fn listeners_by(
-    conn: &mut Conn,
-    which: &str,
-    room_id: &str,
-    mentioned: &[String],
-) -> Result<Vec<Listener>> {
-    let text = format!(
+/// Those with rules of their own.
+const OWN_RULES: &str = "m.own_rules_pos IS NOT NULL";
+
+fn listeners_text(which: &str) -> String {
+    format!(
         "SELECT m.user_id, m.display_name, \
            CASE WHEN m.own_rules_pos IS NULL THEN CAST(0 AS BIGINT) ELSE 1 END, r.pos, i.pos \
          FROM memberships m \
@@ -174,12 +172,20 @@ async fn listeners_by(
            ON i.user_id = m.user_id AND i.room_id = '' AND i.type = 'm.ignored_user_list' \
          WHERE m.room_id = $1 AND m.local = 1 AND m.membership = 'join' AND {which} \
          ORDER BY m.user_id"
-    );
+    )
+}
+
+async fn listeners_by(
+    conn: &mut Conn,
+    which: &str,
+    room_id: &str,
+    mentioned: &[String],
+) -> Result<Vec<Listener>> {
     let mut values: Vec<Value> = vec![room_id.into()];
     if !mentioned.is_empty() {
         values.push(mentioned.into());
     }
-    crate::db::composed(text, values)
+    crate::db::composed(listeners_text(which), values)
         .map(conn, |row| {
             let own_rules: i64 = row.get(2)?;
             Ok(Listener {
@@ -258,4 +264,25 @@ pub(super) fn notified_row(row: &Row) -> Result<Notified> {
         thread: row.get(3)?,
         highlight: highlight > 0,
     })
+}
+
+#[cfg(all(test, feature = "test-support"))]
+mod tests {
+    use super::*;
+    use crate::{db::composed, test_support::TempDatabase};
+
+    #[tokio::test]
+    async fn not_all_members_are_looked_through_for_rules() {
+        let database = TempDatabase::sqlite().unwrap();
+        let storage = database.open().await.unwrap();
+        let mut conn = storage.read().await.unwrap();
+        let text = format!("EXPLAIN QUERY PLAN {}", listeners_text(OWN_RULES));
+        let plan = composed(text, vec!["!r".into()]);
+        let plan = plan.map(&mut conn, |row| row.get::<String>(3)).await.unwrap();
+        let wanted = "SEARCH m USING INDEX memberships_own_rules";
+        assert!(plan.iter().any(|step| step.starts_with(wanted)), "{plan:?}");
+        drop(conn);
+        storage.close().await;
+        database.remove().await.unwrap();
+    }
 }

@@ -61,7 +61,10 @@ pub async fn add_in_order(batch: &mut Batch, events: &[Arc<Pdu>]) -> Result<(), 
                 true
             }
         };
-        let pdu = Arc::new(Pdu { rejected, ..Pdu::clone(pdu) });
+        let pdu = match pdu.rejected == rejected {
+            true => pdu.clone(),
+            false => Arc::new(Pdu { rejected, ..Pdu::clone(pdu) }),
+        };
         let disposition = Disposition::Outlier;
         let new =
             NewEvent { pdu, state_before: None, disposition, redacted_by: None, local: false };
