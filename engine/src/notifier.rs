@@ -12,11 +12,9 @@ use std::{
     },
 };
 
-use futures_util::FutureExt as _;
-
 use ruma::{RoomId, UserId};
 use starling_storage::{Fact, Positioned, Storage, memberships};
-use tokio::sync::{Notify, watch};
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 /// How many pieces of news are kept for somebody who still reads; one who misses more is woken.
@@ -46,7 +44,7 @@ struct Waiting {
 struct Waiter {
     user_id: String,
     rooms: Arc<Vec<String>>,
-    wake: Arc<Notify>,
+    wake: CancellationToken,
     /// What was published while the waiter reads.
     kept: Vec<News>,
 }
@@ -59,6 +57,8 @@ enum News {
     Presence(String, Vec<String>),
     /// A change of somebody's devices at a position, of which those in rooms are told.
     Devices(i64, String, Vec<String>),
+    /// Something at a position that may concern anybody.
+    Anything(i64),
 }
 
 impl Notifier {
@@ -74,7 +74,7 @@ impl Notifier {
     /// Announces that a user is about to read, and will wait if there is nothing new.
     #[must_use]
     pub fn register(&self, user_id: &UserId) -> Registration {
-        let wake = Arc::new(Notify::new());
+        let wake = CancellationToken::new();
         let mut waiting = self.lock();
         let id = waiting.next_id;
         waiting.next_id += 1;
@@ -148,18 +148,20 @@ async fn looked_up(storage: &Storage, fact: &Positioned) -> News {
         let mut conn = storage.read().await?;
         memberships::joined_rooms(&mut conn, user_id).await
     };
-    let rooms = rooms.await.unwrap_or_else(|error| {
-        tracing::error!(%error, "those who share rooms with a user could not be read");
-        Vec::new()
-    });
-    News::Devices(fact.pos, user_id.clone(), rooms)
+    match rooms.await {
+        Ok(rooms) => News::Devices(fact.pos, user_id.clone(), rooms),
+        Err(error) => {
+            tracing::error!(%error, "those who share rooms with a user could not be read");
+            News::Anything(fact.pos)
+        }
+    }
 }
 
 impl Waiting {
     fn publish(&mut self, news: &News) {
         for id in self.concerned(news) {
             if let Some(waiter) = self.waiters.get(&id) {
-                waiter.wake.notify_one();
+                waiter.wake.cancel();
             }
         }
         for id in &self.reading {
@@ -174,6 +176,7 @@ impl Waiting {
         let in_room = |room_id: &str| self.by_room.get(room_id).into_iter().flatten().copied();
         let of_user = |user_id: &str| self.by_user.get(user_id).into_iter().flatten().copied();
         let ids: HashSet<u64> = match news {
+            News::Anything(_) => self.waiters.keys().copied().collect(),
             News::Typing(room_id) => in_room(room_id).collect(),
             News::Presence(user_id, rooms) | News::Devices(_, user_id, rooms) => {
                 rooms.iter().flat_map(|room_id| in_room(room_id)).chain(of_user(user_id)).collect()
@@ -227,7 +230,7 @@ impl Waiter {
         if self.kept.len() < KEPT {
             self.kept.push(news.clone());
         } else {
-            self.wake.notify_one();
+            self.wake.cancel();
         }
     }
 }
@@ -237,7 +240,8 @@ impl Waiter {
 pub struct Registration {
     notifier: Notifier,
     id: u64,
-    wake: Arc<Notify>,
+    /// Cancelled by news.
+    wake: CancellationToken,
 }
 
 impl Registration {
@@ -254,24 +258,24 @@ impl Registration {
         let kept = std::mem::take(&mut waiter.kept);
         let unread = |news: &News| match news {
             News::Fact(fact) => fact.pos > read_until,
-            News::Devices(pos, ..) => *pos > read_until,
+            News::Devices(pos, ..) | News::Anything(pos) => *pos > read_until,
             News::Typing(_) | News::Presence(..) => true,
         };
         let missed = |news: &News| unread(news) && waiting.concerned(news).contains(&self.id);
         if kept.iter().any(missed) {
-            self.wake.notify_one();
+            self.wake.cancel();
         }
     }
 
-    /// Waits for news since the registration.
+    /// Waits for news since the registration. Who wants to hear of more registers again.
     pub async fn woken(&self) {
-        self.wake.notified().await;
+        self.wake.cancelled().await;
     }
 
-    /// Whether there were news since the registration. Who is told so is not told again.
+    /// Whether there were news since the registration.
     #[must_use]
     pub fn was_woken(&self) -> bool {
-        self.woken().now_or_never().is_some()
+        self.wake.is_cancelled()
     }
 }
 
@@ -305,8 +309,6 @@ mod tests {
     #[test]
     fn only_what_concerns_a_user_wakes_them() {
         let notifier = Notifier::default();
-        let waiter = notifier.register(user_id!("@a:x"));
-        waiter.begin(vec!["!r:x".to_owned()], 5);
         let me = "@a:x".to_owned();
         let (room_id, kind) = ("!s:x".to_owned(), "m.tag".to_owned());
         for (news, wakes) in [
@@ -326,9 +328,12 @@ mod tests {
             (fact(6, Fact::ToDevice { user_id: "@a:x".to_owned() }), true),
             (fact(6, Fact::ToDevice { user_id: "@b:x".to_owned() }), false),
             (fact(6, Fact::Owed { server: "x".to_owned() }), false),
+            (News::Anything(6), true),
             (News::Typing("!r:x".to_owned()), true),
             (News::Typing(room_id), false),
         ] {
+            let waiter = notifier.register(user_id!("@a:x"));
+            waiter.begin(vec!["!r:x".to_owned()], 5);
             notifier.lock().publish(&news);
             assert_eq!(waiter.was_woken(), wakes, "{news:?}");
         }

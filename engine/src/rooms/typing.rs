@@ -261,7 +261,9 @@ mod tests {
             waiter.begin(vec![room.to_string()], 0);
             apply(&engine, room, user, Some(Duration::from_millis(20)));
             waiter.woken().await;
+            let waiter = engine.notifier.register(user_id!("@b:x.org"));
             assert_eq!(engine.typing.changed(room, 0, u64::MAX).unwrap(), [user]);
+            waiter.begin(vec![room.to_string()], 0);
             waiter.woken().await;
             assert_eq!(
                 engine.typing.changed(room, 0, u64::MAX).unwrap(),

@@ -73,13 +73,9 @@ impl CaughtUp {
     }
 
     /// The device that asks, if it was told everything up to where the request continues.
-    pub(super) fn take(
-        engine: &Engine,
-        asking: Asking<'_>,
-        request: &Request,
-    ) -> Option<Arc<Self>> {
+    pub(super) fn get(engine: &Engine, asking: Asking<'_>, request: &Request) -> Option<Arc<Self>> {
         let since = request.since.as_ref().filter(|_| !request.full_state)?;
-        let device = engine.caught_up.0.remove(&key(asking)?)?;
+        let device = engine.caught_up.0.get(&key(asking)?)?;
         let continues = device.token == *since
             && device.filter == request.filter
             && device.state == request.state
@@ -87,7 +83,7 @@ impl CaughtUp {
         continues.then_some(device)
     }
 
-    /// Remembers the device until it asks again.
+    /// Remembers the device for when it asks again.
     pub(super) fn keep(self: Arc<Self>, engine: &Engine, asking: Asking<'_>) {
         if let Some(key) = key(asking) {
             engine.caught_up.0.insert(key, self);

@@ -87,12 +87,10 @@ pub async fn sync(
 ) -> Result<Answer, Internal> {
     let until = tokio::time::Instant::now() + request.timeout.min(LONGEST_WAIT);
     let waits = request.since.is_some() && !request.full_state;
-    if let Some(device) = CaughtUp::take(engine, asking, &request)
+    if let Some(device) = CaughtUp::get(engine, asking, &request)
         && device.hears_nothing(engine, until).await
     {
-        let answer = device.answer(engine, asking).await?;
-        device.keep(engine, asking);
-        return Ok(answer);
+        return device.answer(engine, asking).await;
     }
     loop {
         let registration = engine.notifier.register(asking.user_id);

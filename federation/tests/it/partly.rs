@@ -176,7 +176,7 @@ async fn a_part_of_a_state_is_told_to_nobody_also_when_the_room_was_left() {
 }
 
 #[tokio::test]
-async fn state_from_before_our_join_is_given_by_itself() {
+async fn the_present_state_from_before_our_join_is_given_by_itself() {
     let world = World::new().await;
     world.join().await;
     world.b.until_whole(&world.room).await;

@@ -3,11 +3,11 @@
 use std::{sync::Arc, time::Duration};
 
 use ruma::{EventId, OwnedEventId, RoomId, ServerName};
-use starling_storage::{events, events::flags};
+use starling_storage::{events, events::flags, state};
 
 use super::{ReadError, access, chain, visible::Eyes};
 use crate::{
-    Engine,
+    Engine, Internal,
     events::{
         Pdu,
         store::{self, StoredEvent},
@@ -52,8 +52,9 @@ pub async fn event(
         if event.has(flags::REJECTED) {
             continue;
         }
-        // State whose place is not known here, as that before our join, is given like as a part of a state.
-        if event.has(flags::OUTLIER) && event.pdu.state_key.is_some() {
+        // The present state is given as a whole, too. Of what else has no place here, and is known only
+        // because other events rest on it, nobody can tell who may see it.
+        if event.has(flags::OUTLIER) && is_current(engine, &event.pdu).await? {
             return Ok(event.pdu.clone());
         }
         let mut eyes = Eyes::of(engine, origin, room_id).await?;
@@ -62,6 +63,15 @@ pub async fn event(
         }
     }
     Err(ReadError::NotFound)
+}
+
+/// Whether an event is a part of the present state of its room.
+async fn is_current(engine: &Engine, pdu: &Pdu) -> Result<bool, Internal> {
+    let Some((kind, state_key)) = pdu.key() else { return Ok(false) };
+    let mut conn = engine.storage.read().await?;
+    let kind = kind.to_string();
+    let current = state::current(&mut conn, pdu.room_id.as_str(), &kind, &state_key).await?;
+    Ok(current.is_some_and(|event_id| event_id == pdu.event_id.as_str()))
 }
 
 /// The state of a room before an event.
@@ -98,7 +108,7 @@ pub async fn state_with_chain(
     engine: &Engine,
     room_id: &RoomId,
     root: i64,
-) -> Result<StateAt, crate::internal::Internal> {
+) -> Result<StateAt, Internal> {
     let entries = Snapshots::of(engine, room_id).entries(root).await?;
     let ids: Vec<OwnedEventId> = entries.into_iter().map(|(_, event_id)| event_id).collect();
     let events = store::get_many(engine, room_id, &ids).await?;
