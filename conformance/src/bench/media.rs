@@ -92,5 +92,5 @@ async fn download(user: &User, uri: &str) -> Result<Bytes> {
     let (server, id) = parts.with_context(|| format!("{uri} is no content URI"))?;
     let target = path("/_matrix/client/v1/media/download/{}/{}", &[server, id]);
     let request = user.api.builder(Method::GET, &target);
-    Ok(Answer::read(target, request).await?.expect_status(200)?.bytes)
+    Ok(Answer::read(format!("GET {target}"), request).await?.expect_status(200)?.bytes)
 }
