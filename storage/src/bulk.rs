@@ -6,8 +6,8 @@ use crate::db::{Conn, Result, Value, composed};
 /// drivers' statement caches effective.
 const LARGEST: usize = 64;
 
-/// Inserts `rows`, or does with them what else a statement can, by statements `{head} VALUES (…), (…) {tail}`. Each row has the same number of
-/// values; no two rows may have the same key when `tail` updates on conflict.
+/// Inserts `rows`, or updates by them, with statements `{head} VALUES (…), (…) {tail}`. Each row has the
+/// same number of values; no two rows may have the same key when `tail` updates on conflict.
 pub(crate) async fn insert(
     conn: &mut Conn,
     head: &str,

@@ -1,9 +1,6 @@
 //! The clock jumps forward and back by a day, under load: nothing is refused, lost, there twice or out of order.
 
-use std::{
-    path::PathBuf,
-    time::{SystemTime, UNIX_EPOCH},
-};
+use std::path::PathBuf;
 
 use anyhow::{Result, ensure};
 use clap::Args;
@@ -13,6 +10,7 @@ use super::{
     shim::{Control, Shim},
 };
 use crate::{
+    evil::now,
     report::{Report, say},
     servers::{DatabaseKind, Kind, Spec, TestCa},
 };
@@ -59,7 +57,7 @@ pub async fn run(options: Options) -> Result<bool> {
             shim.set(Control { clock_ms, ..Control::default() })?;
             crowd.more(MESSAGES).await?;
             crowd.read().await?;
-            let off_ms = crowd.newest_ts().await? - now_ms()? - clock_ms;
+            let off_ms = crowd.newest_ts().await? - i64::try_from(now())? - clock_ms;
             ensure!(off_ms.abs() < 5 * MINUTE_MS, "its clock is wrong by {off_ms} ms more");
             Ok(())
         };
@@ -81,12 +79,4 @@ pub async fn run(options: Options) -> Result<bool> {
         say(&server.log_tail());
     }
     report.finish(options.json.as_deref())
-}
-
-#[expect(
-    clippy::disallowed_methods,
-    reason = "the server under test is told another time than this"
-)]
-fn now_ms() -> Result<i64> {
-    Ok(i64::try_from(SystemTime::now().duration_since(UNIX_EPOCH)?.as_millis())?)
 }

@@ -120,7 +120,10 @@ impl ClaimedState {
         let known = store::get_many(peer.engine, peer.room_id, &all).await?;
         let missing: Vec<_> = all.into_iter().filter(|id| !known.contains_key(id)).collect();
         let mut is_lacking = missing.len() > ONE_BY_ONE;
-        for event_id in missing.into_iter().filter(|_| !is_lacking).collect::<Vec<_>>() {
+        for event_id in missing {
+            if is_lacking {
+                break;
+            }
             match peer.event(budget, &event_id).await? {
                 Some(event) => drop(self.events.insert(event_id, event)),
                 None => is_lacking = true,
