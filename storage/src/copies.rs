@@ -12,8 +12,8 @@ use crate::db::{Conn, Db, DbError, Result, sql};
 /// When the file is not there, or the copy is there already or cannot be written.
 pub async fn copy_file(from: &Path, into: &Path) -> Result<()> {
     let into = into.to_str().ok_or_else(|| DbError::Unavailable("not UTF-8".to_owned()))?;
-    let db = Db::open_file(from, false).await?;
-    let outcome = sql("VACUUM INTO $1").bind(into).execute(&mut db.read().await?).await;
+    let db = Db::open_file(from, false)?;
+    let outcome = sql("VACUUM INTO $1").bind(into).long().execute(&mut db.read().await?).await;
     db.close().await;
     outcome.map(|_| ())
 }
@@ -24,8 +24,8 @@ pub async fn copy_file(from: &Path, into: &Path) -> Result<()> {
 ///
 /// [`DbError::Corrupt`] when it is not; when it cannot be read.
 pub async fn check_file(path: &Path) -> Result<()> {
-    let db = Db::open_file(path, true).await?;
-    let check = sql("PRAGMA integrity_check");
+    let db = Db::open_file(path, true)?;
+    let check = sql("PRAGMA integrity_check").long();
     let found = check.map(&mut db.read().await?, |row| row.get::<String>(0)).await;
     db.close().await;
     match found?.as_slice() {

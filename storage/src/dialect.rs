@@ -1,29 +1,39 @@
 //! Where the two databases differ.
 
-use std::borrow::Cow;
-
-/// Turns a statement in PostgreSQL's dialect into SQLite's: list parameters are JSON arrays there.
-pub(crate) fn sqlite(text: Cow<'static, str>) -> Cow<'static, str> {
-    if !text.contains("= ANY($") && !text.contains("<> ALL($") {
-        return text;
-    }
-    let text = replace_list(&text, "= ANY($", "IN");
-    Cow::Owned(replace_list(&text, "<> ALL($", "NOT IN"))
-}
-
-/// Replaces each `{operator}n)` by `{keyword} (SELECT value FROM json_each($n))`.
-fn replace_list(text: &str, operator: &str, keyword: &str) -> String {
-    let mut pieces = text.split(operator);
-    let mut out = pieces.next().unwrap_or_default().to_owned();
+/// Turns a statement in PostgreSQL's dialect into SQLite's: placeholders are `?1`, and list parameters are
+/// JSON arrays there.
+pub(crate) fn sqlite(text: &str) -> String {
+    let mut out = String::with_capacity(text.len() + 64);
+    let mut pieces = text.split('$');
+    out.push_str(pieces.next().unwrap_or_default());
     for piece in pieces {
-        let (number, rest) = piece.split_once(')').unwrap_or((piece, ""));
-        out.push_str(keyword);
-        out.push_str(" (SELECT value FROM json_each($");
-        out.push_str(number);
-        out.push_str("))");
-        out.push_str(rest);
+        if !piece.starts_with(|c: char| c.is_ascii_digit()) {
+            out.push('$');
+        } else if let Some((number, rest)) = piece.split_once(')').filter(|_| opens_list(&mut out))
+        {
+            out.push_str(number);
+            out.push_str("))");
+            out.push_str(rest);
+            continue;
+        } else {
+            out.push('?');
+        }
+        out.push_str(piece);
     }
     out
+}
+
+/// Replaces the beginning of a list at the end of what was written, if there is one.
+fn opens_list(out: &mut String) -> bool {
+    for (operator, keyword) in [("= ANY(", "IN"), ("<> ALL(", "NOT IN")] {
+        if out.ends_with(operator) {
+            out.truncate(out.len() - operator.len());
+            out.push_str(keyword);
+            out.push_str(" (SELECT value FROM json_each(?");
+            return true;
+        }
+    }
+    false
 }
 
 /// A migration's text for SQLite (`true`) or PostgreSQL (`false`).
@@ -67,15 +77,9 @@ pub(crate) mod json_list {
     }
 }
 
-/// List parameters as PostgreSQL takes them.
-pub(crate) mod array {
-    pub(crate) fn texts(values: Vec<String>) -> Vec<String> {
-        values.into_iter().map(super::encode_text).collect()
-    }
-
-    pub(crate) fn ints(values: Vec<i64>) -> Vec<i64> {
-        values
-    }
+/// A list parameter as PostgreSQL takes it.
+pub(crate) fn array_of_texts(values: Vec<String>) -> Vec<String> {
+    values.into_iter().map(encode_text).collect()
 }
 
 #[cfg(test)]
@@ -84,11 +88,11 @@ mod tests {
 
     #[test]
     fn list_parameters_become_json_arrays() {
-        let text = sqlite("SELECT 1 WHERE a = ANY($2) AND b <> ALL($1) AND c = $3".into());
+        let text = sqlite("SELECT 1 WHERE a = ANY($2) AND b <> ALL($1) AND c = $3 OR d = '$.x'");
         assert_eq!(
             text,
-            "SELECT 1 WHERE a IN (SELECT value FROM json_each($2)) \
-             AND b NOT IN (SELECT value FROM json_each($1)) AND c = $3"
+            "SELECT 1 WHERE a IN (SELECT value FROM json_each(?2)) \
+             AND b NOT IN (SELECT value FROM json_each(?1)) AND c = ?3 OR d = '$.x'"
         );
     }
 

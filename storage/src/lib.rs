@@ -50,5 +50,5 @@ pub use change::{At, Change, Claim};
 pub use db::{Conn, Db, DbError};
 pub use facts::{Fact, Positioned};
 pub use feed::{Feed, Listener};
-pub use storage::{Options, Storage};
+pub use storage::{Options, Storage, Submitted};
 pub use writer::{CommitError, Committed};

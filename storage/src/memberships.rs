@@ -221,7 +221,7 @@ pub async fn of_room(
          ORDER BY user_id"
     );
     let values = vec![room_id.into(), memberships.into()];
-    crate::db::composed(text, values).map(conn, membership_row).await
+    crate::db::composed(text, values).long().map(conn, membership_row).await
 }
 
 /// The first `limit` members of a room with one of the given memberships beside `except`, in the

@@ -3,8 +3,9 @@
 use std::borrow::Cow;
 
 use sqlx::{
-    AssertSqlSafe, SqlSafeStr as _,
+    AssertSqlSafe, ConnectOptions as _, Connection as _, SqlSafeStr as _,
     migrate::{MigrateError, Migration, MigrationType, Migrator},
+    sqlite::{SqliteConnectOptions, SqliteSynchronous},
 };
 
 use crate::{
@@ -73,7 +74,13 @@ pub(crate) async fn run_to(db: &Db, last: i64) -> Result<()> {
         migrations.map(|(version, name, text)| migration(db, *version, name, text)).collect(),
     );
     let outcome = match db {
-        Db::Sqlite { writer, .. } => migrator.run(writer).await,
+        Db::Sqlite { writer, .. } => {
+            let options = SqliteConnectOptions::new().filename(writer.path());
+            let mut conn = options.synchronous(SqliteSynchronous::Full).connect().await?;
+            let outcome = migrator.run(&mut conn).await;
+            conn.close().await?;
+            outcome
+        }
         Db::Postgres(pool) => migrator.run(pool).await,
     };
     outcome.map_err(|error| match error {

@@ -5,7 +5,7 @@ use crate::db::DbError;
 
 /// Error codes of SQLite by their lowest byte, <https://sqlite.org/rescode.html>: BUSY, LOCKED, IOERR, FULL,
 /// CANTOPEN.
-const SQLITE: [u32; 5] = [5, 6, 10, 13, 14];
+const SQLITE: [i32; 5] = [5, 6, 10, 13, 14];
 
 /// Classes of SQLSTATE, <https://www.postgresql.org/docs/current/errcodes-appendix.html>: no connection, no
 /// resources, an operator intervened, an error of the system.
@@ -20,6 +20,7 @@ impl DbError {
     pub fn is_passing(&self) -> bool {
         match self {
             Self::Sql(error) => passes(error),
+            Self::Sqlite(error) => sqlite_passes(error),
             Self::Unavailable(_) => true,
             Self::Migration(_) | Self::Corrupt(_) => false,
         }
@@ -33,17 +34,21 @@ fn passes(error: &sqlx::Error) -> bool {
         | sqlx::Error::PoolTimedOut
         | sqlx::Error::PoolClosed
         | sqlx::Error::WorkerCrashed => true,
-        sqlx::Error::Database(error) => error.code().is_some_and(|code| is_passing_code(&code)),
+        sqlx::Error::Database(error) => error.code().is_some_and(|code| is_passing_state(&code)),
         _ => false,
     }
 }
 
-/// SQLSTATE has five characters, and a code of SQLite never that many digits.
-fn is_passing_code(code: &str) -> bool {
-    if code.len() == 5 {
-        return code != QUERY_CANCELED && POSTGRES.iter().any(|class| code.starts_with(class));
-    }
-    code.parse::<u32>().is_ok_and(|code| SQLITE.contains(&(code & 0xff)))
+fn is_passing_state(code: &str) -> bool {
+    code != QUERY_CANCELED && POSTGRES.iter().any(|class| code.starts_with(class))
+}
+
+fn sqlite_passes(error: &rusqlite::Error) -> bool {
+    error.sqlite_error().is_some_and(|error| is_passing_code(error.extended_code))
+}
+
+fn is_passing_code(code: i32) -> bool {
+    SQLITE.contains(&(code & 0xff))
 }
 
 #[cfg(test)]
@@ -68,6 +73,7 @@ mod tests {
         assert!(error.is_passing(), "{error}");
         drop(conn);
         let mut conn = db.write().await.unwrap();
+        sql("PRAGMA max_page_count = 1000").execute(&mut conn).await.unwrap();
         long().execute(&mut conn).await.unwrap();
         conn.commit().await.unwrap();
         db.close().await;
@@ -76,12 +82,6 @@ mod tests {
     #[test]
     fn a_full_or_absent_database_passes_and_a_wrong_statement_does_not() {
         for (code, passes) in [
-            ("13", true),
-            ("778", true),
-            ("5", true),
-            ("1", false),
-            ("1555", false),
-            ("11", false),
             ("57P01", true),
             ("57P03", true),
             ("53100", true),
@@ -90,6 +90,11 @@ mod tests {
             ("23505", false),
             ("42601", false),
         ] {
+            assert_eq!(is_passing_state(code), passes, "{code}");
+        }
+        for (code, passes) in
+            [(13, true), (778, true), (5, true), (1, false), (1555, false), (11, false)]
+        {
             assert_eq!(is_passing_code(code), passes, "{code}");
         }
         assert!(DbError::from(sqlx::Error::PoolTimedOut).is_passing());

@@ -272,7 +272,7 @@ pub async fn newest(conn: &mut Conn, wanted: Wanted<'_>) -> Result<Vec<i64>> {
         let values = bounds.into_iter().chain(terms.iter().copied()).chain(chunk.iter().copied());
         let values = values.map(Value::from).collect();
         let text = text(wanted.keys, terms.len(), chunk.len());
-        found.extend(composed(text, values).map(conn, |row| row.get::<i64>(0)).await?);
+        found.extend(composed(text, values).long().map(conn, |row| row.get::<i64>(0)).await?);
         found.sort_unstable_by(|a, b| b.cmp(a));
         found.dedup();
         found.truncate(wanted.limit);

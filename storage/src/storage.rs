@@ -1,17 +1,20 @@
 //! The database of a deployment, opened: reads by connections, writes through the writer.
 
-use std::{path::Path, sync::Arc, time::Duration};
+use std::{sync::Arc, thread, time::Duration};
 
-use sqlx::{SqlitePool, sqlite::SqlitePoolOptions};
 use tokio::{
+    runtime::Handle,
     sync::{Mutex, mpsc, oneshot},
-    task::JoinHandle,
+    task::{JoinHandle, spawn_blocking},
 };
 
 use crate::{
     alone::Alone,
     change::Change,
-    db::{self, Conn, Db, Result, sql},
+    db::{
+        Conn, Db, DbError, Result, sql,
+        sqlite::{Pool, Role},
+    },
     facts,
     feed::Feed,
     migrations,
@@ -40,15 +43,31 @@ pub struct Options {
     pub alone: bool,
 }
 
+/// A change that was handed to the writer. It is applied also when nobody waits for it.
+#[derive(Debug)]
+pub struct Submitted(oneshot::Receiver<Result<Committed, CommitError>>);
+
+impl Submitted {
+    /// Waits for what becomes of it.
+    ///
+    /// # Errors
+    ///
+    /// As [`Storage::commit`].
+    pub async fn outcome(self) -> Result<Committed, CommitError> {
+        self.0.await.unwrap_or(Err(CommitError::Stopped))
+    }
+}
+
 /// An opened database.
 #[derive(Clone, Debug)]
 pub struct Storage {
     db: Db,
+    checkpointer: Option<Pool>,
     feed: Feed,
     queue: Arc<Mutex<Option<mpsc::Sender<Pending>>>>,
     submit: mpsc::WeakSender<Pending>,
     tasks: Arc<Mutex<Vec<JoinHandle<()>>>>,
-    writer: Arc<Mutex<Option<JoinHandle<()>>>>,
+    writer: Arc<Mutex<Option<oneshot::Receiver<()>>>>,
     alone: Arc<Mutex<Option<Alone>>>,
 }
 
@@ -71,13 +90,18 @@ impl Storage {
         let (queue, pending) = mpsc::channel(QUEUE);
         let writer =
             Writer { db: db.clone(), feed: feed.clone(), instance: options.instance, batch: 0 };
-        let writer = tokio::spawn(writer.run(pending));
-        let background = match options.url.strip_prefix("sqlite:") {
-            Some(path) => tokio::spawn(checkpoints(checkpointer(Path::new(path)).await?)),
+        let writer = on_a_thread(writer.run(pending))?;
+        let checkpointer = match &db {
+            Db::Sqlite { writer, .. } => Some(Pool::open(writer.path(), 1, Role::Writer)?),
+            Db::Postgres(_) => None,
+        };
+        let background = match &checkpointer {
+            Some(pool) => tokio::spawn(checkpoints(pool.clone())),
             None => tokio::spawn(polls(db.clone(), feed.clone())),
         };
         Ok(Self {
             db,
+            checkpointer,
             feed,
             submit: queue.downgrade(),
             queue: Arc::new(Mutex::new(Some(queue))),
@@ -125,11 +149,20 @@ impl Storage {
     /// [`CommitError`]; nothing was written then, except that after [`CommitError::Db`] of an
     /// interrupted commit the outcome could not be looked up.
     pub async fn commit(&self, change: Change) -> Result<Committed, CommitError> {
+        self.submit(change).await?.outcome().await
+    }
+
+    /// Hands a change to the writer. Changes of one room are applied in the order in which they are handed
+    /// over.
+    ///
+    /// # Errors
+    ///
+    /// [`CommitError::Stopped`].
+    pub async fn submit(&self, change: Change) -> Result<Submitted, CommitError> {
         let (reply, outcome) = oneshot::channel();
         let queue = self.submit.upgrade().ok_or(CommitError::Stopped)?;
         queue.send(Pending { change, reply }).await.map_err(|_| CommitError::Stopped)?;
-        drop(queue);
-        outcome.await.unwrap_or(Err(CommitError::Stopped))
+        Ok(Submitted(outcome))
     }
 
     /// A value of the deployment's own, made once: stored as `value` if `key` has none, and the
@@ -163,6 +196,9 @@ impl Storage {
             task.abort();
             let _ = task.await;
         }
+        if let Some(checkpointer) = &self.checkpointer {
+            checkpointer.close().await;
+        }
         self.db.close().await;
         if let Some(alone) = self.alone.lock().await.take() {
             alone.end().await;
@@ -170,19 +206,34 @@ impl Storage {
     }
 }
 
-async fn checkpointer(path: &Path) -> Result<SqlitePool> {
-    let options = SqlitePoolOptions::new().max_connections(1).idle_timeout(None);
-    Ok(options.connect_with(db::sqlite_options(path)).await?)
+/// Runs the writer on a thread of its own: its commits wait for the disk. What is returned is dropped or
+/// sent to when it has ended.
+fn on_a_thread(writer: impl Future<Output = ()> + Send + 'static) -> Result<oneshot::Receiver<()>> {
+    let (end, ended) = oneshot::channel();
+    let runtime = Handle::current();
+    let work = move || {
+        runtime.block_on(writer);
+        let _ = end.send(());
+    };
+    let thread = thread::Builder::new().name("writer".to_owned()).spawn(work);
+    thread.map_err(|error| DbError::Unavailable(format!("no thread for the writer: {error}")))?;
+    Ok(ended)
 }
 
-async fn checkpoints(pool: SqlitePool) {
+async fn checkpoints(pool: Pool) {
     let mut ticks = tokio::time::interval(CHECKPOINT_EVERY);
     loop {
         ticks.tick().await;
-        if let Err(error) = db::checkpoint(&pool).await {
+        if let Err(error) = checkpoint(&pool).await {
             tracing::warn!(%error, "the write-ahead log could not be taken in");
         }
     }
+}
+
+async fn checkpoint(pool: &Pool) -> Result<()> {
+    let lease = pool.acquire().await?;
+    let done = spawn_blocking(move || lease.checkpoint()).await;
+    done.map_err(|error| DbError::Unavailable(error.to_string()))?
 }
 
 async fn polls(db: Db, feed: Feed) {

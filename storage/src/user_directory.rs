@@ -271,7 +271,7 @@ pub async fn proposed(conn: &mut Conn, wanted: Wanted<'_>) -> Result<Vec<String>
     let bounds = [wanted.asker.into(), wanted.limit.into(), wanted.looked_at.into()];
     let values = bounds.into_iter().chain(ends).collect();
     let text = proposed_text(words.len(), wanted.all_local);
-    composed(text, values).map(conn, |row| row.get(0)).await
+    composed(text, values).long().map(conn, |row| row.get(0)).await
 }
 
 fn proposed_text(words: usize, all_local: bool) -> String {
@@ -327,5 +327,5 @@ pub async fn names_in_sight(
         let (user_id, display_name) = (row.get(0)?, row.get(1)?);
         Ok(NameRow { user_id, display_name, avatar_url: row.get(2)? })
     };
-    composed(text, values).map(conn, name).await
+    composed(text, values).long().map(conn, name).await
 }

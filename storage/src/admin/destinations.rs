@@ -62,7 +62,7 @@ pub async fn page(
     (offset, limit): (i64, i64),
 ) -> Result<(Vec<DestinationState>, i64)> {
     let count = format!("SELECT COUNT(*) FROM {SERVERS}");
-    let count = composed(count, vec![own.into()]).optional(conn).await?;
+    let count = composed(count, vec![own.into()]).long().optional(conn).await?;
     let total = count.map_or(Ok(0), |row| row.get(0))?;
     let column = match order {
         Order::Name => "s.server",
@@ -76,7 +76,7 @@ pub async fn page(
          LIMIT $2 OFFSET $3"
     );
     let values = vec![own.into(), limit.into(), offset.into()];
-    Ok((composed(text, values).map(conn, state).await?, total))
+    Ok((composed(text, values).long().map(conn, state).await?, total))
 }
 
 /// One server; `None` when this one has nothing to do with it.
@@ -113,7 +113,8 @@ pub async fn rooms(
          ORDER BY s.room_id {direction} LIMIT $2 OFFSET $3"
     );
     let values = vec![server.into(), limit.into(), offset.into()];
-    let rows = composed(text, values).map(conn, |row| Ok((row.get(0)?, row.get(1)?))).await?;
+    let rows =
+        composed(text, values).long().map(conn, |row| Ok((row.get(0)?, row.get(1)?))).await?;
     Ok((rows, total))
 }
 
@@ -144,6 +145,6 @@ pub async fn count(conn: &mut Conn, own: &str) -> Result<(i64, i64)> {
     let text = format!(
         "SELECT COUNT(*), COUNT(CASE WHEN COALESCE(d.failures, 0) > 0 THEN 1 END) FROM {SERVERS}"
     );
-    let row = composed(text, vec![own.into()]).optional(conn).await?;
+    let row = composed(text, vec![own.into()]).long().optional(conn).await?;
     row.map_or(Ok((0, 0)), |row| Ok((row.get(0)?, row.get(1)?)))
 }

@@ -84,7 +84,7 @@ pub async fn of_user(
         direction(page.backwards)
     );
     let values = vec![user_id.into(), page.limit.into(), page.offset.into()];
-    Ok((composed(text, values).map(conn, media_row).await?, total))
+    Ok((composed(text, values).long().map(conn, media_row).await?, total))
 }
 
 /// Files that users of this deployment uploaded, that nobody wanted since `before`, and that are larger
@@ -105,7 +105,7 @@ pub async fn unused_local(
          AND m.size > $2 AND m.media_id > $3 ORDER BY m.media_id LIMIT $4"
     );
     let values = vec![before.into(), larger_than.into(), after.into(), limit.into()];
-    composed(text, values).map(conn, media_row).await
+    composed(text, values).long().map(conn, media_row).await
 }
 
 /// The hashes of all that a user has uploaded.
@@ -226,7 +226,7 @@ pub async fn users(conn: &mut Conn, wanted: &Wanted) -> Result<(Vec<UserRow>, i6
     let pattern = super::users::pattern(wanted.search.as_deref());
     let mut values = vec![wanted.from_ts.into(), wanted.until_ts.into(), pattern];
     let count = format!("SELECT COUNT(DISTINCT m.uploader) {SOURCE}");
-    let row = composed(count, values.clone()).optional(conn).await?;
+    let row = composed(count, values.clone()).long().optional(conn).await?;
     let total = row.map_or(Ok(0), |row| row.get(0))?;
     let column = match wanted.page.order {
         UserOrder::UserId => "m.uploader",
@@ -240,7 +240,7 @@ pub async fn users(conn: &mut Conn, wanted: &Wanted) -> Result<(Vec<UserRow>, i6
         direction(wanted.page.backwards)
     );
     values.extend([wanted.page.limit.into(), wanted.page.offset.into()]);
-    let found = composed(text, values).map(conn, |row| {
+    let found = composed(text, values).long().map(conn, |row| {
         Ok(UserRow {
             user_id: row.get(0)?,
             display_name: row.get(1)?,

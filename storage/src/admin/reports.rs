@@ -37,7 +37,7 @@ pub async fn page(conn: &mut Conn, wanted: &Wanted) -> Result<(Vec<ReportRow>, i
     let mut values =
         vec![reporter.into(), room_id.into(), user_id.into(), wanted.events_only.into()];
     let count = format!("SELECT COUNT(*) FROM reports WHERE {CONDITIONS}");
-    let count = composed(count, values.clone()).optional(conn).await?;
+    let count = composed(count, values.clone()).long().optional(conn).await?;
     let total = count.map_or(Ok(0), |row| row.get(0))?;
     let order = if wanted.oldest_first { "ASC" } else { "DESC" };
     values.extend([wanted.limit.into(), wanted.offset.into()]);
@@ -45,7 +45,7 @@ pub async fn page(conn: &mut Conn, wanted: &Wanted) -> Result<(Vec<ReportRow>, i
         "SELECT {COLUMNS} FROM reports WHERE {CONDITIONS} \
          ORDER BY received_ts {order}, report_id LIMIT $5 OFFSET $6"
     );
-    Ok((composed(text, values).map(conn, report_row).await?, total))
+    Ok((composed(text, values).long().map(conn, report_row).await?, total))
 }
 
 /// A report.

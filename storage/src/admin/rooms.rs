@@ -12,7 +12,7 @@ use crate::{
 /// When the database fails.
 pub async fn after(conn: &mut Conn, after: &str, limit: i64) -> Result<Vec<RoomRow>> {
     let text = format!("SELECT {COLUMNS} FROM rooms WHERE room_id > $1 ORDER BY room_id LIMIT $2");
-    composed(text, vec![after.into(), limit.into()]).map(conn, room_row).await
+    composed(text, vec![after.into(), limit.into()]).long().map(conn, room_row).await
 }
 
 /// The state events of some types with an empty state key, of some rooms: `(room_id, type, JSON)`.
@@ -68,6 +68,7 @@ pub async fn largest(conn: &mut Conn, limit: i64) -> Result<Vec<(String, i64)>> 
     sql("SELECT room_id, SUM(OCTET_LENGTH(json)) FROM events GROUP BY room_id \
          ORDER BY 2 DESC, room_id LIMIT $1")
     .bind(limit)
+    .long()
     .map(conn, |row| Ok((row.get(0)?, row.get(1)?)))
     .await
 }

@@ -95,7 +95,7 @@ fn listed(row: &Row) -> Result<ListedUser> {
 pub async fn page(conn: &mut Conn, wanted: &Wanted) -> Result<(Vec<ListedUser>, i64)> {
     let (conditions, mut values) = conditions(wanted);
     let count = format!("SELECT COUNT(*) FROM {SOURCE} WHERE {conditions}");
-    let count = composed(count, values.clone()).optional(conn).await?;
+    let count = composed(count, values.clone()).long().optional(conn).await?;
     let total = count.map_or(Ok(0), |row| row.get(0))?;
     let direction = if wanted.backwards { "DESC" } else { "ASC" };
     let column = column(wanted.order);
@@ -105,7 +105,7 @@ pub async fn page(conn: &mut Conn, wanted: &Wanted) -> Result<(Vec<ListedUser>, 
         columns()
     );
     values.extend([wanted.limit.into(), wanted.offset.into()]);
-    Ok((composed(text, values).map(conn, listed).await?, total))
+    Ok((composed(text, values).long().map(conn, listed).await?, total))
 }
 
 /// One account.

@@ -1,0 +1,273 @@
+//! SQLite: connections of one file, and statements that run where they are called.
+//!
+//! A statement on pages that are in memory takes a few microseconds, less than waking a thread for it, so it
+//! runs on the caller's thread; what may take longer is marked by [`super::Statement::long`]. Commits, which
+//! wait for the disk, happen on the writer's thread.
+
+use std::{
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use rusqlite::{Connection, OpenFlags, types::Value as Column};
+use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore},
+    time::timeout,
+};
+
+use super::{DbError, Result, Value};
+use crate::dialect;
+
+/// How long another process, or a reader that holds a connection, is waited for.
+const BUSY: Duration = Duration::from_secs(30);
+
+/// How many prepared statements each connection keeps.
+const PREPARED: usize = 512;
+
+/// What the connections of a pool may do.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Role {
+    /// Writes, or takes in the write-ahead log.
+    Writer,
+    /// `query_only`.
+    Reader,
+    /// Copies the file, without changing a setting of it.
+    Copier,
+    /// Looks at a file that nobody writes to.
+    Examiner,
+}
+
+/// A bounded number of connections to one file.
+#[derive(Clone, Debug)]
+pub struct Pool(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    path: PathBuf,
+    role: Role,
+    size: u32,
+    idle: Mutex<Vec<Connection>>,
+    places: Arc<Semaphore>,
+}
+
+impl Pool {
+    /// Opens the first connection; the others, `size` in all, when they are needed.
+    pub(crate) fn open(path: &Path, size: u32, role: Role) -> Result<Self> {
+        let first = connect(path, role)?;
+        let places = Arc::new(Semaphore::new(usize::try_from(size).unwrap_or(usize::MAX)));
+        let idle = Mutex::new(vec![first]);
+        Ok(Self(Arc::new(Shared { path: path.to_owned(), role, size, idle, places })))
+    }
+
+    /// The file.
+    pub(crate) fn path(&self) -> &Path {
+        &self.0.path
+    }
+
+    /// A connection, which goes back when it is dropped.
+    pub(crate) async fn acquire(&self) -> Result<Lease> {
+        let place = match Arc::clone(&self.0.places).try_acquire_owned() {
+            Ok(place) => place,
+            Err(_) => timeout(BUSY, Arc::clone(&self.0.places).acquire_owned())
+                .await
+                .map_err(|_| DbError::Unavailable("no connection became free".to_owned()))?
+                .map_err(|_| DbError::Unavailable("the database was closed".to_owned()))?,
+        };
+        let idle = self.0.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        let conn = match idle {
+            Some(conn) => conn,
+            None => connect(&self.0.path, self.0.role)?,
+        };
+        Ok(Lease { conn: Some(conn), shared: Arc::clone(&self.0), _place: place })
+    }
+
+    /// A connection inside a transaction that `statement` begins.
+    pub(crate) async fn begin(&self, statement: &str) -> Result<Lease> {
+        let lease = self.acquire().await?;
+        run(lease.conn()?, statement)?;
+        Ok(lease)
+    }
+
+    /// Closes the connections, when the last of them has come back.
+    pub(crate) async fn close(&self) {
+        let _all = self.0.places.acquire_many(self.0.size).await;
+        self.0.places.close();
+        self.0.idle.lock().unwrap_or_else(PoisonError::into_inner).clear();
+    }
+}
+
+/// A connection on loan.
+#[derive(Debug)]
+pub(crate) struct Lease {
+    conn: Option<Connection>,
+    shared: Arc<Shared>,
+    _place: OwnedSemaphorePermit,
+}
+
+impl Lease {
+    fn conn(&self) -> Result<&Connection> {
+        self.conn.as_ref().ok_or_else(|| DbError::Unavailable("the connection is gone".to_owned()))
+    }
+
+    /// Ends the transaction; its writes are on disk then.
+    pub(crate) fn commit(self) -> Result<()> {
+        Ok(run(self.conn()?, "COMMIT")?)
+    }
+
+    /// Copies what the write-ahead log holds into the file, beside running transactions.
+    pub(crate) fn checkpoint(&self) -> Result<()> {
+        Ok(self.conn()?.execute_batch("PRAGMA wal_checkpoint(PASSIVE)")?)
+    }
+
+    /// Runs a statement to its end; returns how many rows it changed.
+    pub(super) fn execute(&self, text: &str, values: Vec<Value>) -> Result<u64> {
+        tracing::trace!(text);
+        let conn = self.conn()?;
+        let mut statement = conn.prepare_cached(text)?;
+        bind(&mut statement, values)?;
+        let mut rows = statement.raw_query();
+        while rows.next()?.is_some() {}
+        drop(rows);
+        Ok(if statement.readonly() { 0 } else { conn.changes() })
+    }
+
+    /// Hands the rows of a statement to `row`, one after the other.
+    pub(super) fn each<T>(
+        &self,
+        text: &str,
+        values: Vec<Value>,
+        row: impl Fn(Columns) -> Result<T>,
+    ) -> Result<Vec<T>> {
+        tracing::trace!(text);
+        let mut statement = self.conn()?.prepare_cached(text)?;
+        bind(&mut statement, values)?;
+        let width = statement.column_count();
+        let mut rows = statement.raw_query();
+        let mut made = Vec::new();
+        while let Some(found) = rows.next()? {
+            let columns = (0..width).map(|index| found.get(index)).collect::<Result<_, _>>()?;
+            made.push(row(Columns(columns))?);
+        }
+        Ok(made)
+    }
+}
+
+impl Drop for Lease {
+    /// Rolls back what was not committed. A connection on which that fails is closed.
+    fn drop(&mut self) {
+        let Some(conn) = self.conn.take() else { return };
+        // SQLite has rolled back by itself when the disk was full.
+        if conn.is_autocommit() || run(&conn, "ROLLBACK").is_ok() {
+            self.shared.idle.lock().unwrap_or_else(PoisonError::into_inner).push(conn);
+        }
+    }
+}
+
+/// Runs a statement that has no values and no rows.
+fn run(conn: &Connection, statement: &str) -> rusqlite::Result<()> {
+    conn.prepare_cached(statement)?.raw_execute().map(|_| ())
+}
+
+/// The columns of a row.
+#[derive(Debug)]
+pub struct Columns(Vec<Column>);
+
+impl Columns {
+    pub(super) fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Column `index`; `None` where it is NULL.
+    fn get(&self, index: usize) -> Result<Option<&Column>> {
+        match self.0.get(index) {
+            Some(Column::Null) => Ok(None),
+            Some(column) => Ok(Some(column)),
+            None => Err(DbError::Corrupt(format!("no column {index}"))),
+        }
+    }
+
+    pub(super) fn integer(&self, index: usize) -> Result<Option<i64>> {
+        self.get(index)?
+            .map(|column| match column {
+                Column::Integer(value) => Ok(*value),
+                other => Err(unexpected(index, other)),
+            })
+            .transpose()
+    }
+
+    pub(super) fn text(&self, index: usize) -> Result<Option<String>> {
+        self.get(index)?
+            .map(|column| match column {
+                Column::Text(value) => Ok(value.clone()),
+                other => Err(unexpected(index, other)),
+            })
+            .transpose()
+    }
+
+    pub(super) fn bytes(&self, index: usize) -> Result<Option<Vec<u8>>> {
+        self.get(index)?
+            .map(|column| match column {
+                Column::Blob(value) => Ok(value.clone()),
+                other => Err(unexpected(index, other)),
+            })
+            .transpose()
+    }
+}
+
+fn unexpected(index: usize, column: &Column) -> DbError {
+    DbError::Corrupt(format!("{} in column {index}", column.data_type()))
+}
+
+fn bind(statement: &mut rusqlite::Statement<'_>, values: Vec<Value>) -> Result<()> {
+    for (index, value) in values.into_iter().enumerate() {
+        let place = index + 1;
+        match value {
+            Value::Text(v) => statement.raw_bind_parameter(place, v.map(dialect::encode_text)),
+            Value::Int(v) => statement.raw_bind_parameter(place, v),
+            Value::Small(v) => statement.raw_bind_parameter(place, v),
+            Value::Bytes(v) => statement.raw_bind_parameter(place, v),
+            Value::Texts(v) => statement.raw_bind_parameter(place, dialect::json_list::texts(v)),
+            Value::Ints(v) => statement.raw_bind_parameter(place, dialect::json_list::ints(v)),
+        }?;
+    }
+    Ok(())
+}
+
+/// A checkpoint never happens inside a commit: `wal_autocheckpoint` is off, and [`Lease::checkpoint`] has a
+/// connection of its own.
+fn connect(path: &Path, role: Role) -> Result<Connection> {
+    let flags = OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_URI;
+    let conn = match role {
+        Role::Examiner => {
+            Connection::open_with_flags(frozen(path)?, flags | OpenFlags::SQLITE_OPEN_READ_ONLY)?
+        }
+        Role::Copier => {
+            Connection::open_with_flags(path, flags | OpenFlags::SQLITE_OPEN_READ_WRITE)?
+        }
+        Role::Writer | Role::Reader => Connection::open_with_flags(
+            path,
+            flags | OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE,
+        )?,
+    };
+    conn.busy_timeout(BUSY)?;
+    conn.set_prepared_statement_cache_capacity(PREPARED);
+    if let Role::Writer | Role::Reader = role {
+        conn.execute_batch(
+            "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = OFF; \
+             PRAGMA wal_autocheckpoint = 0; PRAGMA temp_store = MEMORY; PRAGMA cache_size = -16384",
+        )?;
+    }
+    if let Role::Reader = role {
+        // Each has a cache of its own, and behind all of them stands that of the system.
+        conn.execute_batch("PRAGMA query_only = 1; PRAGMA cache_size = -4096")?;
+    }
+    Ok(conn)
+}
+
+/// The address of a file that nobody writes to, <https://sqlite.org/uri.html>.
+fn frozen(path: &Path) -> Result<String> {
+    let path = path.to_str().ok_or_else(|| DbError::Unavailable("not UTF-8".to_owned()))?;
+    let path = path.replace('%', "%25").replace('?', "%3f").replace('#', "%23");
+    Ok(format!("file:{path}?immutable=1"))
+}
