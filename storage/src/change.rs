@@ -25,6 +25,7 @@ pub struct Change {
 pub(crate) struct RoomClaim {
     pub(crate) room_id: String,
     pub(crate) expected: i64,
+    pub(crate) next: i64,
 }
 
 /// A precondition that at most one change can win, in the whole deployment and for ever.
@@ -161,10 +162,10 @@ impl Change {
         self.claims.is_empty() && self.writes.is_empty() && self.facts.is_empty()
     }
 
-    /// Requires that the room is still at `expected` when the change is applied, and raises its
-    /// version by one.
-    pub fn require_room(&mut self, room_id: impl Into<String>, expected: i64) {
-        self.rooms.push(RoomClaim { room_id: room_id.into(), expected });
+    /// Requires that the room is still at version `expected` when the change is applied, and brings it to
+    /// version `next`, which no other change has brought it to, nor will.
+    pub fn require_room(&mut self, room_id: impl Into<String>, expected: i64, next: i64) {
+        self.rooms.push(RoomClaim { room_id: room_id.into(), expected, next });
     }
 
     /// Adds a claim.

@@ -4,7 +4,7 @@ pub mod partial;
 
 use crate::{
     bulk,
-    change::At,
+    change::{At, RoomClaim},
     db::{Conn, Result, Row, Value, sql},
 };
 
@@ -291,15 +291,12 @@ pub(crate) async fn claim_alias(conn: &mut Conn, row: &AliasRow) -> Result<bool>
     Ok(changed == 1)
 }
 
-/// Raises the room's version if it is `expected`; `false` when it is another.
-pub(crate) async fn compare_and_raise(
-    conn: &mut Conn,
-    room_id: &str,
-    expected: i64,
-) -> Result<bool> {
-    let changed = sql("UPDATE rooms SET version = version + 1 WHERE room_id = $1 AND version = $2")
-        .bind(room_id)
-        .bind(expected)
+/// Brings the room to its next version if it is at the expected one; `false` when it is at another.
+pub(crate) async fn claim_version(conn: &mut Conn, claim: &RoomClaim) -> Result<bool> {
+    let changed = sql("UPDATE rooms SET version = $3 WHERE room_id = $1 AND version = $2")
+        .bind(&claim.room_id)
+        .bind(claim.expected)
+        .bind(claim.next)
         .execute(conn)
         .await?;
     Ok(changed == 1)
@@ -350,7 +347,7 @@ pub async fn published(conn: &mut Conn) -> Result<Vec<RoomRow>> {
     let text = format!(
         "SELECT {COLUMNS} FROM rooms WHERE published = 1 ORDER BY joined_members DESC, room_id"
     );
-    crate::db::composed(text, vec![]).map(conn, room_row).await
+    crate::db::composed(text, vec![]).long().map(conn, room_row).await
 }
 
 /// The events at the end of a room's graph.

@@ -5,29 +5,33 @@
 //! the rows that carry positions. Then it is committed, its facts are published, and only then do
 //! the callers learn of it.
 
-use std::{collections::HashSet, sync::Arc, time::Duration};
+mod claims;
+mod rows;
+
+use std::{sync::Arc, time::Duration};
 
 use tokio::{
     sync::{mpsc, oneshot},
-    time::{Instant, sleep},
+    time::{Instant, sleep, timeout},
 };
 
+use self::{
+    claims::{claim, split_repeated_claims},
+    rows::{raise, write_placed, write_rows},
+};
 use crate::{
-    account_data,
-    accounts::{self, Once},
-    admin, appservices, backups, bulk,
-    change::{At, Change, Claim, Write},
-    db::{Conn, Db, DbError, Result, Value, sql},
-    delayed_events, encryption, events,
-    facts::{Fact, Positioned},
-    federation,
+    change::{At, Change},
+    db::{Conn, Db, DbError, Result, sql},
+    events,
+    facts::Positioned,
     feed::Feed,
-    media, memberships, pushers, receipts, rooms, search, sliding, state, subscriptions, timeline,
-    to_device, unread, user_directory,
 };
 
 /// How many changes one transaction takes at most.
 const LARGEST_BATCH: usize = 256;
+
+/// How long it is waited at most for others who write at the same time.
+const GATHERED_FOR: Duration = Duration::from_millis(2);
 
 /// How long it is asked whether a commit happened whose answer was lost ...
 const LOOKED_UP_FOR: Duration = Duration::from_secs(60);
@@ -96,11 +100,14 @@ pub(crate) struct Writer {
 impl Writer {
     pub(crate) async fn run(mut self, mut queue: mpsc::Receiver<Pending>) {
         let mut deferred = Vec::new();
+        let mut expected = 1;
         loop {
             let mut pending = std::mem::take(&mut deferred);
             if pending.is_empty() && queue.recv_many(&mut pending, LARGEST_BATCH).await == 0 {
                 return;
             }
+            gather(&mut queue, &mut pending, expected).await;
+            expected = pending.len();
             let batch;
             (batch, deferred) = split_repeated_claims(pending);
             self.commit_or_split(batch).await;
@@ -111,7 +118,7 @@ impl Writer {
     /// not take the others with it. A database that is away takes all of them.
     async fn commit_or_split(&mut self, mut batch: Vec<Pending>) {
         while !batch.is_empty() {
-            match self.attempt(&batch).await {
+            match self.attempt(&mut batch).await {
                 Ok(Attempt::Committed(bases)) => {
                     self.publish(&batch, &bases).await;
                     for (pending, base) in batch.into_iter().zip(bases) {
@@ -154,8 +161,9 @@ impl Writer {
         }
     }
 
-    /// Runs the transaction. Rolled back unless it ends as `Committed`.
-    async fn attempt(&mut self, batch: &[Pending]) -> Result<Attempt> {
+    /// Runs the transaction. Rolled back unless it ends as `Committed`. The rows of a change that is alone
+    /// are taken out of it: there is no second attempt.
+    async fn attempt(&mut self, batch: &mut [Pending]) -> Result<Attempt> {
         let mut conn = self.db.write().await?;
         for (index, pending) in in_room_order(batch) {
             if let Some(lost) = claim(&mut conn, &pending.change).await? {
@@ -223,6 +231,21 @@ impl Writer {
     }
 }
 
+/// Waits for as many changes as were written together the last time: whoever was answered then may be about
+/// to send the next. One who is alone is never waited for.
+async fn gather(queue: &mut mpsc::Receiver<Pending>, pending: &mut Vec<Pending>, expected: usize) {
+    let more = async {
+        while pending.len() < expected.min(LARGEST_BATCH) {
+            let room = LARGEST_BATCH - pending.len();
+            if queue.recv_many(pending, room).await == 0 {
+                return;
+            }
+        }
+    };
+    // Whatever came in time is in `pending` then.
+    let _ = timeout(GATHERED_FOR, more).await;
+}
+
 enum Attempt {
     /// The position before the facts of each change.
     Committed(Vec<i64>),
@@ -230,275 +253,11 @@ enum Attempt {
     Lost(usize, CommitError),
 }
 
-/// Leaves out of a batch what claims the same name as an earlier change of it: who loses against a
-/// change that is not committed would be told of something that may never be.
-fn split_repeated_claims(pending: Vec<Pending>) -> (Vec<Pending>, Vec<Pending>) {
-    let mut seen = HashSet::new();
-    pending.into_iter().partition(|p| {
-        let keys: Vec<String> = p.change.claims.iter().map(claim_key).collect();
-        let free = keys.iter().all(|key| !seen.contains(key));
-        if free {
-            seen.extend(keys);
-        }
-        free
-    })
-}
-
-fn claim_key(claim: &Claim) -> String {
-    match claim {
-        Claim::Transaction(t) => {
-            format!("t\0{}\0{}\0{}\0{}", t.user_id, t.device_id, t.path, t.txn_id)
-        }
-        Claim::NewUser(user) => format!("u\0{}", user.user_id),
-        Claim::Guest { user_id, .. } => format!("u\0{user_id}"),
-        Claim::Threepid(row) => format!("3\0{}\0{}", row.medium, row.address),
-        Claim::EmailAttempt { row, .. } => {
-            format!("m\0{}\0{}\0{:?}", row.address, row.purpose, row.secret_hash)
-        }
-        Claim::NewAlias(alias) => format!("a\0{}", alias.alias),
-        Claim::NewRoom(room) => format!("r\0{}", room.room_id),
-        Claim::NewRegistrationToken(row) => format!("g\0{}", row.token),
-        Claim::RegistrationToken { token, .. } => format!("g\0{token}"),
-        Claim::Password { user_id, .. } => format!("p\0{user_id}"),
-        Claim::Once(once) => format!("o\0{once:?}"),
-        // Whoever takes the session claims it by the same name.
-        Claim::Uia(p) => format!("o\0{:?}", Once::UiaSession(p.row.session_id.clone())),
-        Claim::AccountData(e) => format!("d\0{}\0{}\0{}", e.user_id, e.room_id, e.kind),
-        Claim::Attempt(attempt) => format!("c\0{}\0{}", attempt.bucket, attempt.key),
-        Claim::Rotate(rotation) => format!("f\0{:?}", rotation.token_hash),
-        Claim::OneTimeKey(k) => {
-            format!("k\0{}\0{}\0{}\0{}", k.user_id, k.device_id, k.algorithm, k.key_id)
-        }
-        Claim::NewBackup(row) => format!("b\0{}", row.user_id),
-        Claim::NewestBackup { user_id, .. } => format!("b\0{user_id}"),
-        Claim::ToDevice(r) => format!("e\0{}\0{}", r.origin, r.message_id),
-        Claim::MediaPromise(kept) => format!("b\0{}\0{}", kept.origin, kept.media_id),
-    }
-}
-
 /// Writers that lock rooms in the same order do not wait for each other in a circle.
 fn in_room_order(batch: &[Pending]) -> Vec<(usize, &Pending)> {
     let mut order: Vec<_> = batch.iter().enumerate().collect();
     order.sort_by_key(|(_, p)| p.change.rooms.first().map(|room| room.room_id.clone()));
     order
-}
-
-async fn claim(conn: &mut Conn, change: &Change) -> Result<Option<CommitError>> {
-    for claim in &change.claims {
-        let (won, lost) = match claim {
-            Claim::Transaction(txn) => match events::claim_transaction(conn, txn).await? {
-                Some(winner) => return Ok(Some(CommitError::TransactionTaken(Box::new(winner)))),
-                None => continue,
-            },
-            Claim::NewUser(user) => {
-                (accounts::claim_user(conn, user).await?, CommitError::NameTaken)
-            }
-            Claim::Guest { user_id, password_hash } => (
-                accounts::claim_guest(conn, user_id, password_hash.clone()).await?,
-                CommitError::UsedUp,
-            ),
-            Claim::Threepid(row) => {
-                (accounts::threepids::claim(conn, row).await?, CommitError::UsedUp)
-            }
-            Claim::EmailAttempt { row, expired } => {
-                (accounts::email_sessions::claim(conn, row, *expired).await?, CommitError::UsedUp)
-            }
-            Claim::NewAlias(alias) => {
-                (rooms::claim_alias(conn, alias).await?, CommitError::NameTaken)
-            }
-            Claim::NewRoom(room) => (rooms::claim_new(conn, room).await?, CommitError::NameTaken),
-            Claim::NewRegistrationToken(row) => {
-                (accounts::registration_tokens::claim_new(conn, row).await?, CommitError::NameTaken)
-            }
-            Claim::RegistrationToken { token, now_ts } => (
-                accounts::registration_tokens::claim(conn, token, *now_ts).await?,
-                CommitError::UsedUp,
-            ),
-            Claim::Password { user_id, hash } => {
-                let hash = hash.as_deref();
-                (accounts::claim_password(conn, user_id, hash).await?, CommitError::UsedUp)
-            }
-            Claim::Once(once) => (accounts::claim_once(conn, once).await?, CommitError::UsedUp),
-            Claim::Uia(progress) => {
-                (accounts::uia::claim(conn, progress).await?, CommitError::UsedUp)
-            }
-            Claim::AccountData(expected) => {
-                (account_data::claim(conn, expected).await?, CommitError::Conflict)
-            }
-            Claim::Attempt(attempt) => {
-                (accounts::attempts::claim(conn, attempt).await?, CommitError::UsedUp)
-            }
-            Claim::MediaPromise(kept) => (media::claim(conn, kept).await?, CommitError::UsedUp),
-            Claim::Rotate(rotation) => {
-                (accounts::tokens::claim_rotation(conn, rotation).await?, CommitError::UsedUp)
-            }
-            Claim::OneTimeKey(key) => {
-                (encryption::one_time_keys::claim(conn, key).await?, CommitError::UsedUp)
-            }
-            Claim::NewBackup(row) => (backups::claim_new(conn, row).await?, CommitError::UsedUp),
-            Claim::NewestBackup { user_id, version } => {
-                (backups::claim_newest(conn, user_id, *version).await?, CommitError::UsedUp)
-            }
-            Claim::ToDevice(received) => {
-                (to_device::claim(conn, received).await?, CommitError::UsedUp)
-            }
-        };
-        if !won {
-            return Ok(Some(lost));
-        }
-    }
-    for room in &change.rooms {
-        if !rooms::compare_and_raise(conn, &room.room_id, room.expected).await? {
-            return Ok(Some(CommitError::Conflict));
-        }
-    }
-    Ok(None)
-}
-
-/// Rows that carry a position, each with the index of its change.
-#[derive(Default)]
-struct Placed {
-    timeline: Vec<(usize, timeline::Write)>,
-    unread: Vec<(usize, unread::Write)>,
-    memberships: Vec<(usize, memberships::Write)>,
-    rooms: Vec<(usize, rooms::Write)>,
-    states: Vec<(usize, state::Write)>,
-    account_data: Vec<(usize, account_data::Write)>,
-    receipts: Vec<(usize, receipts::Write)>,
-    lists: Vec<(usize, encryption::lists::Write)>,
-    to_device: Vec<(usize, to_device::Write)>,
-    subscriptions: Vec<(usize, subscriptions::Write)>,
-}
-
-/// Writes the rows that need no position, in a fixed order of tables, and returns the others.
-async fn write_rows(conn: &mut Conn, batch: &[Pending]) -> Result<Placed> {
-    let mut placed = Placed::default();
-    let (mut event_rows, mut state_rows, mut room_rows) = (vec![], vec![], vec![]);
-    let (mut account_rows, mut federation_rows) = (vec![], vec![]);
-    let (mut search_rows, mut admin_rows, mut directory_rows) = (vec![], vec![], vec![]);
-    let (mut encryption_rows, mut backup_rows) = (vec![], vec![]);
-    let mut media_rows = vec![];
-    let mut delayed_rows = vec![];
-    let mut appservice_rows = vec![];
-    let mut pusher_rows = vec![];
-    let mut sliding_rows = vec![];
-    for (index, pending) in batch.iter().enumerate() {
-        for row in pending.change.writes.iter().cloned() {
-            match row {
-                Write::Event(row) => event_rows.push(row),
-                Write::State(row @ state::Write::Root { .. }) => placed.states.push((index, row)),
-                Write::State(row) => state_rows.push(row),
-                Write::Room(row @ (rooms::Write::Server(_) | rooms::Write::Partial(_))) => {
-                    placed.rooms.push((index, row));
-                }
-                Write::Room(row) => room_rows.push(row),
-                Write::Account(row) => account_rows.push(row),
-                Write::Federation(row) => federation_rows.push(row),
-                Write::Search(row) => search_rows.push(row),
-                Write::Admin(row) => admin_rows.push(row),
-                Write::UserDirectory(row) => directory_rows.push(row),
-                Write::Media(row) => media_rows.push(row),
-                Write::DelayedEvent(row) => delayed_rows.push(row),
-                Write::Appservice(row) => appservice_rows.push(row),
-                Write::Pusher(row) => pusher_rows.push(row),
-                Write::Sliding(row) => sliding_rows.push(row),
-                Write::Timeline(row) => placed.timeline.push((index, row)),
-                Write::Unread(row) => placed.unread.push((index, row)),
-                Write::Membership(row) => placed.memberships.push((index, row)),
-                Write::AccountData(row) => placed.account_data.push((index, row)),
-                Write::Receipt(row) => placed.receipts.push((index, row)),
-                Write::Encryption(encryption::Write::Lists(row)) => placed.lists.push((index, row)),
-                Write::Encryption(row) => encryption_rows.push(row),
-                Write::Backup(row) => backup_rows.push(row),
-                Write::ToDevice(row) => placed.to_device.push((index, row)),
-                Write::Subscription(row) => placed.subscriptions.push((index, row)),
-            }
-        }
-    }
-    accounts::apply(conn, account_rows).await?;
-    events::apply(conn, event_rows).await?;
-    state::apply(conn, state_rows).await?;
-    rooms::apply(conn, room_rows).await?;
-    federation::apply(conn, federation_rows).await?;
-    search::apply(conn, search_rows).await?;
-    admin::apply(conn, admin_rows).await?;
-    user_directory::apply(conn, directory_rows).await?;
-    encryption::apply(conn, encryption_rows).await?;
-    backups::apply(conn, backup_rows).await?;
-    media::apply(conn, media_rows).await?;
-    delayed_events::apply(conn, delayed_rows).await?;
-    appservices::apply(conn, appservice_rows).await?;
-    pushers::apply(conn, pusher_rows).await?;
-    sliding::apply(conn, sliding_rows).await?;
-    Ok(placed)
-}
-
-async fn write_placed(
-    conn: &mut Conn,
-    placed: Placed,
-    batch: &[Pending],
-    bases: &[i64],
-) -> Result<()> {
-    put_positions(conn, batch, bases).await?;
-    let timeline_rows = with_base(placed.timeline, bases);
-    let history =
-        timeline_rows.iter().filter(|(_, w)| matches!(w, timeline::Write::Backfill(_))).count();
-    let mut backfill = 0;
-    if history > 0 {
-        let history = i64::try_from(history).unwrap_or(i64::MAX);
-        backfill = raise(conn, "backfill", -history).await? + history - 1;
-    }
-    timeline::apply(conn, timeline_rows, &mut backfill).await?;
-    memberships::apply(conn, with_base(placed.memberships, bases)).await?;
-    rooms::apply_placed(conn, with_base(placed.rooms, bases)).await?;
-    state::apply_placed(conn, with_base(placed.states, bases)).await?;
-    account_data::apply(conn, with_base(placed.account_data, bases)).await?;
-    receipts::apply(conn, with_base(placed.receipts, bases)).await?;
-    to_device::apply(conn, with_base(placed.to_device, bases)).await?;
-    encryption::lists::advance(conn, facts_of(batch, bases)).await?;
-    encryption::lists::apply(conn, with_base(placed.lists, bases)).await?;
-    subscriptions::apply(conn, with_base(placed.subscriptions, bases)).await?;
-    // Last: it asks the memberships and account data of this batch too.
-    unread::apply(conn, with_base(placed.unread, bases)).await
-}
-
-fn with_base<T>(rows: Vec<(usize, T)>, bases: &[i64]) -> Vec<(i64, T)> {
-    rows.into_iter()
-        .map(|(index, row)| (bases.get(index).copied().unwrap_or_default(), row))
-        .collect()
-}
-
-async fn put_positions(conn: &mut Conn, batch: &[Pending], bases: &[i64]) -> Result<()> {
-    let facts = facts_of(batch, bases).map(|(pos, fact)| position_row(pos, fact));
-    bulk::insert(
-        conn,
-        "INSERT INTO positions (pos, kind, subject, object, detail)",
-        "",
-        facts.collect(),
-    )
-    .await
-}
-
-/// The facts of a batch with their positions.
-fn facts_of<'a>(batch: &'a [Pending], bases: &'a [i64]) -> impl Iterator<Item = (i64, &'a Fact)> {
-    batch.iter().zip(bases).flat_map(|(pending, base)| {
-        let facts = pending.change.facts.iter().enumerate();
-        facts.map(|(index, fact)| (At(index).after(*base), fact))
-    })
-}
-
-fn position_row(pos: i64, fact: &Fact) -> Vec<Value> {
-    let (kind, subject, object, detail) = fact.columns();
-    vec![pos.into(), kind.into(), subject.into(), object.into(), detail.into()]
-}
-
-async fn raise(conn: &mut Conn, counter: &'static str, by: i64) -> Result<i64> {
-    let row = sql("UPDATE counters SET value = value + $2 WHERE name = $1 RETURNING value")
-        .bind(counter)
-        .bind(by)
-        .optional(conn)
-        .await?;
-    row.ok_or_else(|| DbError::Corrupt(format!("counter {counter} is missing")))?.get(0)
 }
 
 async fn note_batch(conn: &mut Conn, instance: &str, batch: i64, base: i64) -> Result<()> {

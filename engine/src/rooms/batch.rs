@@ -22,6 +22,7 @@ use crate::{
     Engine,
     events::{Pdu, StoredEvent, store},
     internal::Internal,
+    rng,
     state::{Snapshots, StateKey},
 };
 
@@ -57,6 +58,20 @@ pub enum BatchError {
 impl From<DbError> for BatchError {
     fn from(error: DbError) -> Self {
         Self::Internal(error.into())
+    }
+}
+
+impl From<CommitError> for BatchError {
+    fn from(error: CommitError) -> Self {
+        match error {
+            CommitError::Conflict => Self::Conflict,
+            CommitError::TransactionTaken(winner) => match winner.event_id.try_into() {
+                Ok(event_id) => Self::TransactionTaken(event_id),
+                Err(error) => Self::Internal(Internal::from(error)),
+            },
+            CommitError::NameTaken => Self::NameTaken,
+            error => Self::Internal(error.into()),
+        }
     }
 }
 
@@ -112,13 +127,18 @@ impl Batch {
 
     /// A change of a room that continues one of another room.
     fn over(engine: &Engine, room: &Room, mut change: Change) -> Self {
-        change.require_room(room.id.as_str(), room.row.version);
+        let version = u64::from_le_bytes(rng::bytes()) >> 1;
+        let version = i64::try_from(version).unwrap_or(i64::MAX);
+        change.require_room(room.id.as_str(), room.row.version, version);
+        let before = room.clone();
+        let mut room = room.clone();
+        room.row.version = version;
         Self {
             engine: engine.clone(),
-            room: room.clone(),
-            snapshots: Snapshots::of(engine, &room.id),
+            room,
+            snapshots: Snapshots::of(engine, &before.id),
             change,
-            before: room.clone(),
+            before,
             events: HashMap::new(),
             servers: HashMap::new(),
             wakes_guests: false,
@@ -175,10 +195,16 @@ impl Batch {
     ///
     /// When the database fails.
     pub async fn event(&self, event_id: &EventId) -> Result<Option<Arc<StoredEvent>>, Internal> {
-        match self.events.get(event_id) {
+        match self.at_hand(event_id) {
             Some(event) => Ok(Some(event.clone())),
             None => store::get(&self.engine, &self.room.id, event_id).await,
         }
+    }
+
+    /// An event of this change, or the last one of the change before, which may not be stored yet.
+    fn at_hand(&self, event_id: &EventId) -> Option<&Arc<StoredEvent>> {
+        let last = || self.before.last.as_ref().filter(|last| last.pdu.event_id == event_id);
+        self.events.get(event_id).or_else(last)
     }
 
     /// Those of the IDs that are events of the room, be they stored or on the way.
@@ -191,10 +217,9 @@ impl Batch {
         ids: &[OwnedEventId],
     ) -> Result<HashMap<OwnedEventId, Arc<StoredEvent>>, Internal> {
         let (here, stored): (Vec<_>, Vec<_>) =
-            ids.iter().cloned().partition(|id| self.events.contains_key(id));
+            ids.iter().cloned().partition(|id| self.at_hand(id).is_some());
         let mut found = store::get_many(&self.engine, &self.room.id, &stored).await?;
-        let here =
-            here.into_iter().filter_map(|id| Some((id.clone(), self.events.get(&id)?.clone())));
+        let here = here.into_iter().filter_map(|id| Some((id.clone(), self.at_hand(&id)?.clone())));
         found.extend(here);
         Ok(found)
     }
@@ -240,6 +265,38 @@ impl Batch {
         self.commit_all(vec![begun], vec![other, guard]).await
     }
 
+    /// Hands a change to the writer that changes no state, and lets the room go to whoever comes next, who
+    /// builds upon it. Gives back the event's outcome when it is written.
+    ///
+    /// What follows is void if this is not written, since its version of the room is none then.
+    ///
+    /// # Errors
+    ///
+    /// See [`BatchError`].
+    pub async fn commit_ahead(
+        mut self,
+        guard: RoomGuard,
+        event_id: &EventId,
+    ) -> Result<(), BatchError> {
+        self.write_room();
+        let mut room = self.room.clone();
+        room.last = self.events.get(event_id).cloned();
+        let submitted = self.engine.storage.submit(std::mem::take(&mut self.change)).await;
+        let submitted = submitted.map_err(|error| BatchError::Internal(error.into()))?;
+        let flight = guard.go_ahead(room);
+        // A caller who goes away must not keep the caches from hearing of the commit.
+        let landing = tokio::spawn(async move {
+            let outcome = submitted.outcome().await;
+            if outcome.is_ok() {
+                self.written(vec![]);
+            }
+            flight.land(outcome.is_ok());
+            outcome
+        });
+        let outcome = landing.await.map_err(|error| Internal::Damaged(error.to_string()))?;
+        outcome.map(|_| ()).map_err(BatchError::from)
+    }
+
     async fn commit_all(
         mut self,
         begun: Vec<Begun>,
@@ -255,29 +312,31 @@ impl Batch {
         let outcome = outcome.map_err(|error| Internal::Damaged(error.to_string()))?;
         match outcome {
             Ok(committed) => {
-                for (guard, mut room) in guards.into_iter().zip(rooms) {
-                    room.row.version += 1;
+                for (guard, room) in guards.into_iter().zip(rooms) {
                     guard.committed(room);
                 }
                 Ok(committed)
             }
-            Err(CommitError::Conflict) => {
-                for guard in guards {
-                    guard.reload(&engine).await?;
+            Err(error) => {
+                if matches!(error, CommitError::Conflict) {
+                    for guard in guards {
+                        guard.reload(&engine).await?;
+                    }
                 }
-                Err(BatchError::Conflict)
+                Err(error.into())
             }
-            Err(CommitError::TransactionTaken(winner)) => {
-                let event_id = winner.event_id.try_into().map_err(Internal::from)?;
-                Err(BatchError::TransactionTaken(event_id))
-            }
-            Err(CommitError::NameTaken) => Err(BatchError::NameTaken),
-            Err(error) => Err(BatchError::Internal(error.into())),
         }
     }
 
     async fn write(mut self, begun: Vec<Begun>) -> Result<Committed, CommitError> {
-        let committed = self.engine.storage.commit(self.change).await?;
+        let change = std::mem::take(&mut self.change);
+        let committed = self.engine.storage.commit(change).await?;
+        self.written(begun);
+        Ok(committed)
+    }
+
+    /// Tells the caches.
+    fn written(mut self, begun: Vec<Begun>) {
         for mut begun in begun {
             begun.snapshots.committed();
             self.engine.events.replace(begun.events);
@@ -287,7 +346,6 @@ impl Batch {
         if self.wakes_guests {
             self.engine.guests.0.notify_one();
         }
-        Ok(committed)
     }
 
     /// The rows in which the room as it will be differs from the one before.

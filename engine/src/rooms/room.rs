@@ -2,6 +2,9 @@
 //!
 //! The lock only keeps the tasks of this process from doing work in vain. What makes a change right
 //! is the room's version, which the commit compares: so a lock that is lost does no harm.
+//!
+//! Many may say something in a room at once. So who sends a mere message lets the room go before it is on
+//! disk, and the next builds upon it; all others wait until what is on the way has landed.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -17,9 +20,13 @@ use starling_storage::{
     rooms::{self as rows, RoomRow},
     unread::Numbers,
 };
-use tokio::sync::{Mutex, OwnedMutexGuard};
+use tokio::sync::{Mutex, OwnedMutexGuard, watch};
 
-use crate::{Engine, events::store, internal::Internal};
+use crate::{
+    Engine,
+    events::{StoredEvent, store},
+    internal::Internal,
+};
 
 /// How many rooms are kept at hand.
 const MAX_ROOMS: u64 = 20_000;
@@ -37,6 +44,8 @@ pub struct Room {
     pub extremities: BTreeSet<OwnedEventId>,
     /// The running numbers of some of its threads.
     pub(super) threads: BTreeMap<String, Numbers>,
+    /// The last event, if it may be on its way to the disk.
+    pub(super) last: Option<Arc<StoredEvent>>,
 }
 
 impl Room {
@@ -60,6 +69,7 @@ impl Room {
             row,
             extremities: BTreeSet::new(),
             threads: BTreeMap::new(),
+            last: None,
         }
     }
 
@@ -78,7 +88,28 @@ impl Room {
 
 /// The rooms at hand. One that is worked on is taken out of its place.
 #[derive(Clone, Debug)]
-pub struct Rooms(Cache<OwnedRoomId, Arc<Mutex<Option<Room>>>>);
+pub struct Rooms(Cache<OwnedRoomId, Arc<Mutex<Option<Standing>>>>);
+
+/// A room with the last change of it that may be on the way.
+#[derive(Debug)]
+struct Standing {
+    room: Room,
+    landing: Option<Landing>,
+}
+
+/// Where it is heard whether a change was written. Those before it were, if it was.
+type Landing = watch::Receiver<Option<bool>>;
+
+/// A change that is on the way to the disk. One that is dropped was not written, for all that is known.
+#[derive(Debug)]
+pub(super) struct Flight(watch::Sender<Option<bool>>);
+
+impl Flight {
+    /// Says whether the change was written.
+    pub(super) fn land(self, written: bool) {
+        self.0.send_replace(Some(written));
+    }
+}
 
 impl Default for Rooms {
     fn default() -> Self {
@@ -90,7 +121,8 @@ impl Default for Rooms {
 #[derive(Debug)]
 pub struct RoomGuard {
     room: Room,
-    place: OwnedMutexGuard<Option<Room>>,
+    place: OwnedMutexGuard<Option<Standing>>,
+    landing: Option<Landing>,
     /// Whether the room may be found here by whoever comes next.
     stands: bool,
 }
@@ -105,7 +137,8 @@ impl Deref for RoomGuard {
 
 impl Drop for RoomGuard {
     fn drop(&mut self) {
-        *self.place = self.stands.then(|| self.room.clone());
+        let landing = self.landing.take();
+        *self.place = self.stands.then(|| Standing { room: self.room.clone(), landing });
     }
 }
 
@@ -118,14 +151,23 @@ impl RoomGuard {
     pub async fn reload(&mut self, engine: &Engine) -> Result<(), Internal> {
         if let Some(room) = load(engine, &self.room.id).await? {
             self.room = room;
+            self.landing = None;
         }
         Ok(())
     }
 
     /// The room as it was committed stands here now.
     pub(super) fn committed(&mut self, room: Room) {
-        self.room = room;
+        self.room = Room { last: None, ..room };
         self.stands = true;
+    }
+
+    /// The room stands here as it will be once the change that is on the way is written.
+    pub(super) fn go_ahead(mut self, room: Room) -> Flight {
+        let (flight, landing) = watch::channel(None);
+        self.room = room;
+        self.landing = Some(landing);
+        Flight(flight)
     }
 }
 
@@ -133,22 +175,36 @@ impl RoomGuard {
 #[derive(Debug)]
 pub struct RoomPlace {
     id: OwnedRoomId,
-    place: OwnedMutexGuard<Option<Room>>,
+    place: OwnedMutexGuard<Option<Standing>>,
 }
 
 impl RoomPlace {
-    /// The room that stands here, if it is known.
+    /// The room that stands here, if it is known. Nothing of it is on the way.
     ///
     /// # Errors
     ///
     /// When the database fails.
     pub async fn room(mut self, engine: &Engine) -> Result<Result<RoomGuard, Self>, Internal> {
-        let room = match self.place.take() {
-            Some(room) => Some(room),
-            None => load(engine, &self.id).await?,
+        if let Some(landing) = self.place.as_mut().and_then(|standing| standing.landing.as_mut()) {
+            // Whether it was written or the sender is gone is looked at below.
+            let _ = landing.wait_for(Option::is_some).await;
+        }
+        self.room_ahead(engine).await
+    }
+
+    /// The room that stands here, if it is known, as it will be when what is on the way has landed.
+    async fn room_ahead(mut self, engine: &Engine) -> Result<Result<RoomGuard, Self>, Internal> {
+        let (room, landing) = match self.place.take() {
+            Some(Standing { room, landing: None }) => (Some(room), None),
+            Some(Standing { room, landing: Some(landing) }) => match whether_landed(&landing) {
+                None => (Some(room), Some(landing)),
+                Some(true) => (Some(Room { last: None, ..room }), None),
+                Some(false) => (load(engine, &self.id).await?, None),
+            },
+            None => (load(engine, &self.id).await?, None),
         };
         Ok(match room {
-            Some(room) => Ok(RoomGuard { room, place: self.place, stands: true }),
+            Some(room) => Ok(RoomGuard { room, place: self.place, landing, stands: true }),
             None => Err(self),
         })
     }
@@ -161,8 +217,14 @@ impl RoomPlace {
     /// Puts a new room here; it stays only if its first change is committed.
     #[must_use]
     pub fn put(self, room: Room) -> RoomGuard {
-        RoomGuard { room, place: self.place, stands: false }
+        RoomGuard { room, place: self.place, landing: None, stands: false }
     }
+}
+
+/// Whether a change was written; `None` while that is open.
+fn whether_landed(landing: &Landing) -> Option<bool> {
+    let known = *landing.borrow();
+    known.or(landing.has_changed().is_err().then_some(false))
 }
 
 /// Forgets all that this process remembers of a room that is there no more.
@@ -182,6 +244,19 @@ pub async fn lock(engine: &Engine, room_id: &RoomId) -> Result<Option<RoomGuard>
     Ok(place(engine, room_id).await.room(engine).await?.ok())
 }
 
+/// Waits for the room and holds it as it will be when what is on the way has landed; `None` when it is not
+/// known here. For events that do not depend on what the database says of earlier ones.
+///
+/// # Errors
+///
+/// When the database fails.
+pub(super) async fn lock_ahead(
+    engine: &Engine,
+    room_id: &RoomId,
+) -> Result<Option<RoomGuard>, Internal> {
+    Ok(place(engine, room_id).await.room_ahead(engine).await?.ok())
+}
+
 /// Waits for the place of a room and holds it, also when there is no such room yet.
 pub async fn place(engine: &Engine, room_id: &RoomId) -> RoomPlace {
     let place = engine.rooms.0.get_with(room_id.to_owned(), Arc::default);
@@ -199,7 +274,8 @@ pub async fn load(engine: &Engine, room_id: &RoomId) -> Result<Option<Room>, Int
     let Some(row) = rows::get(&mut conn, room_id.as_str()).await? else { return Ok(None) };
     let extremities = rows::forward_extremities(&mut conn, room_id.as_str()).await?;
     let extremities = extremities.into_iter().map(TryInto::try_into).collect::<Result<_, _>>()?;
-    Ok(Some(Room { id: room_id.to_owned(), version, row, extremities, threads: BTreeMap::new() }))
+    let id = room_id.to_owned();
+    Ok(Some(Room { id, version, row, extremities, threads: BTreeMap::new(), last: None }))
 }
 
 /// Whether this server knows the room and nobody is in it, so that no other server has a say in who

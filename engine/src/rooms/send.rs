@@ -1,5 +1,6 @@
 //! Saying something in a room: messages, state, redactions.
 
+mod ahead;
 pub mod guests;
 mod policed;
 mod related;
@@ -338,6 +339,9 @@ pub(super) async fn one(
     draft: &Draft,
     transaction: Option<&Transaction>,
 ) -> Result<OwnedEventId, SendError> {
+    if let Some(event_id) = ahead::one(engine, room_id, draft, transaction).await? {
+        return Ok(event_id);
+    }
     let mut guard = room::lock(engine, room_id).await?.ok_or(SendError::NotInRoom)?;
     if let Some(done) = done_before(engine, &draft.sender, transaction).await? {
         return Ok(done);
@@ -371,10 +375,7 @@ async fn attempt(
     if let Some(same) = before.filter(|before| says_the_same(before, &pdu, guard)) {
         return Ok(Some(same.event_id.clone()));
     }
-    if let Some(transaction) = transaction {
-        batch.claim_transaction(claim(engine, &pdu, transaction));
-        delayed::note_sent(&mut batch, transaction);
-    }
+    note_transaction(&mut batch, &pdu, transaction);
     match batch.commit(guard).await {
         Ok(_) => Ok(Some(pdu.event_id.clone())),
         Err(BatchError::TransactionTaken(event_id)) => Ok(Some(event_id)),
@@ -419,16 +420,19 @@ fn says_the_same(before: &Pdu, new: &Pdu, room: &room::Room) -> bool {
     before.sender == new.sender && content(before) == content(new)
 }
 
-fn claim(engine: &Engine, pdu: &Pdu, transaction: &Transaction) -> ClientTransaction {
-    ClientTransaction {
+/// Requires that the transaction was not made before.
+fn note_transaction(batch: &mut Batch, pdu: &Pdu, transaction: Option<&Transaction>) {
+    let Some(transaction) = transaction else { return };
+    batch.claim_transaction(ClientTransaction {
         user_id: pdu.sender.to_string(),
         device_id: transaction.device_id.to_string(),
         path: transaction.path.clone(),
         txn_id: transaction.txn_id.clone(),
         room_id: pdu.room_id.to_string(),
         event_id: pdu.event_id.to_string(),
-        created_ts: engine.clock.now_ms(),
-    }
+        created_ts: batch.engine.clock.now_ms(),
+    });
+    delayed::note_sent(batch, transaction);
 }
 
 #[cfg(test)]

@@ -67,7 +67,7 @@ fn event_row(room_id: &str, event_id: &str, depth: i64) -> EventRow {
 /// A change that appends a message to a room at `expected`.
 fn message(room_id: &str, event_id: &str, expected: i64) -> Change {
     let mut change = Change::new();
-    change.require_room(room_id, expected);
+    change.require_room(room_id, expected, expected + 1);
     change.write(events::Write::Put(Box::new(event_row(room_id, event_id, expected))));
     let at = change.fact(Fact::Event {
         room_id: room_id.to_owned(),

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use ruma::{OwnedEventId, RoomId};
 
-use super::{SendError, Transaction, claim, done_before, prepare, says_the_same};
+use super::{SendError, Transaction, done_before, note_transaction, prepare, says_the_same};
 use crate::{
     Engine,
     events::Pdu,
@@ -15,7 +15,6 @@ use crate::{
         append::{self, Disposition},
         batch::{Batch, BatchError, MAX_ATTEMPTS},
         build::{self, Draft},
-        delayed,
         policy::{self, PolicyServer},
         receive::judge::{self, Judged},
         room::{self, RoomGuard},
@@ -80,10 +79,7 @@ async fn put(
                 return Err(SendError::Forbidden(reason.to_owned()));
             }
         }
-        if let Some(transaction) = transaction {
-            batch.claim_transaction(claim(engine, pdu, transaction));
-            delayed::note_sent(&mut batch, transaction);
-        }
+        note_transaction(&mut batch, pdu, transaction);
         match batch.commit(&mut guard).await {
             Ok(_) => return Ok(pdu.event_id.clone()),
             Err(BatchError::TransactionTaken(event_id)) => return Ok(event_id),

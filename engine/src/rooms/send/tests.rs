@@ -57,6 +57,45 @@ async fn a_transaction_has_one_effect() {
     .await;
 }
 
+/// Messages go ahead of their commit; of those that lose their transaction the followers are made anew.
+#[tokio::test]
+async fn what_many_say_at_once_stands_in_one_line() {
+    on_each_database(async |engine| {
+        let (room_id, alice) = room_of(&engine, RoomVersionId::V12).await;
+        let say = async |n: usize| match n % 10 {
+            9 => state(&engine, topic(&room_id, &alice, &n.to_string())).await.unwrap(),
+            kind => {
+                let transaction = (kind < 3).then(|| Transaction {
+                    device_id: device_id!("D").to_owned(),
+                    path: "/send".to_owned(),
+                    txn_id: kind.to_string(),
+                });
+                let said = Message { transaction, ..text(&room_id, &alice, &n.to_string()) };
+                message(&engine, said).await.unwrap()
+            }
+        };
+        let ids = futures_util::future::join_all((0..60).map(say)).await;
+        let ids: std::collections::BTreeSet<_> = ids.into_iter().collect();
+        assert_eq!(ids.len(), 45, "three transactions, each made six times");
+        let ids: Vec<_> = ids.into_iter().collect();
+        let mut events: Vec<_> =
+            store::get_many(&engine, &room_id, &ids).await.unwrap().into_values().collect();
+        events.sort_by_key(|event| event.pdu.depth);
+        for (earlier, later) in events.iter().zip(events.iter().skip(1)) {
+            assert_eq!(later.pdu.prev_events, std::slice::from_ref(&earlier.pdu.event_id));
+        }
+        let room = room::load(&engine, &room_id).await.unwrap().unwrap();
+        let last = events.last().unwrap().pdu.event_id.clone();
+        assert_eq!(room.extremities, [last].into());
+        let mut conn = engine.storage.read().await.unwrap();
+        let shown = timeline::newest(&mut conn, room_id.as_str(), 0, i64::MAX, 45).await.unwrap();
+        let shown: Vec<_> = shown.into_iter().rev().map(|(row, _)| row.event_id).collect();
+        let line: Vec<_> = events.iter().map(|event| event.pdu.event_id.to_string()).collect();
+        assert_eq!(shown, line);
+    })
+    .await;
+}
+
 #[tokio::test]
 async fn the_same_state_is_not_set_twice() {
     on_each_database(async |engine| {
