@@ -409,8 +409,8 @@ pub(crate) struct Limits {
     /// connection that is idle for longer is closed; one of HTTP/2 when it answers pings no more.
     pub(crate) header_seconds: u64,
 
-    /// Seconds for which the body of a request may stand still. One that comes at less than a kilobyte a
-    /// second counts as standing still.
+    /// Seconds for which the body of a request may stand still, or nothing of an answer be taken. A body that
+    /// comes at less than a kilobyte a second counts as standing still.
     pub(crate) body_seconds: u64,
 }
 

@@ -17,13 +17,15 @@ use anyhow::{Context as _, bail};
 use axum::{Extension, Router, middleware};
 use axum_server::{
     Address, Control, Handle, Server as AxumServer,
-    accept::NoDelayAcceptor,
     tls_rustls::{RustlsAcceptor, RustlsConfig},
 };
 use tokio::sync::Semaphore;
 use tower::{Layer as _, Service, service_fn};
 
-use super::connection::{Connection, NoPlace, Peer};
+use super::{
+    connection::{Connection, NoPlace, Peer},
+    taking::TakingAcceptor,
+};
 use crate::config::{Limits, ListenAddress};
 
 /// A bound address that does not answer yet.
@@ -109,21 +111,22 @@ impl Server {
         router: Router,
     ) -> anyhow::Result<()> {
         let limit = self.limits.connections;
+        let taking = TakingAcceptor(Duration::from_secs(self.limits.body_seconds));
         match (listener, tls) {
             (Listener::Tcp(listener), None) => {
                 let server = self.prepare(axum_server::from_tcp(listener)?);
-                let server = server.acceptor(NoDelayAcceptor::new());
+                let server = server.acceptor(taking);
                 self.running.spawn(server.serve(connections(router, tcp_peer, limit)));
             }
             (Listener::Tcp(listener), Some(tls)) => {
                 let acceptor = RustlsAcceptor::new(tls.clone())
                     .handshake_timeout(self.header_time())
-                    .acceptor(NoDelayAcceptor::new());
+                    .acceptor(taking);
                 let server = self.prepare(axum_server::from_tcp(listener)?).acceptor(acceptor);
                 self.running.spawn(server.serve(connections(router, tcp_peer, limit)));
             }
             (Listener::Unix(listener, path), _) => {
-                let server = self.prepare(axum_server::from_unix(listener)?);
+                let server = self.prepare(axum_server::from_unix(listener)?).acceptor(taking);
                 self.running.spawn(server.serve(connections(router, unix_peer, limit)));
                 self.sockets.push(path);
             }

@@ -9,6 +9,7 @@ mod listen;
 mod metrics;
 mod observe;
 mod patience;
+mod taking;
 
 use std::time::Duration;
 
