@@ -66,6 +66,12 @@ pub(crate) fn examine(config: &Config, server: Option<&str>) -> anyhow::Result<(
     tokio::runtime::Runtime::new()?.block_on(doctor::run(config, server))
 }
 
+/// Looks at all that is stored.
+pub(crate) fn examine_stored(config: &Config) -> anyhow::Result<()> {
+    install_tls_provider()?;
+    tokio::runtime::Runtime::new()?.block_on(doctor::deep::run(config))
+}
+
 async fn serve(source: Source, config: Config, level: LogLevel) -> anyhow::Result<()> {
     let mut signals = Signals::new()?;
     make_data_directory(&config.data_dir)?;

@@ -35,6 +35,10 @@ enum Command {
     Doctor {
         /// The server name. Without one, this server is looked at as others see it.
         server: Option<String>,
+        /// Examine all that this server has stored instead: the database file, hashes and signatures of
+        /// events, order and states of rooms, files. Nothing is changed; the server may run meanwhile.
+        #[arg(long, conflicts_with = "server")]
+        deep: bool,
         #[command(flatten)]
         source: Source,
     },
@@ -207,7 +211,8 @@ pub(crate) fn run(cli: Cli) -> anyhow::Result<()> {
     match cli.command {
         Command::Serve(source) => app::run(source),
         Command::Admin(command) => administer(command),
-        Command::Doctor { server, source } => app::examine(&source.load()?, server.as_deref()),
+        Command::Doctor { deep: true, source, .. } => app::examine_stored(&source.load()?),
+        Command::Doctor { server, source, .. } => app::examine(&source.load()?, server.as_deref()),
         Command::Backup(command) => back_up(command),
         Command::Config(ConfigCommand::Example) => print(&config::example()),
         Command::Config(ConfigCommand::Check(source)) => {

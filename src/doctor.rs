@@ -1,5 +1,7 @@
 //! `starling doctor`: how a server is found, and whether it and this one hear each other.
 
+pub(crate) mod deep;
+
 use std::sync::Arc;
 
 use anyhow::{Context as _, bail};

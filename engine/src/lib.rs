@@ -63,6 +63,8 @@ pub mod deliveries;
 
 pub mod admin;
 
+pub mod examine;
+
 #[cfg(test)]
 pub(crate) mod test_support;
 #[cfg(any(test, feature = "test-support"))]

@@ -22,6 +22,7 @@ pub mod copies;
 pub mod encryption;
 pub mod epochs;
 pub mod events;
+pub mod examine;
 pub mod facts;
 pub mod federation;
 pub mod feed;

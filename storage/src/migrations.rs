@@ -89,8 +89,13 @@ pub(crate) async fn run_to(db: &Db, last: i64) -> Result<()> {
     })
 }
 
+/// The number of the newest migration.
+pub(crate) fn newest() -> i64 {
+    MIGRATIONS.last().map_or(0, |(version, ..)| *version)
+}
+
 fn newer(found: i64) -> DbError {
-    let known = MIGRATIONS.last().map_or(0, |(version, ..)| *version);
+    let known = newest();
     DbError::Unavailable(format!(
         "the database has schema {found}, written by a newer version of Starling; this one knows \
          schemas up to {known}"

@@ -3,12 +3,14 @@
 use std::process::{Command, Output};
 
 use serde_json::json;
+use sha2::{Digest as _, Sha256};
 use starling_conformance::{
+    client::User,
     evil::Reply,
-    servers::{Kind, Server, ports, starling},
+    servers::{Kind, Server, Spec, ports, starling},
 };
 
-use crate::support;
+use crate::{client::media::upload, support};
 
 /// Runs the command beside a running server; gives what it said and whether nothing is wrong.
 pub(crate) async fn doctor(server: &Server, name: Option<&str>) -> (String, bool) {
@@ -87,4 +89,29 @@ async fn servers_that_do_not() {
     let (said, good) = doctor(server, Some(&peer.name)).await;
     assert!(!good, "{said}");
     assert_said(&said, &["ok  keys at", "BAD a signed request", "it may not reach us"]);
+}
+
+#[tokio::test]
+async fn all_that_is_stored_is_looked_at_and_what_is_missing_is_named() {
+    let server = Spec::new(Kind::Starling).unwrap().start(support::ca()).await.unwrap();
+    let alice = User::register(&server, "alice").await.unwrap();
+    let room = alice.create_public_room().await.unwrap();
+    alice.say(&room, "a message").await.unwrap();
+    upload(&alice, "text/plain", "", b"a file").await;
+    let (said, good) = doctor(&server, Some("--deep")).await;
+    assert!(good, "{said}");
+    assert_said(&said, &["ok  events: ", "ok  files: 1 looked at", "Nothing is wrong."]);
+
+    // The bytes of a file are named by their hash.
+    let hash: String = Sha256::digest(b"a file").iter().map(|byte| format!("{byte:02x}")).collect();
+    let folder = server
+        .directory()
+        .join("data/media")
+        .join(hash.get(..2).unwrap())
+        .join(hash.get(2..4).unwrap());
+    std::fs::remove_file(folder.join(&hash)).unwrap();
+    let (said, good) = doctor(&server, Some("--deep")).await;
+    assert!(!good, "{said}");
+    let line = format!("BAD files: the file {hash} is not there");
+    assert_said(&said, &[&line, "1 things are wrong"]);
 }

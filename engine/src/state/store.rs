@@ -6,10 +6,13 @@ use std::{collections::HashMap, sync::Arc};
 use base64::{Engine as _, engine::general_purpose::STANDARD_NO_PAD};
 use moka::sync::Cache;
 use ruma::{OwnedEventId, OwnedRoomId, RoomId, events::StateEventType};
-use starling_storage::{Storage, state as rows};
+use starling_storage::{Conn, Storage, examine, state as rows};
 
 use super::{Changed, Node, NodeSource, StateKey, Trie};
 use crate::{Engine, internal::Internal, rng};
+
+/// Where a database has its secret.
+const SECRET: &str = "trie_secret";
 
 /// What keys the paths and names of nodes, so that no stranger can choose them.
 #[derive(Clone)]
@@ -29,10 +32,28 @@ impl Secret {
     /// When the database fails, or holds something else.
     pub async fn load(storage: &Storage) -> Result<Self, Internal> {
         let fresh = STANDARD_NO_PAD.encode(rng::bytes::<32>());
-        let stored = storage.meta("trie_secret", &fresh).await?;
+        Self::parse(&storage.meta(SECRET, &fresh).await?)
+    }
+
+    /// The secret of a database that is only looked at.
+    ///
+    /// # Errors
+    ///
+    /// When the database fails, has none, or holds something else.
+    pub async fn of(conn: &mut Conn) -> Result<Self, Internal> {
+        Self::parse(&examine::meta(conn, SECRET).await?.unwrap_or_default())
+    }
+
+    fn parse(stored: &str) -> Result<Self, Internal> {
         let bytes = STANDARD_NO_PAD.decode(stored).ok().and_then(|bytes| bytes.try_into().ok());
         let damaged = || Internal::Damaged("the secret of the state snapshots".to_owned());
         bytes.map(Self).ok_or_else(damaged)
+    }
+
+    /// How the snapshots of a room are laid out.
+    #[must_use]
+    pub fn trie(&self, room_id: &RoomId) -> Trie {
+        Trie::new(&self.0, room_id)
     }
 }
 
@@ -86,7 +107,7 @@ impl Snapshots {
         Self {
             engine: engine.clone(),
             room_id: room_id.to_owned(),
-            trie: Trie::new(&engine.trie_secret.0, room_id),
+            trie: engine.trie_secret.trie(room_id),
             pending: HashMap::new(),
         }
     }

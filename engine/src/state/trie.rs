@@ -191,6 +191,12 @@ impl Trie {
         self.hash(&[b"path", &length, kind.as_bytes(), key.1.as_bytes()])
     }
 
+    /// Whether a node that was read is the one that was stored under this name.
+    #[must_use]
+    pub fn is_named(&self, id: i64, data: &Bytes) -> bool {
+        self.name(data) == id
+    }
+
     /// The name of a node.
     pub(super) fn name(&self, data: &Bytes) -> i64 {
         match self.hash(&[b"node", data]) as i64 {
