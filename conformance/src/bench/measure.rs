@@ -10,24 +10,24 @@ use futures_util::{StreamExt as _, TryStreamExt as _, future, stream};
 
 /// Requests of one kind.
 #[derive(Debug)]
-pub(super) struct Series {
+pub(crate) struct Series {
     /// What they do.
-    pub(super) name: &'static str,
+    pub(crate) name: &'static str,
     /// How long each took, in ascending order.
     taken: Vec<Duration>,
     /// From the beginning of the first to the end of the last.
-    pub(super) elapsed: Duration,
+    pub(crate) elapsed: Duration,
 }
 
 impl Series {
     /// Of what was measured elsewhere.
-    pub(super) fn new(name: &'static str, mut taken: Vec<Duration>, elapsed: Duration) -> Self {
+    pub(crate) fn new(name: &'static str, mut taken: Vec<Duration>, elapsed: Duration) -> Self {
         taken.sort();
         Self { name, taken, elapsed }
     }
 
     /// Several series of the same requests, one after the other.
-    pub(super) fn joined(name: &'static str, series: impl IntoIterator<Item = Self>) -> Self {
+    pub(crate) fn joined(name: &'static str, series: impl IntoIterator<Item = Self>) -> Self {
         let (mut taken, mut elapsed) = (Vec::new(), Duration::ZERO);
         for one in series {
             taken.extend(one.taken);
@@ -37,12 +37,12 @@ impl Series {
     }
 
     /// How many there were.
-    pub(super) fn count(&self) -> usize {
+    pub(crate) fn count(&self) -> usize {
         self.taken.len()
     }
 
     /// How long the slowest of the fastest `percent` took; nothing, when there was none.
-    pub(super) fn percentile(&self, percent: usize) -> Duration {
+    pub(crate) fn percentile(&self, percent: usize) -> Duration {
         let rank = (self.taken.len() * percent).div_ceil(100).max(1);
         self.taken.get(rank - 1).copied().unwrap_or_default()
     }
@@ -50,7 +50,7 @@ impl Series {
 
 /// Does something with each item, `at_once` of them at a time, and measures each. What came of them is in
 /// the order in which they ended.
-pub(super) async fn each<T, U, F: Future<Output = Result<U>>>(
+pub(crate) async fn each<T, U, F: Future<Output = Result<U>>>(
     name: &'static str,
     at_once: usize,
     items: impl IntoIterator<Item = T>,
@@ -73,7 +73,7 @@ pub(super) async fn each<T, U, F: Future<Output = Result<U>>>(
 
 /// Does something with each item of several lists: all lists at once, each of them one item after the other.
 /// What came of each list is in its order.
-pub(super) async fn in_turn<T, U, F: Future<Output = Result<U>>>(
+pub(crate) async fn in_turn<T, U, F: Future<Output = Result<U>>>(
     name: &'static str,
     lists: impl IntoIterator<Item = Vec<T>>,
     work: impl Fn(T) -> F,

@@ -14,7 +14,7 @@ const GLANCES: usize = 25;
 
 /// A process that is watched, with all its threads.
 #[derive(Debug)]
-pub(super) struct Watched {
+pub(crate) struct Watched {
     pid: u32,
     /// The database's processes that work for it alone.
     backends: Option<Backends>,
@@ -22,18 +22,18 @@ pub(super) struct Watched {
 
 /// What a process has used since it began.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) struct Usage {
+pub(crate) struct Usage {
     /// Seconds of processor time.
-    pub(super) cpu_seconds: f64,
+    pub(crate) cpu_seconds: f64,
     /// Those of the database's processes that work for it.
-    pub(super) database_seconds: f64,
+    pub(crate) database_seconds: f64,
     /// The most memory that was resident, in MiB.
-    pub(super) peak_mib: f64,
+    pub(crate) peak_mib: f64,
 }
 
 impl Usage {
     /// What was used between two looks.
-    pub(super) fn between(before: Self, after: Self) -> Self {
+    pub(crate) fn between(before: Self, after: Self) -> Self {
         Self {
             cpu_seconds: after.cpu_seconds - before.cpu_seconds,
             // A connection that was closed in the meantime has taken its part with it.
@@ -45,23 +45,23 @@ impl Usage {
 
 impl Watched {
     /// Watches a process of this machine.
-    pub(super) fn new(pid: u32) -> Self {
+    pub(crate) fn new(pid: u32) -> Self {
         Self { pid, backends: None }
     }
 
     /// Watches a server that was started here, and what works for it in its database.
-    pub(super) fn server(server: &Server) -> Result<Self> {
+    pub(crate) fn server(server: &Server) -> Result<Self> {
         Ok(Self { pid: server.pid()?, backends: server.backends() })
     }
 
     /// Lets the peak of memory begin at what is resident now. Where that is not allowed, because the process
     /// is somebody else's, the peak stays that of its whole life.
-    pub(super) fn forget_peak(&self) {
+    pub(crate) fn forget_peak(&self) {
         let _ = fs::write(self.path("clear_refs"), "5");
     }
 
     /// What it has used.
-    pub(super) fn usage(&self) -> Result<Usage> {
+    pub(crate) fn usage(&self) -> Result<Usage> {
         let cpu_seconds = cpu_seconds(&self.read("stat")?).context("odd /proc/…/stat")?;
         let peak_mib = mib(&self.read("status")?, "VmHWM:").context("odd /proc/…/status")?;
         let database_seconds = self.backends.as_ref().map_or(Ok(0.0), seconds_of_all)?;
@@ -69,7 +69,7 @@ impl Watched {
     }
 
     /// What it has used once it does nothing more of what it was asked.
-    pub(super) async fn settled(&self) -> Result<Usage> {
+    pub(crate) async fn settled(&self) -> Result<Usage> {
         let mut last = self.usage()?;
         for _ in 0..GLANCES {
             tokio::time::sleep(GLANCE).await;
@@ -83,8 +83,14 @@ impl Watched {
     }
 
     /// How much memory is resident now, in MiB.
-    pub(super) fn resident_mib(&self) -> Result<f64> {
+    pub(crate) fn resident_mib(&self) -> Result<f64> {
         mib(&self.read("status")?, "VmRSS:").context("odd /proc/…/status")
+    }
+
+    /// How many files it has open; every connection is one.
+    pub(crate) fn descriptors(&self) -> Result<usize> {
+        let path = self.path("fd");
+        Ok(fs::read_dir(&path).with_context(|| format!("cannot read {path}"))?.count())
     }
 
     fn read(&self, file: &str) -> Result<String> {

@@ -15,8 +15,9 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// How long one poll may wait for something new.
 const POLL: Duration = Duration::from_secs(10);
 
-/// An account's `/sync` stream: the token, and all events of all joined rooms in their order.
-#[derive(Debug)]
+/// An account's `/sync` stream: the token, and all events of all joined rooms in their order. A clone is another
+/// client that was there until now.
+#[derive(Clone, Debug)]
 pub struct Sync {
     user: User,
     filter: String,

@@ -40,6 +40,16 @@ impl Crowd {
         Ok(Self { watcher, rooms, sending, seen })
     }
 
+    /// Who is in all rooms and sends nothing.
+    pub(super) fn watcher(&self) -> &User {
+        &self.watcher
+    }
+
+    /// The rooms.
+    pub(super) fn rooms(&self) -> &[String] {
+        &self.rooms
+    }
+
     /// What was seen so far.
     pub(super) fn seen(&self) -> Seen {
         *self.seen.borrow()
@@ -88,8 +98,9 @@ impl Crowd {
         answer["chunk"][0]["origin_server_ts"].as_i64().context("no message")
     }
 
-    /// Stops, and looks whether all that was acknowledged is there once, under its id and in order.
-    pub(super) async fn end(mut self) -> Result<()> {
+    /// Stops, and looks whether all that was acknowledged is there once, under its id and in order. Gives how much
+    /// that was.
+    pub(super) async fn end(mut self) -> Result<usize> {
         self.seen.send_modify(|seen| seen.stops = true);
         let mut history: Vec<Value> = Vec::new();
         let senders: Result<Vec<Sender>> =
@@ -97,6 +108,8 @@ impl Crowd {
         for room in &self.rooms {
             history.extend(self.watcher.history(room).await?);
         }
-        senders?.iter().try_for_each(|sender| sender.verify(&history))
+        let senders = senders?;
+        senders.iter().try_for_each(|sender| sender.verify(&history))?;
+        Ok(senders.iter().map(|sender| sender.sent.len()).sum())
     }
 }

@@ -7,7 +7,7 @@ use anyhow::{Result, ensure};
 use clap::Args;
 use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
 
-use super::world::World;
+use super::{corruption::is_sound, world::World};
 use crate::{
     random,
     report::{Report, say},
@@ -69,6 +69,9 @@ pub async fn run(options: Options) -> Result<bool> {
         if report.failed() > 0 {
             break;
         }
+    }
+    if options.server == Kind::Starling && report.failed() == 0 {
+        report.case("nothing that is stored is damaged", is_sound(&server)).await;
     }
     let slowest = figures.ready.iter().max().copied().unwrap_or_default();
     let limit = Duration::from_millis(options.ready_ms);
