@@ -17,6 +17,7 @@ use crate::{
     http::Changes,
     listeners::Listeners,
     log::{self, LogLevel},
+    metrics::Traffic,
     signals::{Request, Signals},
     tls::Certificate,
     workers::Workers,
@@ -81,10 +82,10 @@ async fn serve(source: Source, config: Config, level: LogLevel) -> anyhow::Resul
     let tls = federation_tls(&config).await?;
     let listeners = Listeners::bind(&config)?;
     let addresses = listeners.describe(&config);
-    let changes = Changes::default();
+    let (changes, traffic) = (Changes::default(), Traffic::default());
     let held = tasks::hold(&engine).await?;
-    let doors = Doors::open(&engine, &config);
-    let server = listeners.answer(doors, &config, tls.as_ref(), &changes)?;
+    let doors = Doors::open(&engine, &config, &traffic);
+    let server = listeners.answer(doors, &config, tls.as_ref(), (&changes, &traffic))?;
     let workers = Workers::start(&engine, &config, held);
     announce(&engine, &addresses).await?;
 

@@ -4,7 +4,12 @@ use axum::Router;
 use starling_client_api::{Contact, Policy, Settings, Support};
 use starling_engine::Engine;
 
-use crate::{admin, config::Config, http};
+use crate::{
+    admin,
+    config::Config,
+    http,
+    metrics::{self, Traffic},
+};
 
 /// What the listeners answer with.
 pub(crate) struct Doors {
@@ -24,7 +29,7 @@ pub(crate) struct Doors {
 
 impl Doors {
     /// Opens them to an engine.
-    pub(crate) fn open(engine: &Engine, config: &Config) -> Self {
+    pub(crate) fn open(engine: &Engine, config: &Config, traffic: &Traffic) -> Self {
         let servers = starling_federation::Options {
             allow_public_rooms: config.federation.allow_public_rooms,
             requests: config.rate_limits.requests_by_server(),
@@ -37,7 +42,7 @@ impl Doors {
             client: starling_client_api::router(engine.clone(), settings.clone()),
             client_and_admin: starling_client_api::router_with_admin(engine.clone(), settings),
             federation: starling_federation::router(servers),
-            metrics: http::metrics(engine.clone()),
+            metrics: metrics::router(engine.clone(), traffic.clone()),
             admin: admin::router(engine.clone()),
         }
     }

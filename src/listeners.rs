@@ -7,7 +7,8 @@ use crate::{
     admin,
     config::{Config, ListenAddress},
     doors::Doors,
-    http::{self, Changes, Listener, Server},
+    http::{self, Around, Changes, Listener, Server},
+    metrics::{Api, Traffic},
 };
 
 /// Where services that are no servers ask who a user is.
@@ -58,15 +59,16 @@ impl Listeners {
         doors: Doors,
         config: &Config,
         tls: Option<&RustlsConfig>,
-        changes: &Changes,
+        (changes, traffic): (&Changes, &Traffic),
     ) -> anyhow::Result<Server> {
         let mut server = Server::new(&config.limits);
-        let wrap =
-            |router| http::wrap(router, &config.client.trusted_proxies, &config.limits, changes);
-        let federation = wrap(doors.federation);
-        let health = wrap(doors.health);
+        let (trusted_proxies, limits) = (&*config.client.trusted_proxies, &config.limits);
+        let around = Around { trusted_proxies, limits, changes, traffic };
+        let wrap = |router, api| http::wrap(router, api, &around);
+        let federation = wrap(doors.federation, Api::Federation);
+        let health = wrap(doors.health, Api::Health);
         let client_api = |door| {
-            let mut client = health.clone().fallback_service(wrap(door));
+            let mut client = health.clone().fallback_service(wrap(door, Api::Client));
             // Who asks is no server, and may ask also where servers are not talked to.
             client = client.route(OPENID, any_service(federation.clone()));
             if config.federation.enabled && config.federation.also_on_client_listener {
@@ -77,21 +79,24 @@ impl Listeners {
             client
         };
         let (client, with_admin) = (client_api(doors.client), client_api(doors.client_and_admin));
+        let line = |api| traffic.connections(api);
         for (listener, for_admin) in self.client {
             let router = if for_admin { &with_admin } else { &client };
-            server.answer(listener, None, router.clone())?;
+            server.answer(listener, (None, line(Api::Client)), router.clone())?;
         }
         for listener in self.tools {
-            server.answer(listener, None, with_admin.clone())?;
+            server.answer(listener, (None, line(Api::Client)), with_admin.clone())?;
         }
         for listener in self.federation {
-            server.answer(listener, tls, federation.clone())?;
+            server.answer(listener, (tls, line(Api::Federation)), federation.clone())?;
         }
         for listener in self.metrics {
-            server.answer(listener, None, wrap(doors.metrics.clone()))?;
+            let router = wrap(doors.metrics.clone(), Api::Metrics);
+            server.answer(listener, (None, line(Api::Metrics)), router)?;
         }
         if let Some(listener) = self.admin {
-            server.answer(listener, None, wrap(doors.admin))?;
+            let router = wrap(doors.admin, Api::Orders);
+            server.answer(listener, (None, line(Api::Orders)), router)?;
         }
         Ok(server)
     }

@@ -13,6 +13,7 @@ pub mod allowance;
 pub mod appservices;
 pub mod clock;
 pub mod config;
+pub mod measures;
 pub mod outside;
 pub mod remote;
 pub mod rng;
@@ -87,6 +88,8 @@ pub struct Inner {
     pub blobs: Blobs,
     /// The time.
     pub clock: Arc<dyn clock::Clock>,
+    /// What is counted.
+    pub measures: Arc<measures::Measures>,
     /// The way to other servers.
     pub transport: Arc<dyn remote::Transport>,
     /// The way to the world beside them.
@@ -186,10 +189,13 @@ impl Engine {
         let (cache_bytes, push) = (config.cache_bytes, config.push);
         let shutdown = CancellationToken::new();
         let deliveries = deliveries::Memory::new(&config.appservices);
+        let measures = Arc::<measures::Measures>::default();
+        let transport = remote::measured(transport, &measures);
         Self(Arc::new(Inner {
             deliveries,
             config,
             clock,
+            measures,
             transport,
             outside,
             signing_keys,

@@ -17,6 +17,8 @@ use starling_storage::{Fact, Positioned, Storage, memberships};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
+use crate::measures::Counter;
+
 /// How many pieces of news are kept for somebody who still reads; one who misses more is woken.
 const KEPT: usize = 256;
 
@@ -28,6 +30,8 @@ pub struct Notifier {
     passing: watch::Sender<u64>,
     /// The position up to which everybody whom it concerns was woken.
     told: Arc<AtomicI64>,
+    /// How often somebody was woken.
+    woken: Arc<Counter>,
 }
 
 #[derive(Debug, Default)]
@@ -92,13 +96,13 @@ impl Notifier {
 
     /// Wakes who waits in a room because its list of typing users changed.
     pub fn typing(&self, room_id: &RoomId) {
-        self.lock().publish(&News::Typing(room_id.to_string()));
+        self.publish(&News::Typing(room_id.to_string()));
         self.passing.send_modify(|count| *count += 1);
     }
 
     /// Wakes a user, and who waits in some rooms, because the user's presence changed.
     pub fn presence(&self, user_id: &UserId, rooms: Vec<String>) {
-        self.lock().publish(&News::Presence(user_id.to_string(), rooms));
+        self.publish(&News::Presence(user_id.to_string(), rooms));
         self.passing.send_modify(|count| *count += 1);
     }
 
@@ -113,6 +117,23 @@ impl Notifier {
     #[must_use]
     pub fn told(&self) -> i64 {
         self.told.load(Ordering::Acquire)
+    }
+
+    /// How many read or wait now, those included whom the next request is to find as they are.
+    #[must_use]
+    pub fn registered(&self) -> usize {
+        self.lock().waiters.len()
+    }
+
+    /// How often somebody who waited was woken.
+    #[must_use]
+    pub fn woken(&self) -> u64 {
+        self.woken.get()
+    }
+
+    fn publish(&self, news: &News) {
+        let woken = self.lock().publish(news);
+        self.woken.add(woken);
     }
 
     fn lock(&self) -> MutexGuard<'_, Waiting> {
@@ -132,7 +153,7 @@ async fn listen(notifier: Notifier, storage: Storage, shutdown: CancellationToke
             Ok(Some(facts)) => {
                 for fact in facts.iter() {
                     let told = looked_up(&storage, fact).await;
-                    notifier.lock().publish(&told);
+                    notifier.publish(&told);
                 }
             }
             Ok(None) => return,
@@ -158,10 +179,13 @@ async fn looked_up(storage: &Storage, fact: &Positioned) -> News {
 }
 
 impl Waiting {
-    fn publish(&mut self, news: &News) {
+    /// How many were woken.
+    fn publish(&mut self, news: &News) -> usize {
+        let mut woken = 0;
         for id in self.concerned(news) {
-            if let Some(waiter) = self.waiters.get(&id) {
+            if let Some(waiter) = self.waiters.get(&id).filter(|it| !it.wake.is_cancelled()) {
                 waiter.wake.cancel();
+                woken += 1;
             }
         }
         for id in &self.reading {
@@ -169,6 +193,7 @@ impl Waiting {
                 waiter.keep(news);
             }
         }
+        woken
     }
 
     /// Those whom the news may concern, of those who wait.
@@ -334,7 +359,7 @@ mod tests {
         ] {
             let waiter = notifier.register(user_id!("@a:x"));
             waiter.begin(vec!["!r:x".to_owned()], 5);
-            notifier.lock().publish(&news);
+            notifier.publish(&news);
             assert_eq!(waiter.was_woken(), wakes, "{news:?}");
         }
     }
@@ -343,14 +368,14 @@ mod tests {
     fn what_happens_between_reading_and_waiting_is_not_lost() {
         let notifier = Notifier::default();
         let waiter = notifier.register(user_id!("@a:x"));
-        notifier.lock().publish(&event(6, "!r:x", None));
+        notifier.publish(&event(6, "!r:x", None));
         assert!(!waiter.was_woken(), "it still reads");
         waiter.begin(vec!["!r:x".to_owned()], 5);
         assert!(waiter.was_woken());
 
         let waiter = notifier.register(user_id!("@a:x"));
-        notifier.lock().publish(&event(6, "!r:x", None));
-        notifier.lock().publish(&event(7, "!s:x", None));
+        notifier.publish(&event(6, "!r:x", None));
+        notifier.publish(&event(7, "!s:x", None));
         waiter.begin(vec!["!r:x".to_owned()], 6);
         assert!(
             !waiter.was_woken(),
@@ -364,7 +389,7 @@ mod tests {
     fn who_misses_too_much_is_woken() {
         let notifier = Notifier::default();
         let waiter = notifier.register(user_id!("@a:x"));
-        (0..=300).for_each(|pos| notifier.lock().publish(&event(pos, "!s:x", None)));
+        (0..=300).for_each(|pos| notifier.publish(&event(pos, "!s:x", None)));
         waiter.begin(vec![], 0);
         assert!(waiter.was_woken());
     }

@@ -4,12 +4,17 @@
 //! signatures and limits are the business of the implementation in `starling-federation`. A test
 //! passes a transport that calls another server's router in the same process.
 
-use std::time::Duration;
+mod measured;
+
+use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures_util::{StreamExt as _, stream, stream::BoxStream};
 use ruma::ServerName;
+
+use self::measured::Measured;
+use crate::measures::Measures;
 
 /// The body of a response, as it comes in.
 pub type ByteStream = BoxStream<'static, Result<Bytes, TransportError>>;
@@ -67,6 +72,14 @@ pub trait Transport: Send + Sync + 'static {
         let reason = "there is no way to the web".to_owned();
         Err(TransportError::Discovery { server, reason })
     }
+}
+
+/// The same way to other servers, on which is counted.
+pub(crate) fn measured(
+    transport: Arc<dyn Transport>,
+    measures: &Arc<Measures>,
+) -> Arc<dyn Transport> {
+    Arc::new(Measured { transport, measures: measures.clone() })
 }
 
 /// What one request to another server may cost.

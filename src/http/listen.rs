@@ -9,7 +9,6 @@ use std::{
         net::{SocketAddr as UnixAddr, UnixListener, UnixStream},
     },
     path::{Path, PathBuf},
-    sync::Arc,
     time::Duration,
 };
 
@@ -19,14 +18,16 @@ use axum_server::{
     Address, Control, Handle, Server as AxumServer,
     tls_rustls::{RustlsAcceptor, RustlsConfig},
 };
-use tokio::sync::Semaphore;
 use tower::{Layer as _, Service, service_fn};
 
 use super::{
-    connection::{Connection, NoPlace, Peer},
+    connection::{Connection, NoPlace, Peer, Places},
     taking::TakingAcceptor,
 };
-use crate::config::{Limits, ListenAddress};
+use crate::{
+    config::{Limits, ListenAddress},
+    metrics::Line,
+};
 
 /// A bound address that does not answer yet.
 pub(crate) enum Listener {
@@ -99,7 +100,8 @@ impl Server {
         }
     }
 
-    /// Answers the listener's requests with `router`, from now on. Unix sockets never use TLS.
+    /// Answers the listener's requests with `router`, from now on, and counts its connections in
+    /// `line`. Unix sockets never use TLS.
     ///
     /// # Errors
     ///
@@ -107,27 +109,27 @@ impl Server {
     pub(crate) fn answer(
         &mut self,
         listener: Listener,
-        tls: Option<&RustlsConfig>,
+        (tls, line): (Option<&RustlsConfig>, Line),
         router: Router,
     ) -> anyhow::Result<()> {
-        let limit = self.limits.connections;
+        let places = Places::new(self.limits.connections, line);
         let taking = TakingAcceptor(Duration::from_secs(self.limits.body_seconds));
         match (listener, tls) {
             (Listener::Tcp(listener), None) => {
                 let server = self.prepare(axum_server::from_tcp(listener)?);
                 let server = server.acceptor(taking);
-                self.running.spawn(server.serve(connections(router, tcp_peer, limit)));
+                self.running.spawn(server.serve(connections(router, tcp_peer, places)));
             }
             (Listener::Tcp(listener), Some(tls)) => {
                 let acceptor = RustlsAcceptor::new(tls.clone())
                     .handshake_timeout(self.header_time())
                     .acceptor(taking);
                 let server = self.prepare(axum_server::from_tcp(listener)?).acceptor(acceptor);
-                self.running.spawn(server.serve(connections(router, tcp_peer, limit)));
+                self.running.spawn(server.serve(connections(router, tcp_peer, places)));
             }
             (Listener::Unix(listener, path), _) => {
                 let server = self.prepare(axum_server::from_unix(listener)?).acceptor(taking);
-                self.running.spawn(server.serve(connections(router, unix_peer, limit)));
+                self.running.spawn(server.serve(connections(router, unix_peer, places)));
                 self.sockets.push(path);
             }
         }
@@ -171,14 +173,13 @@ impl Server {
 fn connections<A>(
     router: Router,
     peer: fn(A) -> Peer,
-    limit: usize,
+    places: Places,
 ) -> impl Service<
     A,
     Response = ConnectionService,
     Error = NoPlace,
     Future = Ready<Result<ConnectionService, NoPlace>>,
 > {
-    let places = Arc::new(Semaphore::new(limit));
     service_fn(move |address: A| {
         ready(
             Connection::open(peer(address), &places)

@@ -6,7 +6,6 @@ mod finish;
 mod framing;
 mod health;
 mod listen;
-mod metrics;
 mod observe;
 mod patience;
 mod taking;
@@ -17,28 +16,38 @@ use axum::{Router, middleware};
 use ipnet::IpNet;
 
 use self::patience::Patience;
-use crate::config::Limits;
+use crate::{
+    config::Limits,
+    metrics::{Api, Traffic},
+};
 
 pub(crate) use self::{
     finish::Changes,
     health::health,
     listen::{Listener, Server},
-    metrics::metrics,
 };
+
+/// What is put around the doors.
+pub(crate) struct Around<'a> {
+    /// The proxies that are believed.
+    pub(crate) trusted_proxies: &'a [IpNet],
+    /// What a request may cost.
+    pub(crate) limits: &'a Limits,
+    /// Who brings requests to their end.
+    pub(crate) changes: &'a Changes,
+    /// Where they are counted.
+    pub(crate) traffic: &'a Traffic,
+}
 
 /// Puts around a door's router what every request passes. It has to be the door's own router, not
 /// one that hands requests on to it, for only that knows the route.
-pub(crate) fn wrap(
-    router: Router,
-    trusted_proxies: &[IpNet],
-    limits: &Limits,
-    changes: &Changes,
-) -> Router {
+pub(crate) fn wrap(router: Router, api: Api, around: &Around<'_>) -> Router {
+    let Around { trusted_proxies, limits, changes, traffic } = *around;
     let patience = Patience(Duration::from_secs(limits.body_seconds));
     router
         .layer(middleware::from_fn_with_state(patience, patience::limit))
         .layer(middleware::from_fn(framing::refuse_doubtful))
         .layer(middleware::from_fn_with_state(trusted_proxies.into(), client_ip::find_client_ip))
-        .layer(middleware::from_fn(observe::observe))
+        .layer(middleware::from_fn_with_state((traffic.clone(), api), observe::observe))
         .layer(middleware::from_fn_with_state(changes.clone(), finish::finish))
 }

@@ -26,6 +26,7 @@ pub mod examine;
 pub mod facts;
 pub mod federation;
 pub mod feed;
+pub mod measure;
 pub mod media;
 pub mod memberships;
 pub mod migrations;

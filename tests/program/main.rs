@@ -6,6 +6,7 @@ mod admin;
 mod command_line;
 mod frames;
 mod limits;
+mod metrics;
 mod process;
 mod proxies;
 mod secrets;

@@ -46,7 +46,8 @@ async fn a_server_that_takes_nothing_is_seen() {
     };
     admin.say(&room, "taken").await.unwrap();
     let taken = |text: &str| {
-        value(text, &of("last_success_seconds")).is_some_and(|seconds| seconds > 1_700_000_000)
+        value(text, &of("last_success_timestamp_seconds"))
+            .is_some_and(|seconds| seconds > 1_700_000_000)
             && value(text, &of("queued_events")) == Some(0)
     };
     until("it took something", &taken).await;
@@ -58,7 +59,7 @@ async fn a_server_that_takes_nothing_is_seen() {
     let failing = |text: &str| {
         value(text, &of("failures")).is_some_and(|failures| failures > 0)
             && value(text, &of("queued_events")) == Some(3)
-            && value(text, &of("last_failure_seconds")).is_some_and(|seconds| seconds > 0)
+            && value(text, &of("last_failure_timestamp_seconds")).is_some_and(|seconds| seconds > 0)
             && value(text, "starling_federation_servers{state=\"failing\"}") == Some(1)
     };
     until("it failed", &failing).await;

@@ -142,8 +142,14 @@ impl Courier {
             }
             let Some(txn) = &self.row.txn else { return Ok(End::Drained) };
             match transaction::send(&self.engine, &self.service, txn).await {
-                Ok(()) => self.taken().await?,
-                Err(reason) => return Ok(self.refused(&reason)),
+                Ok(()) => {
+                    self.engine.measures.appservices.taken.count();
+                    self.taken().await?;
+                }
+                Err(reason) => {
+                    self.engine.measures.appservices.failed.count();
+                    return Ok(self.refused(&reason));
+                }
             }
         }
         Ok(End::Drained)
@@ -152,6 +158,7 @@ impl Courier {
     /// Puts the next transaction in flight, unless one is. `false` when there is nothing to tell.
     async fn fill(&mut self) -> Result<bool, Internal> {
         while self.row.txn.is_none() {
+            self.engine.deliveries.is_at(&self.service.id, self.row.cursor_pos);
             let (engine, service) = (&self.engine, &self.service);
             let after = self.row.cursor_pos;
             let mut page = gather::page(engine, service, &mut self.interests, after).await?;

@@ -20,7 +20,7 @@ mod transaction;
 
 use std::{
     collections::HashMap,
-    sync::atomic::{AtomicBool, Ordering},
+    sync::atomic::{AtomicBool, AtomicI64, Ordering},
 };
 
 use tokio::{sync::Notify, task::JoinHandle};
@@ -36,11 +36,42 @@ pub struct Memory(HashMap<String, Pause>);
 struct Pause {
     is_on: AtomicBool,
     end: Notify,
+    /// Up to where the application service was told, for whoever wants to know.
+    told: AtomicI64,
+}
+
+/// How telling an application service goes.
+#[derive(Clone, Debug)]
+pub struct Progress {
+    /// Its id.
+    pub id: String,
+    /// Up to which position it was told; 0 when nobody has looked yet.
+    pub told: i64,
+    /// Whether it is left alone for a while, as it did not take what it was told.
+    pub is_paused: bool,
 }
 
 impl Memory {
     pub(crate) fn new(services: &ApplicationServices) -> Self {
         Self(services.iter().map(|service| (service.id.clone(), Pause::default())).collect())
+    }
+
+    /// How telling each goes.
+    #[must_use]
+    pub fn progress(&self) -> Vec<Progress> {
+        let progress = |(id, pause): (&String, &Pause)| Progress {
+            id: id.clone(),
+            told: pause.told.load(Ordering::Relaxed),
+            is_paused: pause.is_on.load(Ordering::Relaxed),
+        };
+        self.0.iter().map(progress).collect()
+    }
+
+    /// An application service was told up to a position.
+    fn is_at(&self, id: &str, pos: i64) {
+        if let Some(pause) = self.0.get(id) {
+            pause.told.store(pos, Ordering::Relaxed);
+        }
     }
 
     /// An application service is there: it asked something. If it is left alone, that ends soon.

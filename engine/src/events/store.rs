@@ -16,7 +16,7 @@ use starling_storage::{
 };
 
 use super::Pdu;
-use crate::{Engine, internal::Internal, rooms::versions};
+use crate::{Engine, internal::Internal, measures::Size, rooms::versions};
 
 /// An event with what this server noted about it.
 #[derive(Clone, Debug)]
@@ -119,6 +119,12 @@ impl EventCache {
 }
 
 impl EventCache {
+    /// How large it is.
+    #[must_use]
+    pub fn size(&self) -> Size {
+        Size::of_weighed(&self.events)
+    }
+
     /// Forgets events that are there no more.
     pub fn forget(&self, room_id: &RoomId, event_ids: &[OwnedEventId]) {
         for event_id in event_ids {
@@ -197,6 +203,7 @@ pub async fn get_many(
             None => missing.push(event_id.to_string()),
         }
     }
+    engine.measures.caches.events.note(found.len(), missing.len());
     if !missing.is_empty() {
         for event in load(engine, room_id, &missing).await? {
             found.insert(event.pdu.event_id.clone(), event);

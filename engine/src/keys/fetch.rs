@@ -64,8 +64,14 @@ pub(super) async fn from_notaries(
         let mut answers = stream::iter(questions).buffer_unordered(QUESTIONS_AT_ONCE);
         while let Some(answer) = answers.next().await {
             match answer {
-                Ok(some) => found.extend(some),
-                Err(reason) => tracing::info!(%notary, reason, "A notary did not help"),
+                Ok(some) => {
+                    engine.measures.keys.notarised.count();
+                    found.extend(some);
+                }
+                Err(reason) => {
+                    engine.measures.keys.not_notarised.count();
+                    tracing::info!(%notary, reason, "A notary did not help");
+                }
             }
         }
         wanted.retain(|it| found.iter().all(|(server, _)| *server != it.server));

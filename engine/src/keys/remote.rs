@@ -31,6 +31,7 @@ use crate::{
         Pdu,
         verify::{ServerKey, ServerKeys, SignatureError, signing_keys},
     },
+    measures::Size,
 };
 
 /// The pause after a request for keys; each failure in a row doubles it ...
@@ -66,6 +67,14 @@ pub struct RemoteKeys {
 impl Default for RemoteKeys {
     fn default() -> Self {
         Self { cache: Cache::new(MAX_SERVERS), asking: Semaphore::new(MAX_ASKING) }
+    }
+}
+
+impl RemoteKeys {
+    /// How many servers' keys are in memory.
+    #[must_use]
+    pub fn size(&self) -> Size {
+        Size { entries: self.cache.entry_count(), bytes: None }
     }
 }
 
@@ -233,6 +242,10 @@ async fn look_up(
         let _place = engine.remote_keys.asking.acquire().await;
         fetch::direct(engine, server).await
     };
+    match direct {
+        Ok(_) => engine.measures.keys.given.count(),
+        Err(_) => engine.measures.keys.not_given.count(),
+    }
     let mut known = after_attempt(known, &direct, server, engine.clock.now_ms());
     let mut fetched = Vec::from_iter(direct);
     fetched.iter().for_each(|fetched| known.hear(fetched));

@@ -5,13 +5,14 @@ use std::{
     time::Duration,
 };
 
-use crate::{Engine, Internal, rng};
+use crate::{Engine, Internal, measures::Sent, rng};
 use ruma::{OwnedServerName, ServerName};
 use serde_json::value::RawValue;
 use starling_storage::{
     Change, CommitError, DbError,
     federation::{DestinationRow, Write},
 };
+use tokio::time::Instant;
 
 use super::{
     backoff,
@@ -77,7 +78,10 @@ async fn drain(
             return Ok(End::Drained);
         }
         let Some(txn) = &row.txn else { return Ok(End::Drained) };
-        match turn.take(transaction::send(engine, server, txn)).await {
+        let begun = Instant::now();
+        let outcome = turn.take(transaction::send(engine, server, txn)).await;
+        count(&engine.measures.sent, &outcome, begun);
+        match outcome {
             Ok(()) => {
                 limit = MAX_PDUS;
                 let sent = taken(engine, &mut row);
@@ -99,6 +103,15 @@ async fn drain(
         }
     }
     Ok(End::Drained)
+}
+
+fn count(sent: &Sent, outcome: &Result<(), Refused>, begun: Instant) {
+    sent.time.took(begun.elapsed());
+    match outcome {
+        Ok(()) => sent.taken.count(),
+        Err(Refused::Later(_)) => sent.failed.count(),
+        Err(Refused::Never(_)) => sent.refused.count(),
+    }
 }
 
 /// Puts the next transaction in flight, unless one is. `false` when there is nothing to send.
@@ -127,6 +140,8 @@ async fn fill(
         }
         return Ok(false);
     }
+    engine.measures.sent.pdus.add(events.len());
+    engine.measures.sent.edus.add(edus.len());
     let durable = !events.is_empty() || !rows.is_empty();
     let rows = (!rows.is_empty()).then(|| serde_json::to_string(&rows)).transpose()?;
     row.txn = Some(transaction::compose(engine, &events, edus, (pos, rows))?);

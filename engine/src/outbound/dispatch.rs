@@ -73,6 +73,7 @@ impl Dispatcher {
         own: mpsc::WeakSender<Command>,
         paused: Paused,
     ) -> Self {
+        let turns = Turns::measured(&engine.measures.sent.slow);
         Self {
             engine,
             commands,
@@ -80,7 +81,7 @@ impl Dispatcher {
             paused,
             destinations: HashMap::new(),
             sending: JoinSet::new(),
-            turns: Turns::default(),
+            turns,
             pauses: 0,
         }
     }
@@ -110,6 +111,7 @@ impl Dispatcher {
                 Some(command) = self.commands.recv() => self.obey(command),
                 Some(ended) = self.sending.join_next() => self.ended(ended),
             }
+            self.engine.measures.sent.paused.set_count(self.paused.count());
         }
         // Whoever is in the middle of a transaction finds it in flight after the next start.
         self.sending.shutdown().await;
@@ -261,7 +263,10 @@ impl Dispatcher {
     fn send(&mut self, server: OwnedServerName, edus: Arc<Mutex<EduQueue>>, failing: bool) {
         let (engine, turns) = (self.engine.clone(), self.turns.clone());
         self.sending.spawn(async move {
+            let waiting = engine.measures.sent.waiting.enter();
             let turn = turns.wait(failing).await;
+            drop(waiting);
+            let _sending = engine.measures.sent.sending.enter();
             let end = destination::run(engine, server.clone(), edus, turn).await;
             (server, end)
         });

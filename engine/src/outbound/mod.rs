@@ -49,6 +49,10 @@ impl Paused {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(server);
     }
 
+    fn count(&self) -> usize {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).len()
+    }
+
     fn contains(&self, server: &ServerName) -> bool {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).contains(server)
     }

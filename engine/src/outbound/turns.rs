@@ -12,6 +12,7 @@ use tokio::{
 };
 
 use super::transaction::Refused;
+use crate::measures::{Entered, Gauge};
 
 /// How many servers are sent to at a time that did not fail lately ...
 const PROMPT: usize = 128;
@@ -29,6 +30,8 @@ pub(super) struct Turns {
     failing: Arc<Semaphore>,
     slow: Arc<Semaphore>,
     moment: Duration,
+    /// How many are slow now.
+    measured: Gauge,
 }
 
 /// A server's turn.
@@ -38,22 +41,30 @@ pub(super) struct Turn {
     is_slow: bool,
     slow: Arc<Semaphore>,
     moment: Duration,
+    measured: Gauge,
+    counted: Option<Entered>,
 }
 
 impl Default for Turns {
     fn default() -> Self {
         let places = |count| Arc::new(Semaphore::new(count));
         let (prompt, failing, slow) = (places(PROMPT), places(FAILING), places(SLOW));
-        Self { prompt, failing, slow, moment: MOMENT }
+        Self { prompt, failing, slow, moment: MOMENT, measured: Gauge::default() }
     }
 }
 
 impl Turns {
+    /// The places, with a gauge of how many servers are slow.
+    pub(super) fn measured(measured: &Gauge) -> Self {
+        Self { measured: measured.clone(), ..Self::default() }
+    }
+
     /// Waits for a place.
     pub(super) async fn wait(&self, failed_lately: bool) -> Turn {
         let places = if failed_lately { &self.failing } else { &self.prompt };
         let place = places.clone().acquire_owned().await.ok();
-        Turn { place, is_slow: false, slow: self.slow.clone(), moment: self.moment }
+        let (slow, measured) = (self.slow.clone(), self.measured.clone());
+        Turn { place, is_slow: false, slow, moment: self.moment, measured, counted: None }
     }
 }
 
@@ -81,6 +92,7 @@ impl Turn {
         // The place that was held is free now.
         self.place = Some(place);
         self.is_slow = true;
+        self.counted = Some(self.measured.enter());
         sending.await
     }
 }

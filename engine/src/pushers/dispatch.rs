@@ -74,6 +74,7 @@ pub(super) async fn run(engine: Engine) {
                 dispatcher.pause_over(key, number);
             }
         }
+        dispatcher.measure();
     }
     // Whatever was not taken yet is told after the next start.
     dispatcher.telling.shutdown().await;
@@ -120,6 +121,12 @@ impl Dispatcher {
         }
         self.wake_everybody();
         Ok(())
+    }
+
+    fn measure(&self) {
+        let measures = &self.engine.measures.push;
+        measures.telling.set_count(self.telling.len());
+        measures.paused.set_count(self.states.len().saturating_sub(self.telling.len()));
     }
 
     async fn hear(&mut self, facts: &[Positioned]) {

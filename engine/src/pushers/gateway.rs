@@ -32,14 +32,21 @@ pub(super) async fn tell(engine: &Engine, url: &str, pushkey: &str, body: &Value
     let gateway = url.origin().ascii_serialization();
     let _place = engine.pushers.ask(&gateway).await;
     let body = Bytes::from(body.to_string());
-    match engine.outside.notify_gateway(&url, body, LIMITS).await {
+    let answer = match engine.outside.notify_gateway(&url, body, LIMITS).await {
         Err(error) => Answer::Failed(error.to_string()),
         Ok(answer) if !answer.status().is_success() => {
             Answer::Failed(format!("it answered with status {}", answer.status().as_u16()))
         }
         Ok(answer) if rejects(answer.body(), pushkey) => Answer::Rejected,
         Ok(_) => Answer::Taken,
+    };
+    let measures = &engine.measures.push;
+    match &answer {
+        Answer::Taken => measures.taken.count(),
+        Answer::Rejected => measures.rejected.count(),
+        Answer::Failed(_) => measures.failed.count(),
     }
+    answer
 }
 
 /// Whether an answer names the pushkey as one that is not valid. Some gateways answer with nothing.

@@ -60,6 +60,7 @@ pub async fn follow(
             return Ok(answer);
         }
         registration.begin(vec![room_id.to_string()], head);
+        let _waiting = engine.measures.sync.waiting.enter();
         tokio::select! {
             () = registration.woken() => {}
             () = tokio::time::sleep_until(until) => return Ok(answer),

@@ -236,6 +236,7 @@ async fn keep(batch: &mut Batch, new: &NewEvent) -> Result<Arc<StoredEvent>, Int
         redacted_by,
         received_ts: batch.engine.clock.now_ms(),
     });
+    batch.added.note(new);
     batch.change.write(Write::Put(Box::new(event.to_row())));
     batch.put_event(event.clone());
     Ok(event)

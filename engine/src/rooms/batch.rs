@@ -15,13 +15,14 @@ use starling_storage::{
 };
 
 use super::{
-    append,
+    append::{self, Disposition, NewEvent},
     room::{Room, RoomGuard},
 };
 use crate::{
     Engine,
     events::{Pdu, StoredEvent, store},
     internal::Internal,
+    measures::Events,
     rng,
     state::{Snapshots, StateKey},
 };
@@ -97,6 +98,8 @@ pub struct Batch {
     /// Whether the current state is still to be merged out of the ends of the graph.
     pub(super) unsettled: bool,
     pub(super) waiting: Waiting,
+    /// What is counted once it is written.
+    pub(super) added: Added,
 }
 
 /// Redactions whose target is not known.
@@ -108,6 +111,37 @@ pub(super) struct Waiting {
     pub(super) stored: HashMap<OwnedEventId, Vec<OwnedEventId>>,
     /// Those that are on the way, by their targets.
     pub(super) new: HashMap<OwnedEventId, Vec<OwnedEventId>>,
+}
+
+/// How many events of which fate were added.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Added {
+    local: usize,
+    accepted: usize,
+    soft_failed: usize,
+    rejected: usize,
+    outliers: usize,
+}
+
+impl Added {
+    pub(super) fn note(&mut self, new: &NewEvent) {
+        let number = match new.disposition {
+            Disposition::Accepted if new.local => &mut self.local,
+            Disposition::Accepted => &mut self.accepted,
+            Disposition::SoftFailed => &mut self.soft_failed,
+            Disposition::Rejected => &mut self.rejected,
+            Disposition::Outlier => &mut self.outliers,
+        };
+        *number += 1;
+    }
+
+    fn count(self, events: &Events) {
+        events.local.add(self.local);
+        events.accepted.add(self.accepted);
+        events.soft_failed.add(self.soft_failed);
+        events.rejected.add(self.rejected);
+        events.outliers.add(self.outliers);
+    }
 }
 
 /// What a change that goes on in another room has done in this one, for the caches.
@@ -146,6 +180,7 @@ impl Batch {
             large_conflicts: 0,
             unsettled: false,
             waiting: Waiting::default(),
+            added: Added::default(),
         }
     }
 
@@ -170,6 +205,7 @@ impl Batch {
         self.write_room();
         let mut next = Self::over(&self.engine, room, self.change);
         next.claim_room();
+        next.added = self.added;
         let events = self.events.into_values().collect();
         (Begun { room: self.room, snapshots: self.snapshots, events }, next)
     }
@@ -337,6 +373,7 @@ impl Batch {
 
     /// Tells the caches.
     fn written(mut self, begun: Vec<Begun>) {
+        self.added.count(&self.engine.measures.events);
         for mut begun in begun {
             begun.snapshots.committed();
             self.engine.events.replace(begun.events);

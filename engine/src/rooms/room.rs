@@ -26,6 +26,7 @@ use crate::{
     Engine,
     events::{StoredEvent, store},
     internal::Internal,
+    measures::Size,
 };
 
 /// How many rooms are kept at hand.
@@ -117,6 +118,14 @@ impl Default for Rooms {
     }
 }
 
+impl Rooms {
+    /// How many are at hand.
+    #[must_use]
+    pub fn size(&self) -> Size {
+        Size::of_counted(&self.0)
+    }
+}
+
 /// A room that no other task of this process changes meanwhile.
 #[derive(Debug)]
 pub struct RoomGuard {
@@ -194,7 +203,10 @@ impl RoomPlace {
 
     /// The room that stands here, if it is known, as it will be when what is on the way has landed.
     async fn room_ahead(mut self, engine: &Engine) -> Result<Result<RoomGuard, Self>, Internal> {
-        let (room, landing) = match self.place.take() {
+        let at_hand = self.place.take();
+        let is_hit = at_hand.is_some();
+        engine.measures.caches.rooms.note(usize::from(is_hit), usize::from(!is_hit));
+        let (room, landing) = match at_hand {
             Some(Standing { room, landing: None }) => (Some(room), None),
             Some(Standing { room, landing: Some(landing) }) => match whether_landed(&landing) {
                 None => (Some(room), Some(landing)),

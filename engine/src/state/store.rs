@@ -9,7 +9,7 @@ use ruma::{OwnedEventId, OwnedRoomId, RoomId, events::StateEventType};
 use starling_storage::{Conn, Storage, examine, state as rows};
 
 use super::{Changed, Node, NodeSource, StateKey, Trie};
-use crate::{Engine, internal::Internal, rng};
+use crate::{Engine, internal::Internal, measures::Size, rng};
 
 /// Where a database has its secret.
 const SECRET: &str = "trie_secret";
@@ -71,6 +71,12 @@ impl NodeCache {
 }
 
 impl NodeCache {
+    /// How large it is.
+    #[must_use]
+    pub fn size(&self) -> Size {
+        Size::of_weighed(&self.0)
+    }
+
     /// Forgets the nodes of a room that is there no more.
     pub fn forget_room(&self, room_id: &RoomId) {
         for (key, _) in &self.0 {
@@ -223,6 +229,7 @@ impl NodeSource for Snapshots {
         let mut found: HashMap<i64, Arc<Node>> =
             ids.iter().filter_map(|id| Some((*id, self.known(*id)?))).collect();
         let missing: Vec<i64> = ids.iter().copied().filter(|id| !found.contains_key(id)).collect();
+        self.engine.measures.caches.state_nodes.note(found.len(), missing.len());
         if !missing.is_empty() {
             found.extend(self.load(&missing).await?);
         }

@@ -102,6 +102,7 @@ impl CaughtUp {
 
     /// As [`CaughtUp::hears_nothing`], of a device for which was just read.
     pub(super) async fn stays(&self, engine: &Engine, until: Instant) -> bool {
+        let _waiting = engine.measures.sync.waiting.enter();
         tokio::select! {
             biased;
             () = self.registration.woken() => false,

@@ -90,6 +90,7 @@ pub async fn sync(
     if let Some(device) = CaughtUp::get(engine, asking, &request)
         && device.hears_nothing(engine, until).await
     {
+        engine.measures.sync.remembered.count();
         return device.answer(engine, asking).await;
     }
     loop {
@@ -108,6 +109,7 @@ pub async fn sync(
             if !is_awaited {
                 device.keep(engine, asking);
             }
+            engine.measures.sync.read.count();
             return Ok(answer);
         }
         // There was nothing up to here.

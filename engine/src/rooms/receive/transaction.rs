@@ -9,10 +9,10 @@ use moka::sync::Cache;
 use ruma::{OwnedRoomId, OwnedServerName, ServerName};
 use serde_json::value::RawValue;
 use starling_storage::{Change, federation};
-use tokio::sync::Mutex;
+use tokio::{sync::Mutex, time::Instant};
 
 use super::{Results, ephemeral, room};
-use crate::{Engine, events::format::room_id_of, internal::Internal};
+use crate::{Engine, events::format::room_id_of, internal::Internal, measures::Received};
 
 /// How many events a transaction has at most (by the specification).
 pub const MAX_PDUS: usize = 50;
@@ -71,13 +71,15 @@ pub async fn receive(
     origin: &ServerName,
     transaction: Transaction,
 ) -> Result<Results, TransactionError> {
+    let received = &engine.measures.received;
     if transaction.pdus.len() > MAX_PDUS || transaction.edus.len() > MAX_EDUS {
+        received.too_many.count();
         return Err(TransactionError::TooMany);
     }
     let (engine, origin) = (engine.clone(), origin.to_owned());
     let task = tokio::spawn(async move { once(&engine, &origin, transaction).await });
-    let results = task.await.map_err(|error| Internal::Damaged(error.to_string()))?;
-    Ok(results?)
+    let results = task.await.map_err(|error| Internal::Damaged(error.to_string()));
+    Ok(results.flatten().inspect_err(|_| received.failed.count())?)
 }
 
 async fn once(
@@ -89,12 +91,24 @@ async fn once(
     let place = engine.transactions.0.get_with(key.clone(), Arc::default);
     let _alone = place.lock().await;
     if let Some(results) = answered(engine, origin, &transaction.txn_id).await? {
+        engine.measures.received.repeated.count();
         return Ok(results);
     }
+    let begun = Instant::now();
     let results = work(engine, origin, &transaction).await?;
-    remember(engine, origin, transaction.txn_id, &results).await?;
+    remember(engine, origin, transaction.txn_id.clone(), &results).await?;
+    count(&engine.measures.received, &transaction, &results, begun);
     engine.transactions.0.invalidate(&key);
     Ok(results)
+}
+
+fn count(received: &Received, transaction: &Transaction, results: &Results, begun: Instant) {
+    let judged = results.values().filter(|result| result.is_ok()).count();
+    received.time.took(begun.elapsed());
+    received.worked.count();
+    received.judged.add(judged);
+    received.refused.add(transaction.pdus.len().saturating_sub(judged));
+    received.edus.add(transaction.edus.len());
 }
 
 /// Our answer to a transaction that was worked on before.

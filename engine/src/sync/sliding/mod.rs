@@ -103,12 +103,14 @@ pub async fn sync(
             put_together(engine, asking, request, &connection, moment).await?;
         if request.pos.is_some() && answer.is_empty() && !engine.shutdown.is_cancelled() {
             registration.begin(joined, head);
+            let _waiting = engine.measures.sync.waiting.enter();
             tokio::select! {
                 () = registration.woken() => continue,
                 () = tokio::time::sleep_until(until) => {}
                 () = engine.shutdown.cancelled() => {}
             }
         }
+        engine.measures.sync.read.count();
         answer.pos = connection.save(engine, &state, token).await?.to_string();
         return Ok(answer);
     }
