@@ -22,6 +22,7 @@ pub mod interop;
 pub mod listening;
 pub mod mail;
 pub mod operations;
+pub mod oracle;
 pub mod partition;
 pub mod random;
 pub mod report;

@@ -5,8 +5,8 @@ use std::process::ExitCode;
 use anyhow::Result;
 use clap::{Parser, Subcommand};
 use starling_conformance::{
-    bench, complement, destinations, engine, faults, fuzz, hostile, interop, operations, partition,
-    security, worlds,
+    bench, complement, destinations, engine, faults, fuzz, hostile, interop, operations, oracle,
+    partition, security, worlds,
 };
 
 /// Suites against running servers. Each ends with the line 'N passed, N failed'.
@@ -33,6 +33,8 @@ enum Command {
     Bench(bench::Options),
     /// Another homeserver attacks.
     Hostile(hostile::Options),
+    /// The same random graphs of events are sent to Starling and to Synapse.
+    Oracle(oracle::Options),
     /// Servers in one room are cut from each other and joined again.
     Partition(partition::Options),
     /// A server has a thousand others to send to, most of which are dead.
@@ -60,6 +62,7 @@ async fn main() -> Result<ExitCode> {
         Command::Interop(options) => interop::run(options).await?,
         Command::Bench(options) => bench::run(options).await?,
         Command::Hostile(options) => hostile::run(options).await?,
+        Command::Oracle(options) => oracle::run(options).await?,
         Command::Partition(options) => partition::run(options).await?,
         Command::Destinations(options) => destinations::run(options).await?,
         Command::Fuzz(options) => fuzz::run(&options)?,

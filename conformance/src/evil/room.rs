@@ -77,6 +77,18 @@ impl Room {
         self.view().events.insert(event.id.clone(), event.clone());
     }
 
+    /// Keeps an event that has this state before it, (type, state key) → event id, to tell both to others,
+    /// without taking it into the room.
+    pub fn place(
+        &self,
+        event: &Event,
+        before: impl IntoIterator<Item = ((String, String), String)>,
+    ) {
+        let mut view = self.view();
+        view.before.insert(event.id.clone(), before.into_iter().collect());
+        view.events.insert(event.id.clone(), event.clone());
+    }
+
     /// A message event of `sender` that fits in at the end of the room, not sealed yet.
     pub fn draft(&self, sender: &str, kind: &str, content: Value) -> Result<Value> {
         self.write(sender, kind, None, content)

@@ -34,6 +34,7 @@ mod health;
 mod hostile;
 mod metrics;
 mod nonsense;
+mod oracle;
 mod push;
 mod rotate_key;
 mod scene;
