@@ -121,10 +121,26 @@ impl Peer {
 
     /// Waits for a request that `test` accepts.
     pub async fn received(&self, what: &str, test: impl Fn(&Received) -> bool) -> Result<Received> {
+        self.received_after(0, what, test).await
+    }
+
+    /// How many requests came until now.
+    pub fn how_many(&self) -> usize {
+        self.shared().received.len()
+    }
+
+    /// Waits for a request that `test` accepts, beside the first `before` that came.
+    pub async fn received_after(
+        &self,
+        before: usize,
+        what: &str,
+        test: impl Fn(&Received) -> bool,
+    ) -> Result<Received> {
         let begun = Instant::now();
         while begun.elapsed() < PATIENCE {
-            if let Some(found) = self.shared().received.iter().find(|request| test(request)) {
-                return Ok(found.clone());
+            let found = self.shared().received.iter().skip(before).find(|it| test(it)).cloned();
+            if let Some(found) = found {
+                return Ok(found);
             }
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
