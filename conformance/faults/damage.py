@@ -79,6 +79,8 @@ def turned(rng, value):
     if isinstance(value, int):
         return value ^ 1 << rng.randrange(62)
     data = bytearray(value.encode(errors="surrogateescape") if isinstance(value, str) else value)
+    if not data:
+        return value
     at = rng.randrange(len(data))
     if harmless(bytes(data), at):
         return value
