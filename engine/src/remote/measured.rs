@@ -11,7 +11,7 @@ use tracing::{Instrument as _, Span};
 use super::{ByteStream, Limits, Transport, TransportError};
 use crate::measures::{Measures, Requests};
 
-/// What the spans belong to, so that `log.level` and the export of traces can name them.
+/// What the spans belong to, so that `log.level` can name them.
 const TARGET: &str = "starling::federation";
 
 /// A transport whose requests are counted.
