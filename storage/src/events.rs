@@ -403,6 +403,41 @@ pub async fn get_many(
     crate::db::composed(text, vec![room_id.into(), event_ids.into()]).map(conn, event_row).await
 }
 
+/// What an event is in a state.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KeyRow {
+    /// The event.
+    pub event_id: String,
+    /// Its type.
+    pub kind: String,
+    /// Its state key; `None`: it is no state event.
+    pub state_key: Option<String>,
+    /// See [`flags`].
+    pub flags: i16,
+}
+
+/// The keys of those of `event_ids` that are events of the room, in no particular order. The events
+/// themselves are not read.
+///
+/// # Errors
+///
+/// When the database fails.
+pub async fn keys(conn: &mut Conn, room_id: &str, event_ids: &[String]) -> Result<Vec<KeyRow>> {
+    sql("SELECT event_id, type, state_key, flags FROM events \
+         WHERE event_id = ANY($2) AND room_id = $1")
+    .bind(room_id)
+    .bind(event_ids)
+    .map(conn, |row| {
+        Ok(KeyRow {
+            event_id: row.get(0)?,
+            kind: row.get(1)?,
+            state_key: row.get(2)?,
+            flags: row.get(3)?,
+        })
+    })
+    .await
+}
+
 /// The rooms that have an event of this ID: one, unless a room of version 1 or 2 reused an ID.
 ///
 /// # Errors

@@ -205,23 +205,43 @@ pub async fn get_many(
     }
     engine.measures.caches.events.note(found.len(), missing.len());
     if !missing.is_empty() {
-        for event in load(engine, room_id, &missing).await? {
+        for (row, rules) in load(engine, room_id, &missing).await? {
+            let event = remember(engine, row, &rules.1)?;
             found.insert(event.pdu.event_id.clone(), event);
         }
     }
     Ok(found)
 }
 
+/// As [`get_many`], of so many events that they are not to take the place of what is kept in memory.
+///
+/// # Errors
+///
+/// When the database fails.
+pub async fn get_in_passing(
+    engine: &Engine,
+    room_id: &RoomId,
+    event_ids: &[OwnedEventId],
+) -> Result<HashMap<OwnedEventId, Arc<StoredEvent>>, Internal> {
+    let ids: Vec<String> = event_ids.iter().map(ToString::to_string).collect();
+    let rows = load(engine, room_id, &ids).await?.into_iter();
+    rows.map(|(row, rules)| {
+        let event = StoredEvent::from_row(row, &rules.1)?;
+        Ok((event.pdu.event_id.clone(), Arc::new(event)))
+    })
+    .collect()
+}
+
+/// The rows of events of a room, each with what holds in the room.
 async fn load(
     engine: &Engine,
     room_id: &RoomId,
     event_ids: &[String],
-) -> Result<Vec<Arc<StoredEvent>>, Internal> {
+) -> Result<Vec<(EventRow, Arc<(RoomVersionId, RoomVersionRules)>)>, Internal> {
     let Some(version) = room_version(engine, room_id).await? else { return Ok(vec![]) };
     let mut conn = engine.storage.read().await?;
     let rows = rows::get_many(&mut conn, room_id.as_str(), event_ids).await?;
-    drop(conn);
-    rows.into_iter().map(|row| remember(engine, row, &version.1)).collect()
+    Ok(rows.into_iter().map(|row| (row, version.clone())).collect())
 }
 
 /// One event, also of a room that is not known here beside it, by the rules of the room's version.

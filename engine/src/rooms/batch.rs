@@ -10,7 +10,7 @@ use ruma::{EventId, OwnedEventId, events::StateEventType};
 use serde_json::value::RawValue;
 use starling_storage::{
     Change, Claim, CommitError, Committed, DbError,
-    events::ClientTransaction,
+    events::{ClientTransaction, flags},
     rooms::{self as rows, NewRoom, RoomUpdate},
 };
 
@@ -100,6 +100,8 @@ pub struct Batch {
     pub(super) waiting: Waiting,
     /// What is counted once it is written.
     pub(super) added: Added,
+    /// Whether new outliers are as many as would take the place of what is kept in memory of other rooms.
+    pub(super) in_bulk: bool,
 }
 
 /// Redactions whose target is not known.
@@ -181,6 +183,7 @@ impl Batch {
             unsettled: false,
             waiting: Waiting::default(),
             added: Added::default(),
+            in_bulk: false,
         }
     }
 
@@ -252,12 +255,38 @@ impl Batch {
         &self,
         ids: &[OwnedEventId],
     ) -> Result<HashMap<OwnedEventId, Arc<StoredEvent>>, Internal> {
-        let (here, stored): (Vec<_>, Vec<_>) =
-            ids.iter().cloned().partition(|id| self.at_hand(id).is_some());
-        let mut found = store::get_many(&self.engine, &self.room.id, &stored).await?;
+        let (here, stored) = self.parted(ids);
+        let found = store::get_many(&self.engine, &self.room.id, &stored).await?;
+        Ok(self.with_those_at_hand(found, here))
+    }
+
+    /// As [`Batch::events`], of so many that they are not to take the place of what is kept in memory.
+    ///
+    /// # Errors
+    ///
+    /// When the database fails.
+    pub async fn events_in_passing(
+        &self,
+        ids: &[OwnedEventId],
+    ) -> Result<HashMap<OwnedEventId, Arc<StoredEvent>>, Internal> {
+        let (here, stored) = self.parted(ids);
+        let found = store::get_in_passing(&self.engine, &self.room.id, &stored).await?;
+        Ok(self.with_those_at_hand(found, here))
+    }
+
+    /// Those of the events that are at hand, and the others.
+    fn parted(&self, ids: &[OwnedEventId]) -> (Vec<OwnedEventId>, Vec<OwnedEventId>) {
+        ids.iter().cloned().partition(|id| self.at_hand(id).is_some())
+    }
+
+    fn with_those_at_hand(
+        &self,
+        mut found: HashMap<OwnedEventId, Arc<StoredEvent>>,
+        here: Vec<OwnedEventId>,
+    ) -> HashMap<OwnedEventId, Arc<StoredEvent>> {
         let here = here.into_iter().filter_map(|id| Some((id.clone(), self.at_hand(&id)?.clone())));
         found.extend(here);
-        Ok(found)
+        found
     }
 
     /// The events at some keys of a state.
@@ -379,7 +408,9 @@ impl Batch {
             self.engine.events.replace(begun.events);
         }
         self.snapshots.committed();
-        self.engine.events.replace(self.events.into_values());
+        let in_bulk = self.in_bulk;
+        let remembered = |event: &Arc<StoredEvent>| !(in_bulk && event.has(flags::OUTLIER));
+        self.engine.events.replace(self.events.into_values().filter(remembered));
         if self.wakes_guests {
             self.engine.guests.0.notify_one();
         }

@@ -52,49 +52,55 @@ pub(super) async fn follow(
     let changed: Vec<&Changed> = change.changed.iter().filter(is_member).collect();
     // All members of a large room at once would be too many.
     for some in changed.chunks(AT_A_TIME) {
-        follow_some(batch, some, at, known).await?;
+        let ids = some.iter().flat_map(|it| it.old.iter().chain(&it.new)).cloned();
+        let ids: Vec<OwnedEventId> = ids.collect();
+        let events = match changed.len() > AT_A_TIME {
+            true => batch.events_in_passing(&ids).await?,
+            false => batch.events(&ids).await?,
+        };
+        for member in some.iter().filter_map(|changed| member(changed, &events)) {
+            follow_one(batch, member, at, known).await?;
+        }
     }
     Ok(())
 }
 
-async fn follow_some(
+async fn follow_one(
     batch: &mut Batch,
-    changed: &[&Changed],
+    member: Member,
     at: At,
     known: Known,
 ) -> Result<(), Internal> {
-    for member in changed_members(batch, changed).await? {
-        let Member { user_id, old, new } = member;
-        let (old_kind, new_kind) = (membership(old.as_deref()), membership(new.as_deref()));
-        let row = &mut batch.room.row;
-        row.joined_members += count(&new_kind, "join") - count(&old_kind, "join");
-        row.invited_members += count(&new_kind, "invite") - count(&old_kind, "invite");
-        let local = user_id.server_name() == batch.engine.config.server_name;
-        if local && old_kind != "join" && new_kind == "join" {
-            unread::read_by_joining(batch, &user_id, at);
-            successor::take_along(batch, &user_id, old.clone()).await?;
-        }
-        if (old_kind == "join") != (new_kind == "join") {
-            note_move(batch, &user_id, new_kind == "join", at, known);
-        }
-        let Some(event) = new.or(old) else { continue };
-        let forgotten = local && is_forgotten(batch, &user_id, &old_kind, &new_kind).await?;
-        let row = MembershipRow {
-            user_id: user_id.to_string(),
-            room_id: batch.room.id.to_string(),
-            membership: new_kind,
-            event_id: event.event_id.to_string(),
-            sender: event.sender.to_string(),
-            local,
-            forgotten,
-            pos: 0,
-            display_name: event.content_str("displayname"),
-            avatar_url: event.content_str("avatar_url"),
-            stripped_state: None,
-            room_version: None,
-        };
-        batch.change.write(Write::Put { row, at });
+    let Member { user_id, old, new } = member;
+    let (old_kind, new_kind) = (membership(old.as_deref()), membership(new.as_deref()));
+    let row = &mut batch.room.row;
+    row.joined_members += count(&new_kind, "join") - count(&old_kind, "join");
+    row.invited_members += count(&new_kind, "invite") - count(&old_kind, "invite");
+    let local = user_id.server_name() == batch.engine.config.server_name;
+    if local && old_kind != "join" && new_kind == "join" {
+        unread::read_by_joining(batch, &user_id, at);
+        successor::take_along(batch, &user_id, old.clone()).await?;
     }
+    if (old_kind == "join") != (new_kind == "join") {
+        note_move(batch, &user_id, new_kind == "join", at, known);
+    }
+    let Some(event) = new.or(old) else { return Ok(()) };
+    let forgotten = local && is_forgotten(batch, &user_id, &old_kind, &new_kind).await?;
+    let row = MembershipRow {
+        user_id: user_id.to_string(),
+        room_id: batch.room.id.to_string(),
+        membership: new_kind,
+        event_id: event.event_id.to_string(),
+        sender: event.sender.to_string(),
+        local,
+        forgotten,
+        pos: 0,
+        display_name: event.content_str("displayname"),
+        avatar_url: event.content_str("avatar_url"),
+        stripped_state: None,
+        room_version: None,
+    };
+    batch.change.write(Write::Put { row, at });
     Ok(())
 }
 
@@ -125,17 +131,11 @@ fn note_move(batch: &mut Batch, user_id: &UserId, joined: bool, at: At, known: K
     }
 }
 
-async fn changed_members(batch: &Batch, members: &[&Changed]) -> Result<Vec<Member>, Internal> {
-    let ids: Vec<OwnedEventId> =
-        members.iter().flat_map(|it| it.old.iter().chain(&it.new)).cloned().collect();
-    let events = batch.events(&ids).await?;
-    let pdu = |id: &Option<OwnedEventId>| pdu(&events, id.as_ref());
-    // A state key that is no user ID is legal in old rooms, and names nobody.
-    let member = |it: &&Changed| {
-        let user_id = it.key.1.as_str().try_into().ok()?;
-        Some(Member { user_id, old: pdu(&it.old), new: pdu(&it.new) })
-    };
-    Ok(members.iter().filter_map(member).collect())
+/// A state key that is no user ID is legal in old rooms, and names nobody.
+fn member(changed: &Changed, events: &HashMap<OwnedEventId, Arc<StoredEvent>>) -> Option<Member> {
+    let user_id = changed.key.1.as_str().try_into().ok()?;
+    let pdu = |id: &Option<OwnedEventId>| pdu(events, id.as_ref());
+    Some(Member { user_id, old: pdu(&changed.old), new: pdu(&changed.new) })
 }
 
 fn pdu(

@@ -1,6 +1,6 @@
 //! Asking a server for a whole state.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 
 use ruma::{OwnedEventId, RoomVersionId, events::StateEventType};
 use starling_storage::events::flags;
@@ -15,7 +15,7 @@ use crate::{
             Budget,
             bulk::Bulk,
             fetch::{Events, Peer},
-            outliers,
+            given, outliers,
         },
         room,
     },
@@ -27,8 +27,6 @@ type Entries = HashMap<StateKey, OwnedEventId>;
 
 /// More missing events than this are fetched all at once instead of one by one.
 const ONE_BY_ONE: usize = 20;
-/// How many events are looked at together.
-const AT_A_TIME: usize = 1_000;
 
 /// The state after an event, as a server has it, its events stored; `None` when it does not say.
 ///
@@ -86,35 +84,23 @@ async fn entries_before(
 ) -> Result<Option<Entries>, Internal> {
     let Some(answer) = peer.state_ids(budget, event_id).await else { return Ok(None) };
     let (mut ids, auth_ids) = (answer.pdu_ids.0, answer.auth_chain_ids.0);
-    let mut lacking = missing(peer, ids.iter().chain(&auth_ids)).await?;
+    let Peer { engine, server, room_id, rules } = *peer;
+    let mut lacking = given::missing(engine, room_id, ids.iter().chain(&auth_ids)).await?;
+    drop(auth_ids);
     if lacking.len() <= ONE_BY_ONE {
         store_each(peer, budget, &lacking).await?;
-        lacking = missing(peer, lacking.iter()).await?;
+        lacking = given::missing(engine, room_id, &lacking).await?;
     }
+    let is_lacking = !lacking.is_empty();
+    drop(lacking);
     // Servers do not give each event of a state that they do give as a whole.
-    if !lacking.is_empty() {
+    if is_lacking {
         let Some(texts) = peer.state_texts(budget, event_id).await else { return Ok(None) };
-        let Peer { engine, server, room_id, rules } = *peer;
         Bulk { engine, server, room_id, version, rules }.take(&texts).await?;
     }
     // The event itself is not in the state before it, whoever says so.
     ids.retain(|id| id != event_id);
-    Ok(Some(entries(peer, &ids).await?))
-}
-
-/// Those of the events that are not stored.
-async fn missing(
-    peer: &Peer<'_>,
-    ids: impl Iterator<Item = &OwnedEventId>,
-) -> Result<Vec<OwnedEventId>, Internal> {
-    let ids: HashSet<&OwnedEventId> = ids.collect();
-    let ids: Vec<OwnedEventId> = ids.into_iter().cloned().collect();
-    let mut missing = Vec::new();
-    for some in ids.chunks(AT_A_TIME) {
-        let known = store::get_many(peer.engine, peer.room_id, some).await?;
-        missing.extend(some.iter().filter(|id| !known.contains_key(*id)).cloned());
-    }
-    Ok(missing)
+    Ok(Some(given::state(engine, room_id, &ids).await?.into_iter().collect()))
 }
 
 /// Asks for those of the events that are not stored, and stores them.
@@ -143,18 +129,4 @@ async fn store_each(
         }
     }
     Err(Internal::Damaged(format!("{} changes too fast", peer.room_id)))
-}
-
-/// The events of a state by their keys, without those that the rules reject.
-async fn entries(peer: &Peer<'_>, ids: &[OwnedEventId]) -> Result<Entries, Internal> {
-    let mut state = HashMap::with_capacity(ids.len());
-    for some in ids.chunks(AT_A_TIME) {
-        let known = store::get_many(peer.engine, peer.room_id, some).await?;
-        for event in known.values().filter(|event| !event.has(flags::REJECTED)) {
-            if let Some(key) = event.pdu.key() {
-                state.insert(key, event.pdu.event_id.clone());
-            }
-        }
-    }
-    Ok(state)
 }

@@ -1,22 +1,18 @@
 //! Taking over a room that a user of ours has joined by another server: its state, as that server
 //! gave it and as far as it holds, and the join. The server may leave most members out of it.
 
-use std::{
-    collections::{HashMap, HashSet},
-    sync::Arc,
-};
+use std::{collections::HashMap, sync::Arc};
 
 use bytes::Bytes;
 use ruma::{OwnedEventId, OwnedServerName, events::StateEventType};
 use serde::Deserialize;
 use serde_json::value::RawValue;
-use starling_storage::events::flags;
 
 use super::{MembershipError, local, remote::Made};
 use crate::{
     Engine,
     at_most::AtMost,
-    events::{Canonical, Pdu, store},
+    events::{Canonical, Pdu},
     internal::Internal,
     rooms::{
         append::{self, Disposition, NewEvent},
@@ -25,6 +21,7 @@ use crate::{
         partial::{self, Beginning},
         receive::{
             bulk::Bulk,
+            given,
             judge::{self, Judged},
             texts::Texts,
         },
@@ -36,9 +33,6 @@ use crate::{
 
 /// How many events a room may be taken over with.
 const MAX_EVENTS: usize = 250_000;
-
-/// How many events of a state are looked at together.
-const AT_A_TIME: usize = 1_000;
 
 /// The answer to `send_join`.
 #[derive(Deserialize)]
@@ -148,7 +142,9 @@ async fn take(engine: &Engine, made: &Made, answer: Bytes) -> Result<Taken, Memb
     let bulk = Bulk { engine, server, room_id, version: &made.version, rules: &made.rules };
     let ids = bulk.take(&texts).await?;
     let ids: Vec<OwnedEventId> = ids.into_iter().skip(state_from).flatten().collect();
-    let state = given_state(engine, made, &ids).await?;
+    let state = given::state(engine, room_id, &ids).await?;
+    drop(ids);
+    let state: Vec<_> = state.into_iter().map(|(key, event_id)| (key, Some(event_id))).collect();
     let create = (StateEventType::RoomCreate, String::new());
     if !state.iter().any(|(key, _)| *key == create) {
         let reason = "no create event of the state holds".to_owned();
@@ -202,28 +198,6 @@ fn check_create(state: &[&RawValue], version: &str) -> Result<(), String> {
         Some(found) => Err(format!("the room is of version {found}, not {version}")),
         None => Ok(()),
     }
-}
-
-/// The state before the join: what the server says, without what the rules reject.
-async fn given_state(
-    engine: &Engine,
-    made: &Made,
-    ids: &[OwnedEventId],
-) -> Result<Vec<(StateKey, Option<OwnedEventId>)>, Internal> {
-    let mut seen: HashSet<StateKey> = HashSet::new();
-    let mut state = Vec::with_capacity(ids.len());
-    for some in ids.chunks(AT_A_TIME) {
-        let known = store::get_many(engine, &made.pdu.room_id, some).await?;
-        for event in some.iter().filter_map(|id| known.get(id)) {
-            let holds = !event.has(flags::REJECTED);
-            if let Some(key) = event.pdu.key().filter(|_| holds)
-                && seen.insert(key.clone())
-            {
-                state.push((key, Some(event.pdu.event_id.clone())));
-            }
-        }
-    }
-    Ok(state)
 }
 
 /// Our event with the signature of who let us in; `None` when it is another event.

@@ -122,6 +122,7 @@ impl Bulk<'_> {
                 true => Batch::first(self.engine, &guard),
                 false => Batch::new(self.engine, &guard),
             };
+            batch.in_bulk = true;
             outliers::add_in_order(&mut batch, &pdus).await?;
             match batch.commit(&mut guard).await {
                 Ok(_) => return Ok(()),

@@ -3,6 +3,7 @@
 //! Reading order: [`transaction`] (one transaction, answered once), [`intake`] (reading and verifying
 //! PDUs), [`room`] (the events of one room, in order), [`judge`] (one event, by the rules), [`gaps`]
 //! and [`fetch`] (asking for what is missing), [`outliers`] (judging what came without its place),
+//! [`bulk`] and [`given`] (whole states),
 //! [`outside`] (events of rooms that we are not in), [`ephemeral`].
 
 pub mod transaction;
@@ -22,6 +23,8 @@ pub mod outliers;
 pub mod texts;
 
 pub mod bulk;
+
+pub mod given;
 
 pub mod outside;
 
