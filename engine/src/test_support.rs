@@ -176,5 +176,10 @@ pub(crate) async fn timeline(engine: &Engine, room_id: &RoomId) -> Vec<String> {
     let mut conn = engine.storage.read().await.unwrap();
     let newest =
         starling_storage::timeline::newest(&mut conn, room_id.as_str(), i64::MIN, i64::MAX, 1000);
-    newest.await.unwrap().into_iter().rev().map(|(event, _)| event.kind).collect()
+    let ids = newest.await.unwrap().into_iter().rev().map(|entry| entry.event_id);
+    let ids: Vec<String> = ids.collect();
+    let events = starling_storage::events::get_many(&mut conn, room_id.as_str(), &ids).await;
+    let kinds = events.unwrap().into_iter().map(|event| (event.event_id, event.kind));
+    let kinds: std::collections::HashMap<_, _> = kinds.collect();
+    ids.iter().filter_map(|id| kinds.get(id).cloned()).collect()
 }

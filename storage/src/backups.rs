@@ -283,7 +283,7 @@ pub async fn get(
              FROM key_backups WHERE user_id = $1 AND deleted = 0 ORDER BY version DESC LIMIT 1")
         .bind(user_id),
     };
-    statement.optional(conn).await?.as_ref().map(backup_row).transpose()
+    statement.optional(conn).await?.map(|row| backup_row(&row.row())).transpose()
 }
 
 /// The highest number that a user's backup ever had, and how many backups there are.
@@ -332,7 +332,7 @@ pub async fn session(
     .bind(session_id)
     .optional(conn)
     .await?;
-    row.as_ref().map(session_row).transpose()
+    row.map(|row| session_row(&row.row())).transpose()
 }
 
 /// The first `limit` sessions of a backup after a room and a session, by both: of all rooms, or of one.

@@ -7,12 +7,14 @@ mod postgres;
 mod row;
 pub(crate) mod sqlite;
 
-use std::path::Path;
+use std::{borrow::Cow, path::Path, rc::Rc};
 
 use futures_util::TryStreamExt as _;
 use sqlx::{
-    AssertSqlSafe, PgPool, Postgres, SqlSafeStr as _, Transaction, pool::PoolConnection,
-    postgres::PgArguments, query::Query,
+    AssertSqlSafe, PgPool, Postgres, SqlSafeStr as _, Transaction,
+    pool::PoolConnection,
+    postgres::{PgArguments, PgRow},
+    query::Query,
 };
 use tokio::{
     runtime::{Handle, RuntimeFlavor},
@@ -20,8 +22,8 @@ use tokio::{
 };
 
 pub(crate) use self::postgres::Session;
-pub use self::row::{FromColumn, Row};
-use self::sqlite::{Lease, Pool, Role};
+pub use self::row::{FromColumn, KeptRow, Row};
+use self::sqlite::{Lease, Pool, Role, Stepped};
 use crate::dialect;
 
 /// A database error. Callers cannot act on it: it is logged and answered as an internal error.
@@ -221,7 +223,7 @@ value_from! {
 /// A statement with its values.
 #[derive(Debug)]
 pub struct Statement {
-    text: std::borrow::Cow<'static, str>,
+    text: Cow<'static, str>,
     values: Vec<Value>,
     long: bool,
 }
@@ -260,7 +262,7 @@ impl Statement {
         match conn.driver() {
             Driver::Sqlite(lease) => {
                 consume_budget().await;
-                let text = dialect::sqlite(&self.text);
+                let text = self.for_sqlite();
                 aside(self.long, || lease.execute(&text, self.values))
             }
             Driver::Postgres(c) => {
@@ -276,8 +278,13 @@ impl Statement {
     /// # Errors
     ///
     /// When the statement fails.
-    pub async fn all(self, conn: &mut Conn) -> Result<Vec<Row>> {
-        self.each(conn, Ok).await
+    pub async fn all(self, conn: &mut Conn) -> Result<Vec<KeptRow>> {
+        match conn.driver() {
+            Driver::Sqlite(lease) => {
+                self.on_sqlite(lease, |at| Ok(KeptRow::Sqlite(at.kept()?))).await
+            }
+            Driver::Postgres(c) => self.on_postgres(c, |found| Ok(KeptRow::Postgres(found))).await,
+        }
     }
 
     /// All rows of the statement, each made into a `T`.
@@ -285,28 +292,48 @@ impl Statement {
     /// # Errors
     ///
     /// When the statement fails or a row is not what `row` expects.
-    pub async fn map<T>(self, conn: &mut Conn, row: impl Fn(&Row) -> Result<T>) -> Result<Vec<T>> {
-        self.each(conn, |found| row(&found)).await
+    pub async fn map<T>(
+        self,
+        conn: &mut Conn,
+        row: impl Fn(&Row<'_>) -> Result<T>,
+    ) -> Result<Vec<T>> {
+        match conn.driver() {
+            Driver::Sqlite(lease) => self.on_sqlite(lease, |at| row(&Row::Stepped(at))).await,
+            Driver::Postgres(c) => self.on_postgres(c, |found| row(&Row::Postgres(&found))).await,
+        }
+    }
+
+    fn for_sqlite(&self) -> Rc<str> {
+        match &self.text {
+            Cow::Borrowed(text) => dialect::sqlite_once(text),
+            Cow::Owned(text) => dialect::sqlite(text).into(),
+        }
     }
 
     /// Makes each row into a `T` as it comes: a row takes several times the memory of what it says.
-    async fn each<T>(self, conn: &mut Conn, row: impl Fn(Row) -> Result<T>) -> Result<Vec<T>> {
-        match conn.driver() {
-            Driver::Sqlite(lease) => {
-                consume_budget().await;
-                let text = dialect::sqlite(&self.text);
-                aside(self.long, || lease.each(&text, self.values, |found| row(Row::Sqlite(found))))
-            }
-            Driver::Postgres(c) => {
-                let text = AssertSqlSafe(self.text.into_owned()).into_sql_str();
-                let mut rows = bind_postgres(sqlx::query(text), self.values).fetch(c);
-                let mut made = Vec::new();
-                while let Some(found) = rows.try_next().await? {
-                    made.push(row(Row::Postgres(found))?);
-                }
-                Ok(made)
-            }
+    async fn on_sqlite<T>(
+        self,
+        lease: &mut Lease,
+        row: impl Fn(Stepped<'_>) -> Result<T>,
+    ) -> Result<Vec<T>> {
+        consume_budget().await;
+        let text = self.for_sqlite();
+        aside(self.long, || lease.each(&text, self.values, row))
+    }
+
+    /// The same.
+    async fn on_postgres<T>(
+        self,
+        conn: &mut sqlx::PgConnection,
+        row: impl Fn(PgRow) -> Result<T>,
+    ) -> Result<Vec<T>> {
+        let text = AssertSqlSafe(self.text.into_owned()).into_sql_str();
+        let mut rows = bind_postgres(sqlx::query(text), self.values).fetch(conn);
+        let mut made = Vec::new();
+        while let Some(found) = rows.try_next().await? {
+            made.push(row(found)?);
         }
+        Ok(made)
     }
 
     /// The first row of the statement, if there is one.
@@ -314,7 +341,7 @@ impl Statement {
     /// # Errors
     ///
     /// When the statement fails.
-    pub async fn optional(self, conn: &mut Conn) -> Result<Option<Row>> {
+    pub async fn optional(self, conn: &mut Conn) -> Result<Option<KeptRow>> {
         Ok(self.all(conn).await?.into_iter().next())
     }
 }

@@ -1,5 +1,19 @@
 //! Where the two databases differ.
 
+use std::{cell::RefCell, collections::HashMap, rc::Rc};
+
+thread_local! {
+    /// What [`sqlite`] made of texts that are a part of the program, by their address and length.
+    static TRANSLATED: RefCell<HashMap<(usize, usize), Rc<str>>> = RefCell::default();
+}
+
+/// As [`sqlite`], once for a text that is a part of the program.
+pub(crate) fn sqlite_once(text: &'static str) -> Rc<str> {
+    let place = (text.as_ptr().addr(), text.len());
+    let translate = || sqlite(text).into();
+    TRANSLATED.with_borrow_mut(|known| known.entry(place).or_insert_with(translate).clone())
+}
+
 /// Turns a statement in PostgreSQL's dialect into SQLite's: placeholders are `?1`, and list parameters are
 /// JSON arrays there.
 pub(crate) fn sqlite(text: &str) -> String {

@@ -274,7 +274,7 @@ pub async fn destination(conn: &mut Conn, server: &str) -> Result<Option<Destina
     .bind(server)
     .optional(conn)
     .await?;
-    row.as_ref().map(destination_row).transpose()
+    row.map(|row| destination_row(&row.row())).transpose()
 }
 
 /// Every server that was or is in a room with us, or was sent anything, whose cursor is behind

@@ -1,6 +1,6 @@
 //! What was uploaded and what was fetched: all about it but the bytes, which are in [`crate::blobs`].
 
-use crate::db::{Conn, Result, Row, composed, sql};
+use crate::db::{Conn, KeptRow, Result, Row, composed, sql};
 
 pub mod quarantine;
 
@@ -281,7 +281,7 @@ pub async fn get(conn: &mut Conn, origin: &str, media_id: &str) -> Result<Option
     let text = format!("{COLUMNS} WHERE origin = $1 AND media_id = $2");
     let values = vec![origin.into(), media_id.into()];
     let row = composed(text, values).optional(conn).await?;
-    row.map(|row| media_row(&row)).transpose()
+    row.map(|row| media_row(&row.row())).transpose()
 }
 
 /// A thumbnail of a picture.
@@ -353,7 +353,7 @@ pub async fn remote_bytes(conn: &mut Conn) -> Result<i64> {
     )
 }
 
-fn number(row: Option<Row>) -> Result<i64> {
+fn number(row: Option<KeptRow>) -> Result<i64> {
     row.map_or(Ok(0), |row| row.get(0))
 }
 

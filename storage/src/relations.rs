@@ -2,8 +2,7 @@
 
 use crate::{
     db::{Conn, Result, Row, Value, composed, sql},
-    events::EventRow,
-    timeline::{ENTRY, EVENT, Entry, Range, event_and_entry},
+    timeline::{ENTRY, Entry, Range, entry},
 };
 
 /// The events that relate to one, directly or by way of others.
@@ -31,7 +30,7 @@ pub async fn page(
     related: Related<'_>,
     range: Range,
     limit: i64,
-) -> Result<Vec<(EventRow, Entry)>> {
+) -> Result<Vec<Entry>> {
     let Range { from, after, until, .. } = range;
     let mut values: Vec<Value> = vec![
         room_id.into(),
@@ -60,13 +59,12 @@ pub async fn page(
            UNION SELECT r.event_id, related.level + 1 FROM related \
              JOIN relations r ON r.room_id = $1 AND r.parent_id = related.event_id \
              WHERE related.level < $8{only}) \
-         SELECT {EVENT}, {ENTRY} FROM (SELECT DISTINCT event_id FROM related) c \
-         CROSS JOIN timeline t JOIN events e ON e.event_id = t.event_id AND e.room_id = t.room_id \
+         SELECT {ENTRY} FROM (SELECT DISTINCT event_id FROM related) c CROSS JOIN timeline t \
          WHERE t.room_id = $1 AND t.event_id = c.event_id AND t.event_id <> $7 \
          AND (t.depth, t.pos) {compare} ($2, $3) \
          AND t.pos > $4 AND t.pos <= $5 ORDER BY t.depth {order}, t.pos {order} LIMIT $6"
     );
-    composed(text, values).map(conn, event_and_entry).await
+    composed(text, values).map(conn, |row| entry(row, 0)).await
 }
 
 /// What events to aggregate.

@@ -408,7 +408,7 @@ pub async fn alias(conn: &mut Conn, alias: &str) -> Result<Option<AliasRow>> {
         .bind(alias)
         .optional(conn)
         .await?;
-    row.as_ref().map(alias_row).transpose()
+    row.map(|row| alias_row(&row.row())).transpose()
 }
 
 fn alias_row(row: &Row) -> Result<AliasRow> {

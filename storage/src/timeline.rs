@@ -91,7 +91,7 @@ async fn put_entries(conn: &mut Conn, entries: Vec<(i64, Entry)>) -> Result<()> 
 pub(crate) const ENTRY: &str = "t.pos, t.room_id, t.event_id, t.depth, t.local, t.thread_root, \
                      t.notifies, t.notify_count, t.highlight_count";
 
-fn entry(row: &Row, first: usize) -> Result<Entry> {
+pub(crate) fn entry(row: &Row, first: usize) -> Result<Entry> {
     Ok(Entry {
         pos: row.get(first)?,
         room_id: row.get(first + 1)?,
@@ -136,9 +136,6 @@ impl Direction {
     }
 }
 
-const JOINED: &str = "FROM timeline t JOIN events e \
-                      ON e.event_id = t.event_id AND e.room_id = t.room_id WHERE t.room_id = $1";
-
 pub(crate) const EVENT: &str = "e.room_id, e.event_id, e.type, e.state_key, e.sender, e.depth, \
                      e.origin_server_ts, e.received_ts, e.state_before, e.flags, e.redacted_by, e.json";
 
@@ -157,13 +154,13 @@ pub async fn newest(
     after: i64,
     until: i64,
     limit: i64,
-) -> Result<Vec<(EventRow, Entry)>> {
+) -> Result<Vec<Entry>> {
     let text = format!(
-        "SELECT {EVENT}, {ENTRY} {JOINED} AND t.pos > $2 AND t.pos <= $3 \
+        "SELECT {ENTRY} FROM timeline t WHERE t.room_id = $1 AND t.pos > $2 AND t.pos <= $3 \
          ORDER BY t.pos DESC LIMIT $4"
     );
     let values = vec![room_id.into(), after.into(), until.into(), limit.into()];
-    crate::db::composed(text, values).map(conn, event_and_entry).await
+    crate::db::composed(text, values).map(conn, |row| entry(row, 0)).await
 }
 
 /// Which part of a room's history a page may show, and in which order.
@@ -184,16 +181,11 @@ pub struct Range {
 /// # Errors
 ///
 /// When the database fails.
-pub async fn page(
-    conn: &mut Conn,
-    room_id: &str,
-    range: Range,
-    limit: i64,
-) -> Result<Vec<(EventRow, Entry)>> {
+pub async fn page(conn: &mut Conn, room_id: &str, range: Range, limit: i64) -> Result<Vec<Entry>> {
     let (compare, order) = range.direction.comparison();
     let text = format!(
-        "SELECT {EVENT}, {ENTRY} {JOINED} AND (t.depth, t.pos) {compare} ($2, $3) \
-         AND t.pos > $4 AND t.pos <= $5 ORDER BY t.depth {order}, t.pos {order} LIMIT $6"
+        "SELECT {ENTRY} FROM timeline t WHERE t.room_id = $1 \
+         AND (t.depth, t.pos) {compare} ($2, $3) AND t.pos > $4 AND t.pos <= $5 ORDER BY t.depth {order}, t.pos {order} LIMIT $6"
     );
     let Range { from, after, until, .. } = range;
     let values = vec![
@@ -204,7 +196,7 @@ pub async fn page(
         until.into(),
         limit.into(),
     ];
-    crate::db::composed(text, values).map(conn, event_and_entry).await
+    crate::db::composed(text, values).map(conn, |row| entry(row, 0)).await
 }
 
 /// Those of `room_ids` that have events with `after < pos <= until`.

@@ -1,16 +1,21 @@
 //! Reading on in a room's timeline until enough was found that the reader may and wants to see.
 
-use std::collections::HashSet;
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+};
 
-use ruma::OwnedUserId;
+use ruma::{OwnedEventId, OwnedUserId};
 use starling_storage::{
-    events::EventRow,
     relations::{self, Related, RelatedBy},
     timeline::{self, Direction, Entry, Range},
 };
 
 use super::{filter::EventFilter, reader::Reader, show::Seen, token::PageToken};
-use crate::{Internal, events::store};
+use crate::{
+    Internal,
+    events::{StoredEvent, store},
+};
 
 /// How many events one request looks at at most, however few of them it may show.
 const MAX_SCANNED: usize = 2_000;
@@ -88,7 +93,8 @@ impl Reader {
             scanned += chunk.len();
             let ended = chunk.len() < size;
             let related = self.related(&chunk, wanted.filter).await?;
-            for (row, entry) in chunk {
+            let events = self.events(&chunk).await?;
+            for entry in chunk {
                 if !path.holds(&entry) {
                     found.complete = true;
                     return Ok(found);
@@ -97,8 +103,10 @@ impl Reader {
                     return Ok(found);
                 }
                 found.last = Some((entry.depth, entry.pos));
-                if related.as_ref().is_none_or(|related| related.contains(&row.event_id)) {
-                    found.events.extend(self.judge(row, &entry, wanted).await?);
+                // What has just been purged is no more.
+                let Some(event) = events.get(&entry.event_id) else { continue };
+                if related.as_ref().is_none_or(|related| related.contains(&entry.event_id)) {
+                    found.events.extend(self.judge(event, &entry, wanted).await?);
                 }
             }
             if ended {
@@ -110,7 +118,7 @@ impl Reader {
         Ok(found)
     }
 
-    async fn chunk(&self, path: Path<'_>, size: usize) -> Result<Vec<(EventRow, Entry)>, Internal> {
+    async fn chunk(&self, path: Path<'_>, size: usize) -> Result<Vec<Entry>, Internal> {
         let limit = i64::try_from(size).unwrap_or(i64::MAX);
         let room_id = self.room_id.as_str();
         let mut conn = self.engine.storage.read().await?;
@@ -125,16 +133,24 @@ impl Reader {
         })
     }
 
+    /// The events of a chunk by their IDs.
+    async fn events(&self, chunk: &[Entry]) -> Result<HashMap<String, Arc<StoredEvent>>, Internal> {
+        let ids = chunk.iter().map(|entry| entry.event_id.as_str().try_into());
+        let ids: Vec<OwnedEventId> = ids.collect::<Result<_, _>>()?;
+        let events = store::get_many(&self.engine, &self.room_id, &ids).await?;
+        Ok(events.into_iter().map(|(id, event)| (id.into(), event)).collect())
+    }
+
     /// Those of the events to which others relate as the filter says; `None` when it says nothing.
     async fn related(
         &self,
-        chunk: &[(EventRow, Entry)],
+        chunk: &[Entry],
         filter: &EventFilter,
     ) -> Result<Option<HashSet<String>>, Internal> {
         if !filter.asks_for_relations() {
             return Ok(None);
         }
-        let ids: Vec<String> = chunk.iter().map(|(row, _)| row.event_id.clone()).collect();
+        let ids: Vec<String> = chunk.iter().map(|entry| entry.event_id.clone()).collect();
         let mut conn = self.engine.storage.read().await?;
         let by = RelatedBy {
             rel_types: filter.related_by_rel_types.as_deref(),
@@ -147,18 +163,17 @@ impl Reader {
     /// The event, if the user may and wants to see it.
     async fn judge(
         &mut self,
-        row: EventRow,
+        event: &Arc<StoredEvent>,
         entry: &Entry,
         wanted: Wanted<'_>,
     ) -> Result<Option<Seen>, Internal> {
-        let event = store::remember(&self.engine, row, self.rules())?;
         let pdu = &event.pdu;
         let ignored = pdu.state_key.is_none() && wanted.ignored.contains(&pdu.sender);
         if ignored || !wanted.filter.wants(pdu) {
             return Ok(None);
         }
-        let membership = self.sees(&event, entry.pos).await?;
-        Ok(membership.map(|membership| Seen { event, pos: entry.pos, membership }))
+        let membership = self.sees(event, entry.pos).await?;
+        Ok(membership.map(|membership| Seen { event: event.clone(), pos: entry.pos, membership }))
     }
 }
 

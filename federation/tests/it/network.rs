@@ -295,11 +295,14 @@ impl Server {
         let mut conn = self.engine().storage.read().await.unwrap();
         let rows =
             timeline::newest(&mut conn, room_id.as_str(), i64::MIN, i64::MAX, 1000).await.unwrap();
-        let body = |json: &str| {
-            let event: Value = serde_json::from_str(json).unwrap();
+        let ids: Vec<String> = rows.into_iter().rev().map(|entry| entry.event_id).collect();
+        let events = events::get_many(&mut conn, room_id.as_str(), &ids).await.unwrap();
+        let body = |id: &String| {
+            let event = events.iter().find(|event| event.event_id == *id).unwrap();
+            let event: Value = serde_json::from_str(&event.json).unwrap();
             event["content"]["body"].as_str().map(ToOwned::to_owned)
         };
-        rows.iter().rev().filter_map(|(event, _)| body(&event.json)).collect()
+        ids.iter().filter_map(body).collect()
     }
 
     /// Waits until the whole state of a room is known.

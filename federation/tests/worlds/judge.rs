@@ -114,9 +114,9 @@ async fn view(
         timeline::newest(&mut conn, known.id.as_str(), i64::MIN, i64::MAX, 100_000).await.unwrap();
     drop(conn);
     let mut shown = BTreeSet::new();
-    for (event, _) in rows {
-        if !shown.insert(OwnedEventId::try_from(event.event_id.clone()).unwrap()) {
-            wrong(format!("{} is shown twice", event.event_id));
+    for entry in rows {
+        if !shown.insert(OwnedEventId::try_from(entry.event_id.clone()).unwrap()) {
+            wrong(format!("{} is shown twice", entry.event_id));
         }
     }
     let memberships = memberships(server, &known.id, &state).await;

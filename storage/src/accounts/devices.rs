@@ -169,5 +169,5 @@ pub async fn get(conn: &mut Conn, user_id: &str, device_id: &str) -> Result<Opti
     .bind(device_id)
     .optional(conn)
     .await?;
-    row.as_ref().map(from_row).transpose()
+    row.map(|row| from_row(&row.row())).transpose()
 }

@@ -92,7 +92,7 @@ pub async fn get(conn: &mut Conn, kind: Kind, token_hash: &[u8]) -> Result<Optio
         kind.table()
     );
     let row = composed(text, vec![token_hash.to_vec().into()]).optional(conn).await?;
-    row.as_ref().map(pass_row).transpose()
+    row.map(|row| pass_row(&row.row())).transpose()
 }
 
 fn pass_row(row: &Row) -> Result<PassRow> {

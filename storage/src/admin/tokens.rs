@@ -62,5 +62,5 @@ pub async fn get(conn: &mut Conn, name: &str) -> Result<Option<TokenUse>> {
     .bind(name)
     .optional(conn)
     .await?;
-    row.as_ref().map(token).transpose()
+    row.map(|row| token(&row.row())).transpose()
 }

@@ -1,20 +1,61 @@
 //! Rows, and what their columns can be read as.
 
+use rusqlite::types::ValueRef;
 use sqlx::{Row as _, postgres::PgRow};
 
-use super::{DbError, Result, sqlite::Columns};
+use super::{
+    DbError, Result,
+    sqlite::{self, Kept, Stepped},
+};
 use crate::dialect;
 
 /// A result row.
 #[derive(Debug)]
-pub enum Row {
+pub enum Row<'r> {
+    /// Of SQLite, while the statement stands there.
+    Stepped(Stepped<'r>),
+    /// Of SQLite, when it was kept.
+    Kept(&'r Kept),
+    /// Of PostgreSQL.
+    Postgres(&'r PgRow),
+}
+
+/// A result row for when the statement has gone on.
+#[derive(Debug)]
+pub enum KeptRow {
     /// Of SQLite.
-    Sqlite(Columns),
+    Sqlite(Kept),
     /// Of PostgreSQL.
     Postgres(PgRow),
 }
 
-impl Row {
+impl KeptRow {
+    /// As [`Row::get`].
+    ///
+    /// # Errors
+    ///
+    /// When the column does not exist or holds another type.
+    pub fn get<T: FromColumn>(&self, index: usize) -> Result<T> {
+        self.row().get(index)
+    }
+
+    /// The row, to be read.
+    #[must_use]
+    pub fn row(&self) -> Row<'_> {
+        match self {
+            Self::Sqlite(row) => Row::Kept(row),
+            Self::Postgres(row) => Row::Postgres(row),
+        }
+    }
+}
+
+/// A column in either database.
+enum Column<'a> {
+    Sqlite(ValueRef<'a>),
+    Postgres(&'a PgRow),
+}
+
+impl Row<'_> {
     /// Column `index` (from 0) as a `T`: `i64` of BIGINT, `i16` of SMALLINT, `String` of TEXT,
     /// `Vec<u8>` of BLOB, `bool` of a SMALLINT flag, and their `Option`s.
     ///
@@ -29,9 +70,18 @@ impl Row {
     #[must_use]
     pub fn len(&self) -> usize {
         match self {
-            Self::Sqlite(row) => row.len(),
+            Self::Stepped(row) => row.len(),
+            Self::Kept(row) => row.len(),
             Self::Postgres(row) => row.columns().len(),
         }
+    }
+
+    fn column(&self, index: usize) -> Result<Column<'_>> {
+        Ok(match self {
+            Self::Stepped(row) => Column::Sqlite(row.column(index)?),
+            Self::Kept(row) => Column::Sqlite(row.column(index)?),
+            Self::Postgres(row) => Column::Postgres(row),
+        })
     }
 
     /// Whether the row has no column.
@@ -48,43 +98,46 @@ pub trait FromColumn: Sized {
     /// # Errors
     ///
     /// When the column does not exist or holds another type.
-    fn from_column(row: &Row, index: usize) -> Result<Self>;
+    fn from_column(row: &Row<'_>, index: usize) -> Result<Self>;
 }
 
 impl FromColumn for Option<i64> {
-    fn from_column(row: &Row, index: usize) -> Result<Self> {
-        match row {
-            Row::Sqlite(row) => row.integer(index),
-            Row::Postgres(row) => Ok(row.try_get(index)?),
+    fn from_column(row: &Row<'_>, index: usize) -> Result<Self> {
+        match row.column(index)? {
+            Column::Sqlite(column) => sqlite::integer(column, index),
+            Column::Postgres(row) => Ok(row.try_get(index)?),
         }
     }
 }
 
 impl FromColumn for Option<i16> {
-    fn from_column(row: &Row, index: usize) -> Result<Self> {
-        match row {
-            Row::Sqlite(row) => row.integer(index)?.map(i16::try_from).transpose().map_err(|_| {
-                DbError::Corrupt(format!("a number that is too large in column {index}"))
-            }),
-            Row::Postgres(row) => Ok(row.try_get(index)?),
+    fn from_column(row: &Row<'_>, index: usize) -> Result<Self> {
+        let too_large =
+            |_| DbError::Corrupt(format!("a number that is too large in column {index}"));
+        match row.column(index)? {
+            Column::Sqlite(column) => {
+                let number = sqlite::integer(column, index)?;
+                number.map(i16::try_from).transpose().map_err(too_large)
+            }
+            Column::Postgres(row) => Ok(row.try_get(index)?),
         }
     }
 }
 
 impl FromColumn for Option<Vec<u8>> {
-    fn from_column(row: &Row, index: usize) -> Result<Self> {
-        match row {
-            Row::Sqlite(row) => row.bytes(index),
-            Row::Postgres(row) => Ok(row.try_get(index)?),
+    fn from_column(row: &Row<'_>, index: usize) -> Result<Self> {
+        match row.column(index)? {
+            Column::Sqlite(column) => sqlite::bytes(column, index),
+            Column::Postgres(row) => Ok(row.try_get(index)?),
         }
     }
 }
 
 impl FromColumn for Option<String> {
-    fn from_column(row: &Row, index: usize) -> Result<Self> {
-        let text: Self = match row {
-            Row::Sqlite(row) => row.text(index)?,
-            Row::Postgres(row) => row.try_get(index)?,
+    fn from_column(row: &Row<'_>, index: usize) -> Result<Self> {
+        let text: Self = match row.column(index)? {
+            Column::Sqlite(column) => sqlite::text(column, index)?,
+            Column::Postgres(row) => row.try_get(index)?,
         };
         Ok(text.map(dialect::decode_text))
     }
@@ -93,7 +146,7 @@ impl FromColumn for Option<String> {
 macro_rules! never_null {
     ($($t:ty),*) => { $(
         impl FromColumn for $t {
-            fn from_column(row: &Row, index: usize) -> Result<Self> {
+            fn from_column(row: &Row<'_>, index: usize) -> Result<Self> {
                 Option::<Self>::from_column(row, index)?
                     .ok_or_else(|| DbError::Corrupt(format!("NULL in column {index}")))
             }
@@ -104,7 +157,7 @@ macro_rules! never_null {
 never_null!(i64, i16, Vec<u8>, String);
 
 impl FromColumn for bool {
-    fn from_column(row: &Row, index: usize) -> Result<Self> {
+    fn from_column(row: &Row<'_>, index: usize) -> Result<Self> {
         Ok(i16::from_column(row, index)? != 0)
     }
 }

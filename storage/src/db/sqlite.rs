@@ -10,7 +10,10 @@ use std::{
     time::Duration,
 };
 
-use rusqlite::{Connection, OpenFlags, types::Value as Column};
+use rusqlite::{
+    Connection, OpenFlags,
+    types::{Value as Column, ValueRef},
+};
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore},
     time::timeout,
@@ -137,17 +140,15 @@ impl Lease {
         &self,
         text: &str,
         values: Vec<Value>,
-        row: impl Fn(Columns) -> Result<T>,
+        row: impl Fn(Stepped<'_>) -> Result<T>,
     ) -> Result<Vec<T>> {
         tracing::trace!(text);
         let mut statement = self.conn()?.prepare_cached(text)?;
         bind(&mut statement, values)?;
-        let width = statement.column_count();
         let mut rows = statement.raw_query();
         let mut made = Vec::new();
         while let Some(found) = rows.next()? {
-            let columns = (0..width).map(|index| found.get(index)).collect::<Result<_, _>>()?;
-            made.push(row(Columns(columns))?);
+            made.push(row(Stepped(found))?);
         }
         Ok(made)
     }
@@ -169,53 +170,71 @@ fn run(conn: &Connection, statement: &str) -> rusqlite::Result<()> {
     conn.prepare_cached(statement)?.raw_execute().map(|_| ())
 }
 
+/// The row at which a statement stands.
+#[derive(Clone, Copy, Debug)]
+pub struct Stepped<'r>(&'r rusqlite::Row<'r>);
+
+impl Stepped<'_> {
+    /// What the row says, for when the statement has gone on.
+    pub(super) fn kept(self) -> Result<Kept> {
+        let columns = (0..self.len()).map(|index| self.0.get(index));
+        Ok(Kept(columns.collect::<Result<_, _>>()?))
+    }
+
+    pub(super) fn len(self) -> usize {
+        self.0.as_ref().column_count()
+    }
+
+    pub(super) fn column(&self, index: usize) -> Result<ValueRef<'_>> {
+        Ok(self.0.get_ref(index)?)
+    }
+}
+
 /// The columns of a row.
 #[derive(Debug)]
-pub struct Columns(Vec<Column>);
+pub struct Kept(Vec<Column>);
 
-impl Columns {
+impl Kept {
     pub(super) fn len(&self) -> usize {
         self.0.len()
     }
 
-    /// Column `index`; `None` where it is NULL.
-    fn get(&self, index: usize) -> Result<Option<&Column>> {
-        match self.0.get(index) {
-            Some(Column::Null) => Ok(None),
-            Some(column) => Ok(Some(column)),
-            None => Err(DbError::Corrupt(format!("no column {index}"))),
-        }
-    }
-
-    pub(super) fn integer(&self, index: usize) -> Result<Option<i64>> {
-        self.get(index)?
-            .map(|column| match column {
-                Column::Integer(value) => Ok(*value),
-                other => Err(unexpected(index, other)),
-            })
-            .transpose()
-    }
-
-    pub(super) fn text(&self, index: usize) -> Result<Option<String>> {
-        self.get(index)?
-            .map(|column| match column {
-                Column::Text(value) => Ok(value.clone()),
-                other => Err(unexpected(index, other)),
-            })
-            .transpose()
-    }
-
-    pub(super) fn bytes(&self, index: usize) -> Result<Option<Vec<u8>>> {
-        self.get(index)?
-            .map(|column| match column {
-                Column::Blob(value) => Ok(value.clone()),
-                other => Err(unexpected(index, other)),
-            })
-            .transpose()
+    pub(super) fn column(&self, index: usize) -> Result<ValueRef<'_>> {
+        let column = self.0.get(index).map(ValueRef::from);
+        column.ok_or_else(|| DbError::Corrupt(format!("no column {index}")))
     }
 }
 
-fn unexpected(index: usize, column: &Column) -> DbError {
+pub(super) fn integer(column: ValueRef<'_>, index: usize) -> Result<Option<i64>> {
+    match column {
+        ValueRef::Null => Ok(None),
+        ValueRef::Integer(value) => Ok(Some(value)),
+        other => Err(unexpected(index, other)),
+    }
+}
+
+pub(super) fn text(column: ValueRef<'_>, index: usize) -> Result<Option<String>> {
+    match column {
+        ValueRef::Null => Ok(None),
+        ValueRef::Text(value) => {
+            let text = std::str::from_utf8(value);
+            let text =
+                text.map_err(|error| DbError::Corrupt(format!("column {index}: {error}")))?;
+            Ok(Some(text.to_owned()))
+        }
+        other => Err(unexpected(index, other)),
+    }
+}
+
+pub(super) fn bytes(column: ValueRef<'_>, index: usize) -> Result<Option<Vec<u8>>> {
+    match column {
+        ValueRef::Null => Ok(None),
+        ValueRef::Blob(value) => Ok(Some(value.to_vec())),
+        other => Err(unexpected(index, other)),
+    }
+}
+
+fn unexpected(index: usize, column: ValueRef<'_>) -> DbError {
     DbError::Corrupt(format!("{} in column {index}", column.data_type()))
 }
 

@@ -96,15 +96,15 @@ async fn history_goes_before_the_timeline_in_the_order_of_depth() {
             direction: Direction::Backward,
         };
         let page = timeline::page(&mut conn, "!r", backward, 10).await.unwrap();
-        let ids: Vec<_> = page.iter().map(|(e, t)| (&*e.event_id, t.pos)).collect();
+        let ids: Vec<_> = page.iter().map(|entry| (&*entry.event_id, entry.pos)).collect();
         assert_eq!(ids, [("$c", 3), ("$b", 2), ("$a", 1), ("$y", -1), ("$x", -2)]);
         let forward = Range { from: (0, -1), direction: Direction::Forward, ..backward };
         let page = timeline::page(&mut conn, "!r", forward, 2).await.unwrap();
-        let ids: Vec<_> = page.iter().map(|(e, _)| &*e.event_id).collect();
+        let ids: Vec<_> = page.iter().map(|entry| &*entry.event_id).collect();
         assert_eq!(ids, ["$a", "$b"]);
         let bounded = Range { after: -2, until: 1, ..backward };
         let page = timeline::page(&mut conn, "!r", bounded, 10).await.unwrap();
-        let ids: Vec<_> = page.iter().map(|(e, _)| &*e.event_id).collect();
+        let ids: Vec<_> = page.iter().map(|entry| &*entry.event_id).collect();
         assert_eq!(ids, ["$a", "$y"]);
         let rooms = ["!r".to_owned(), "!s".to_owned()];
         assert_eq!(timeline::active(&mut conn, &rooms, 2, 3).await.unwrap(), ["!r"]);

@@ -36,7 +36,7 @@ async fn a_room_takes_one_change_per_version() {
         assert_eq!(rooms::get(&mut conn, "!r").await.unwrap().unwrap().version, 3);
         assert!(events::get(&mut conn, "!r", "$2").await.unwrap().is_none());
         let page = timeline::newest(&mut conn, "!r", 0, i64::MAX, 10).await.unwrap();
-        let ids: Vec<_> = page.iter().map(|(e, entry)| (&*e.event_id, entry.pos)).collect();
+        let ids: Vec<_> = page.iter().map(|entry| (&*entry.event_id, entry.pos)).collect();
         assert_eq!(ids, [("$3", 2), ("$1", 1)]);
     })
     .await;

@@ -89,7 +89,7 @@ async fn what_many_say_at_once_stands_in_one_line() {
         assert_eq!(room.extremities, [last].into());
         let mut conn = engine.storage.read().await.unwrap();
         let shown = timeline::newest(&mut conn, room_id.as_str(), 0, i64::MAX, 45).await.unwrap();
-        let shown: Vec<_> = shown.into_iter().rev().map(|(row, _)| row.event_id).collect();
+        let shown: Vec<_> = shown.into_iter().rev().map(|entry| entry.event_id).collect();
         let line: Vec<_> = events.iter().map(|event| event.pdu.event_id.to_string()).collect();
         assert_eq!(shown, line);
     })
