@@ -142,6 +142,8 @@ pub struct Inner {
     pub sliding: sync::sliding::Memory,
     /// Devices that /sync told everything.
     pub(crate) caught_up: sync::CaughtUpDevices,
+    /// What is new in rooms, for all who follow them.
+    pub(crate) stretches: sync::Stretches,
     /// Who is typing.
     pub typing: rooms::typing::Typing,
     /// What other servers are told and nobody stores.
@@ -222,6 +224,7 @@ impl Engine {
             delayed: rooms::delayed::Delayed::default(),
             sliding: sync::sliding::Memory::default(),
             caught_up: sync::CaughtUpDevices::new(),
+            stretches: sync::Stretches::new(),
             typing: rooms::typing::Typing::default(),
             ephemeral: ephemeral::Ephemeral::default(),
             encryption: encryption::Memory::default(),

@@ -36,7 +36,9 @@ pub struct Polls {
     pub waiting: Gauge,
     /// Answers to devices that nothing concerned since they were told everything, without reading.
     pub remembered: Counter,
-    /// Answers for which was read.
+    /// Answers for which only that was read of which such a device had heard.
+    pub followed: Counter,
+    /// Answers for which all that may be new was looked up.
     pub read: Counter,
 }
 

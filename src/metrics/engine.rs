@@ -29,6 +29,7 @@ fn sync(page: &mut Page, engine: &Engine) {
         .is(polls.waiting.get());
     page.counter("starling_sync_answers_total", "Answers of /sync, and from what they were made.")
         .of(&[("from", "memory")], polls.remembered.get())
+        .of(&[("from", "news")], polls.followed.get())
         .of(&[("from", "database")], polls.read.get());
     page.gauge(
         "starling_notifier_registrations",

@@ -119,8 +119,12 @@ pub(crate) async fn supply(
     user: &UserId,
     device: &DeviceId,
 ) -> Result<Supply, Internal> {
-    let counts = one_time_keys::count(conn, user.as_str(), device.as_str()).await?;
-    let fallback = one_time_keys::fallback(conn, user.as_str(), device.as_str()).await?;
-    let unused = fallback.into_iter().filter(|key| !key.claimed).map(|key| key.algorithm);
-    Ok(Supply { one_time_keys: counted(counts), fallback: unused.collect() })
+    let (mut counts, mut fallback) = (Vec::new(), Vec::new());
+    for row in one_time_keys::supply(conn, user.as_str(), device.as_str()).await? {
+        match row.left {
+            Some(left) => counts.push((row.algorithm, left)),
+            None => fallback.push(row.algorithm),
+        }
+    }
+    Ok(Supply { one_time_keys: counted(counts), fallback })
 }

@@ -1,20 +1,26 @@
 //! Devices that were told everything: as long as nothing happens that concerns them, they are answered
-//! without reading, which is what most requests of most clients come to.
+//! without reading, which is what most requests of most clients come to; and when something does, only
+//! that is read.
 //!
 //! What wakes a waiting /sync is all that can be new to it, so whoever was told everything stays
 //! registered with the notifier when the answer is sent, for the request that continues there.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    collections::HashSet,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
 
 use moka::sync::Cache;
 use ruma::{OwnedDeviceId, OwnedUserId};
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 
-use super::{Answer, Request, StateWanted, moment::Moment};
+use super::{Answer, Request, StateWanted, moment::Moment, streams};
 use crate::{
     Engine, Internal,
     encryption::news,
-    notifier::Registration,
+    notifier::{Heard, Registration},
     reading::{access::Asking, filter::Filter, token::SyncToken},
 };
 
@@ -24,14 +30,29 @@ const MOST_ROOMS: u64 = 500_000;
 /// How long a device is remembered that does not ask.
 const REMEMBERED: Duration = Duration::from_secs(180);
 
+/// How long it may take until whom a commit concerns has heard of it.
+const HEARD_WITHIN: Duration = Duration::from_secs(1);
+
+/// From where to where a device goes on, and what it heard in between.
+#[derive(Debug)]
+pub(super) struct Step {
+    pub(super) since: SyncToken,
+    pub(super) token: SyncToken,
+    pub(super) heard: Heard,
+    pub(super) ignored: HashSet<OwnedUserId>,
+}
+
 /// A device that was told everything up to a token.
 #[derive(Debug)]
 pub(super) struct CaughtUp {
-    token: SyncToken,
+    /// Up to where; `None` once there is more to look for than was heard of.
+    token: Mutex<Option<SyncToken>>,
     filter: Filter,
     state: StateWanted,
     to_device: bool,
     rooms: usize,
+    /// Users whose messages are not shown.
+    ignored: HashSet<OwnedUserId>,
     registration: Registration,
 }
 
@@ -63,11 +84,12 @@ impl CaughtUp {
         let rooms = joined.len();
         registration.begin(joined, moment.head);
         Self {
-            token: moment.token.clone(),
+            token: Mutex::new(Some(moment.token.clone())),
             filter: request.filter.clone(),
             state: request.state,
             to_device: request.to_device,
             rooms,
+            ignored: moment.ignored.clone(),
             registration,
         }
     }
@@ -76,7 +98,7 @@ impl CaughtUp {
     pub(super) fn get(engine: &Engine, asking: Asking<'_>, request: &Request) -> Option<Arc<Self>> {
         let since = request.since.as_ref().filter(|_| !request.full_state)?;
         let device = engine.caught_up.0.get(&key(asking)?)?;
-        let continues = device.token == *since
+        let continues = device.token().as_ref() == Some(since)
             && device.filter == request.filter
             && device.state == request.state
             && device.to_device == request.to_device;
@@ -90,37 +112,109 @@ impl CaughtUp {
         }
     }
 
-    /// Waits for news until a time; whether there were none. What is only known to be committed, and
-    /// not yet whom it concerns, may be news.
-    pub(super) async fn hears_nothing(&self, engine: &Engine, until: Instant) -> bool {
-        let committed = engine.storage.feed().head();
-        if engine.notifier.told() < committed || self.registration.was_woken() {
-            return false;
-        }
-        self.stays(engine, until).await
+    fn token(&self) -> MutexGuard<'_, Option<SyncToken>> {
+        self.token.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// As [`CaughtUp::hears_nothing`], of a device for which was just read.
-    pub(super) async fn stays(&self, engine: &Engine, until: Instant) -> bool {
+    /// Waits until there are news for a request that continues where the device is, and tells of them; at
+    /// `until`, that there are none. `None`: it has to be looked for what is new.
+    ///
+    /// # Errors
+    ///
+    /// When the database fails.
+    pub(super) async fn follow(
+        &self,
+        engine: &Engine,
+        asking: Asking<'_>,
+        request: &Request,
+        until: Instant,
+    ) -> Result<Option<Answer>, Internal> {
+        let Some(mut since) = request.since.clone() else { return Ok(None) };
+        while self.has_heard_all(engine).await {
+            // Whoever takes the news of this token from here on cancels this, too.
+            let wake = self.registration.wake();
+            if self.token().as_ref() != Some(&since) {
+                return Ok(None);
+            }
+            if self.hears_nothing(engine, &wake, until).await {
+                engine.measures.sync.remembered.count();
+                return self.nothing_new(engine, asking, &since).await.map(Some);
+            }
+            let Some(step) = self.step(engine, since) else { return Ok(None) };
+            since = step.token.clone();
+            let Some(moment) = Moment::heard(engine, asking, request, step).await? else {
+                *self.token() = None;
+                return Ok(None);
+            };
+            let answer = streams::all(engine, asking, request, moment).await?;
+            if !answer.is_empty() || engine.shutdown.is_cancelled() {
+                engine.measures.sync.followed.count();
+                return Ok(Some(answer));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Waits for the device to hear of what is committed already, and of which it is not known yet whom it
+    /// concerns; `false` when that takes too long.
+    async fn has_heard_all(&self, engine: &Engine) -> bool {
+        let committed = engine.storage.feed().head();
+        let mut telling = engine.notifier.telling();
+        let told = telling.wait_for(|told| *told >= committed);
+        tokio::time::timeout(HEARD_WITHIN, told).await.is_ok_and(|told| told.is_ok())
+    }
+
+    /// Waits for news until a time; whether there were none.
+    async fn hears_nothing(
+        &self,
+        engine: &Engine,
+        wake: &CancellationToken,
+        until: Instant,
+    ) -> bool {
+        if self.registration.was_woken() {
+            return false;
+        }
         let _waiting = engine.measures.sync.waiting.enter();
         tokio::select! {
             biased;
-            () = self.registration.woken() => false,
+            () = wake.cancelled() => false,
             () = tokio::time::sleep_until(until) => true,
             () = engine.shutdown.cancelled() => true,
         }
     }
 
+    /// Goes on from a token to what was heard; `None` when the device is elsewhere, because another request
+    /// of it went on meanwhile, or when more may be new than was heard of.
+    fn step(&self, engine: &Engine, since: SyncToken) -> Option<Step> {
+        let mut token = self.token();
+        if token.as_ref() != Some(&since) {
+            return None;
+        }
+        *token = None;
+        let (heard, told) = self.registration.take();
+        if heard.more {
+            return None;
+        }
+        // What is typed after the news were taken wakes the device again.
+        let (typing, presence) = (engine.typing.serial(), engine.presence.serial());
+        let pos = told.max(since.pos);
+        let to_device = if self.to_device { pos } else { since.to_device };
+        let next = SyncToken { pos, typing, presence, to_device, ..since.clone() };
+        *token = Some(next.clone());
+        Some(Step { since, token: next, heard, ignored: self.ignored.clone() })
+    }
+
     /// What a device is told of which nothing is new. How many keys it has left changes without waking
     /// anybody.
-    pub(super) async fn answer(
+    async fn nothing_new(
         &self,
         engine: &Engine,
         asking: Asking<'_>,
+        since: &SyncToken,
     ) -> Result<Answer, Internal> {
-        let mut answer = Answer { next_batch: self.token.to_string(), ..Answer::default() };
+        let mut answer = Answer { next_batch: since.to_string(), ..Answer::default() };
         if let Some(device) = asking.device_id {
-            let mut conn = engine.storage.snapshot().await?;
+            let mut conn = engine.storage.read().await?;
             let supply = news::supply(&mut conn, asking.user_id, device).await?;
             answer.device_one_time_keys_count = supply.one_time_keys;
             answer.device_unused_fallback_key_types = supply.fallback;

@@ -5,6 +5,8 @@
 
 pub mod answer;
 
+mod between;
+
 mod caught_up;
 
 pub mod filters;
@@ -23,6 +25,7 @@ mod tests;
 use std::{sync::Arc, time::Duration};
 
 pub use answer::Answer;
+pub(crate) use between::Stretches;
 use caught_up::CaughtUp;
 pub(crate) use caught_up::CaughtUpDevices;
 use moment::Moment;
@@ -88,10 +91,9 @@ pub async fn sync(
     let until = tokio::time::Instant::now() + request.timeout.min(LONGEST_WAIT);
     let waits = request.since.is_some() && !request.full_state;
     if let Some(device) = CaughtUp::get(engine, asking, &request)
-        && device.hears_nothing(engine, until).await
+        && let Some(answer) = device.follow(engine, asking, &request, until).await?
     {
-        engine.measures.sync.remembered.count();
-        return device.answer(engine, asking).await;
+        return Ok(answer);
     }
     loop {
         let registration = engine.notifier.register(asking.user_id);
@@ -105,7 +107,7 @@ pub async fn sync(
         let device = Arc::new(CaughtUp::at(&moment, &request, registration));
         let answer = streams::all(engine, asking, &request, moment).await?;
         let is_news = !waits || !answer.is_empty() || engine.shutdown.is_cancelled();
-        if is_news || device.stays(engine, until).await {
+        if is_news {
             if !is_awaited {
                 device.keep(engine, asking);
             }
@@ -114,5 +116,9 @@ pub async fn sync(
         }
         // There was nothing up to here.
         request.since = Some(token);
+        if let Some(answer) = device.follow(engine, asking, &request, until).await? {
+            device.keep(engine, asking);
+            return Ok(answer);
+        }
     }
 }

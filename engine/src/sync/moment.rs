@@ -14,7 +14,11 @@ use starling_storage::{
     state, timeline, to_device,
 };
 
-use super::Request;
+use super::{
+    Request,
+    between::{self, Span},
+    caught_up::Step,
+};
 use crate::{
     Engine, Internal,
     encryption::news::{self, DeviceLists, Supply},
@@ -133,6 +137,61 @@ impl Moment {
             moment.read_device(&mut conn, user_id, device, request).await?;
         }
         Ok(moment)
+    }
+
+    /// Reads what was heard of, and nothing else: what was said, read and typed in some rooms whose state
+    /// and members are as they were. `None` when they are not.
+    pub(super) async fn heard(
+        engine: &Engine,
+        asking: Asking<'_>,
+        request: &Request,
+        step: Step,
+    ) -> Result<Option<Self>, Internal> {
+        let Step { since, token, heard, ignored } = step;
+        let (user_id, after, until, epoch) = (asking.user_id, since.pos, token.pos, token.epoch);
+        let mut moment = Self {
+            head: until,
+            since: Some(after),
+            typing_since: since.typing,
+            presence_since: since.presence,
+            token,
+            ignored,
+            ..Self::default()
+        };
+        let wants = |room_id: &String| request.filter.room.wants_room(room_id);
+        for room_id in heard.rooms.into_iter().filter(wants) {
+            let span = Span { room_id: room_id.clone(), epoch, after, until };
+            let stretch = between::read(engine, span).await?;
+            let Some(Some(stretch)) = stretch.get() else { return Ok(None) };
+            // Whoever waits for what happens in a room was joined to it, and would have heard of leaving it.
+            moment.memberships.push(MembershipRow {
+                user_id: user_id.to_string(),
+                room_id: room_id.clone(),
+                membership: "join".to_owned(),
+                pos: after,
+                ..MembershipRow::default()
+            });
+            let is_shown = request.filter.room.state.lazy_load_members
+                || stretch.row.flags & rooms::flags::PARTIAL_STATE == 0;
+            if is_shown {
+                moment.rooms.insert(room_id.clone(), stretch.row.clone());
+            }
+            moment.roots.insert(room_id.clone(), stretch.row.current_state);
+            if !stretch.receipts.is_empty() {
+                moment.receipts.insert(room_id.clone(), stretch.receipts.clone());
+            }
+            moment.moved.insert(room_id);
+        }
+        let rooms: Vec<String> = moment.moved.iter().cloned().collect();
+        let mut conn = engine.storage.read().await?;
+        moment.unread = unread::count(&mut conn, user_id, &rooms).await?;
+        if heard.presence && engine.config.presence.enabled {
+            moment.read_presence(engine, &mut conn, user_id).await?;
+        }
+        if let Some(device) = asking.device_id {
+            moment.supply = news::supply(&mut conn, user_id, device).await?;
+        }
+        Ok(Some(moment))
     }
 
     /// What is for one device only.
@@ -265,7 +324,9 @@ impl Moment {
     ) -> Result<(), Internal> {
         let fresh = self.rooms_of(|row| row.membership == "join" && row.pos > since);
         let mut rows = receipts::between(conn, joined, since, self.head).await?;
-        rows.extend(receipts::between(conn, &fresh, 0, since).await?);
+        if !fresh.is_empty() {
+            rows.extend(receipts::between(conn, &fresh, 0, since).await?);
+        }
         for row in rows {
             self.receipts.entry(row.room_id.clone()).or_default().push(row);
         }

@@ -210,6 +210,31 @@ pub async fn count(conn: &mut Conn, user_id: &str, device_id: &str) -> Result<Ve
     .await
 }
 
+/// What a device has of an algorithm for others.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SupplyRow {
+    /// The algorithm.
+    pub algorithm: String,
+    /// How many one-time keys are left; `None`: it has a fallback key that was not used.
+    pub left: Option<i64>,
+}
+
+/// What a device has for others, by algorithm.
+///
+/// # Errors
+///
+/// When the database fails.
+pub async fn supply(conn: &mut Conn, user_id: &str, device_id: &str) -> Result<Vec<SupplyRow>> {
+    sql("SELECT algorithm, CAST(SUM(1 - claimed) AS BIGINT) FROM one_time_keys \
+         WHERE user_id = $1 AND device_id = $2 GROUP BY algorithm \
+         UNION ALL SELECT algorithm, CAST(NULL AS BIGINT) FROM fallback_keys \
+         WHERE user_id = $1 AND device_id = $2 AND used = 0 ORDER BY 1")
+    .bind(user_id)
+    .bind(device_id)
+    .map(conn, |row| Ok(SupplyRow { algorithm: row.get(0)?, left: row.get(1)? }))
+    .await
+}
+
 /// The fallback keys of a device; `claimed` says whether one was used.
 ///
 /// # Errors

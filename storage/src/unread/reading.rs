@@ -1,5 +1,7 @@
 //! Reading what is unread.
 
+use std::sync::LazyLock;
+
 use super::{Mark, Numbers};
 use crate::db::{Conn, Result, Row, Value, sql};
 
@@ -58,20 +60,21 @@ pub struct Part {
 ///
 /// When the database fails.
 pub async fn counts(conn: &mut Conn, user_id: &str, room_ids: &[String]) -> Result<Vec<Part>> {
-    let mut parts = Vec::new();
-    for text in [BY_DEFAULT, TAKEN_OFF, OWN] {
-        let query = sql(text).bind(user_id).bind(room_ids);
-        let found = query.map(conn, |row| {
+    sql(&PARTS)
+        .bind(user_id)
+        .bind(room_ids)
+        .map(conn, |row| {
             Ok(Part {
                 room_id: row.get(0)?,
                 thread: row.get(1)?,
                 numbers: Numbers { notify: row.get(2)?, highlight: row.get(3)? },
             })
-        });
-        parts.extend(found.await?);
-    }
-    Ok(parts)
+        })
+        .await
 }
+
+static PARTS: LazyLock<String> =
+    LazyLock::new(|| format!("{BY_DEFAULT} UNION ALL {TAKEN_OFF} UNION ALL {OWN}"));
 
 /// The difference of the running numbers: now, or where the user's own rules begin, and where they
 /// have read up to.

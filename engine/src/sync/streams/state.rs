@@ -40,6 +40,8 @@ impl Span {
     ) -> Result<Self, Internal> {
         let start = match stretch.events.first() {
             None => end,
+            // What happened to the state in between, if anything, has been undone.
+            Some(_) if base == end && !stretch.limited => end,
             Some(first) => {
                 let mut conn = reader.engine.storage.read().await?;
                 let room = [reader.room_id.to_string()];

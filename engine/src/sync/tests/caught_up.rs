@@ -1,5 +1,8 @@
 //! Those who were told everything are answered without reading, and miss nothing by it.
 
+use std::time::Duration;
+
+use serde_json::json;
 use starling_storage::{
     Change,
     accounts::{self, devices},
@@ -8,8 +11,11 @@ use starling_storage::{
 
 use super::{Request, is_empty, joined};
 use crate::{
-    reading::stage::{ALICE, BOB, Stage, after, ids, on_stage, user},
-    rooms::receipts::{self, Kind, Receipt},
+    reading::stage::{ALICE, BOB, Stage, after, ids, message, on_stage, user},
+    rooms::{
+        receipts::{self, Kind, Receipt},
+        typing,
+    },
 };
 
 /// Something happens that is none of Alice's business.
@@ -61,6 +67,100 @@ async fn what_is_acknowledged_is_shown_by_the_next_sync() {
             let events = &joined(&stage, &answer)["timeline"]["events"];
             assert_eq!(ids(events), [said.event_id.as_str()]);
         }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn only_what_was_heard_of_is_read() {
+    on_stage(async |mut stage| {
+        stage.member(BOB, BOB, "join").await;
+        let first = stage.sync(ALICE, Request::default()).await;
+        let polls = stage.engine.measures.clone();
+        let followed = || polls.sync.followed.get();
+
+        let said = stage.say(BOB, "hello").await;
+        let second = stage.sync(ALICE, after(&first)).await;
+        let room = joined(&stage, &second);
+        assert_eq!(ids(&room["timeline"]["events"]), [said.event_id.as_str()]);
+        assert_eq!(room["unread_notifications"]["notification_count"], 1);
+        assert_eq!(room["state"]["events"].as_array().map(Vec::len), Some(0));
+        assert_eq!(followed(), 1);
+        // Whoever did not get the answer asks again.
+        let again = stage.sync(ALICE, after(&first)).await;
+        assert_eq!(ids(&joined(&stage, &again)["timeline"]["events"]), [said.event_id.as_str()]);
+        assert_eq!(followed(), 1, "it was looked for");
+
+        let receipt =
+            Receipt { kind: Kind::Read, event_id: said.event_id.clone(), thread_id: None };
+        let room_id = stage.room.room_id.clone();
+        receipts::send(&stage.engine, &room_id, &user(BOB), &[receipt]).await.unwrap();
+        typing::set(&stage.engine, &room_id, &user(BOB), Some(Duration::from_secs(20)))
+            .await
+            .unwrap();
+        let third = stage.sync(ALICE, after(&again)).await;
+        let room = joined(&stage, &third);
+        let kinds = room["ephemeral"]["events"].as_array().unwrap().iter();
+        let kinds: Vec<_> = kinds.map(|event| event["type"].as_str().unwrap()).collect();
+        assert_eq!(kinds, ["m.typing", "m.receipt"]);
+        assert_eq!(room["timeline"]["events"].as_array().map(Vec::len), Some(0));
+        assert_eq!(followed(), 2);
+
+        let topic = stage.set("m.room.topic", json!({ "topic": "new" })).await;
+        let fourth = stage.sync(ALICE, after(&third)).await;
+        let room = joined(&stage, &fourth);
+        assert_eq!(ids(&room["timeline"]["events"]), [topic.event_id.as_str()]);
+        let said = stage.say(ALICE, "and then").await;
+        stage.member(BOB, BOB, "leave").await;
+        let fifth = stage.sync(ALICE, after(&fourth)).await;
+        let room = joined(&stage, &fifth);
+        assert_eq!(ids(&room["timeline"]["events"])[0], said.event_id.as_str());
+        assert_eq!(room["summary"]["m.joined_member_count"], 1);
+        assert_eq!(followed(), 2, "who is there, and what the state is, is looked up");
+
+        stage.say(ALICE, "alone").await;
+        let sixth = stage.sync(ALICE, after(&fifth)).await;
+        assert_eq!(joined(&stage, &sixth)["timeline"]["events"].as_array().map(Vec::len), Some(1));
+        assert_eq!(followed(), 3);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn who_was_put_out_meanwhile_is_told_what_came_before() {
+    on_stage(async |mut stage| {
+        stage.member(BOB, BOB, "join").await;
+        let first = stage.sync(BOB, Request::default()).await;
+        let said = stage.say(ALICE, "goodbye").await;
+        let kick = stage.member(ALICE, BOB, "leave").await;
+        let second = stage.sync(BOB, after(&first)).await;
+        let left = &second["rooms"]["leave"][stage.room.room_id.as_str()];
+        let expected = [said.event_id.as_str(), kick.event_id.as_str()];
+        assert_eq!(ids(&left["timeline"]["events"]), expected);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn two_requests_of_one_device_are_both_told() {
+    on_stage(async |mut stage| {
+        let first = stage.sync(ALICE, Request::default()).await;
+        let waits = Request { timeout: Duration::from_secs(30), ..after(&first) };
+        let said = stage.room.send(message(ALICE, "hello"));
+        let polls = &stage.engine.measures.sync;
+        let both_wait = async {
+            while polls.waiting.get() < 2 {
+                tokio::task::yield_now().await;
+            }
+            stage.append(std::slice::from_ref(&said)).await;
+        };
+        let (one, other) = (stage.sync(ALICE, waits.clone()), stage.sync(ALICE, waits));
+        let (one, other, ()) = tokio::join!(one, other, both_wait);
+        for answer in [one, other] {
+            let events = &joined(&stage, &answer)["timeline"]["events"];
+            assert_eq!(ids(events), [said.event_id.as_str()]);
+        }
+        assert_eq!(polls.followed.get(), 1, "one took the news, the other looked for them");
     })
     .await;
 }
