@@ -14,10 +14,11 @@ use crate::{
     database, doctor,
     doors::Doors,
     engine,
-    http::Changes,
+    http::{Around, Changes},
     listeners::Listeners,
     log::{self, LogLevel},
     metrics::Traffic,
+    overload::Overload,
     signals::{Request, Signals},
     tls::Certificate,
     workers::Workers,
@@ -83,9 +84,17 @@ async fn serve(source: Source, config: Config, level: LogLevel) -> anyhow::Resul
     let listeners = Listeners::bind(&config)?;
     let addresses = listeners.describe(&config);
     let (changes, traffic) = (Changes::default(), Traffic::default());
+    let overload = Overload::watch(&engine, config.limits.allowed_lateness());
     let held = tasks::hold(&engine).await?;
-    let doors = Doors::open(&engine, &config, &traffic);
-    let server = listeners.answer(doors, &config, tls.as_ref(), (&changes, &traffic))?;
+    let doors = Doors::open(&engine, &config, (&traffic, &overload));
+    let around = Around {
+        trusted_proxies: &config.client.trusted_proxies,
+        limits: &config.limits,
+        changes: &changes,
+        traffic: &traffic,
+        overload: &overload,
+    };
+    let server = listeners.answer(doors, &config, tls.as_ref(), &around)?;
     let workers = Workers::start(&engine, &config, held);
     announce(&engine, &addresses).await?;
 

@@ -9,6 +9,7 @@ use crate::{
     config::Config,
     http,
     metrics::{self, Traffic},
+    overload::Overload,
 };
 
 /// What the listeners answer with.
@@ -29,7 +30,11 @@ pub(crate) struct Doors {
 
 impl Doors {
     /// Opens them to an engine.
-    pub(crate) fn open(engine: &Engine, config: &Config, traffic: &Traffic) -> Self {
+    pub(crate) fn open(
+        engine: &Engine,
+        config: &Config,
+        (traffic, overload): (&Traffic, &Overload),
+    ) -> Self {
         let servers = starling_federation::Options {
             allow_public_rooms: config.federation.allow_public_rooms,
             requests: config.rate_limits.requests_by_server(),
@@ -42,7 +47,7 @@ impl Doors {
             client: starling_client_api::router(engine.clone(), settings.clone()),
             client_and_admin: starling_client_api::router_with_admin(engine.clone(), settings),
             federation: starling_federation::router(servers),
-            metrics: metrics::router(engine.clone(), traffic.clone()),
+            metrics: metrics::router(engine.clone(), traffic.clone(), overload.clone()),
             admin: admin::router(engine.clone()),
         }
     }

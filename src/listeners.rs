@@ -7,8 +7,8 @@ use crate::{
     admin,
     config::{Config, ListenAddress},
     doors::Doors,
-    http::{self, Around, Changes, Listener, Server},
-    metrics::{Api, Traffic},
+    http::{self, Around, Listener, Server},
+    metrics::Api,
 };
 
 /// Where services that are no servers ask who a user is.
@@ -59,12 +59,10 @@ impl Listeners {
         doors: Doors,
         config: &Config,
         tls: Option<&RustlsConfig>,
-        (changes, traffic): (&Changes, &Traffic),
+        around: &Around<'_>,
     ) -> anyhow::Result<Server> {
         let mut server = Server::new(&config.limits);
-        let (trusted_proxies, limits) = (&*config.client.trusted_proxies, &config.limits);
-        let around = Around { trusted_proxies, limits, changes, traffic };
-        let wrap = |router, api| http::wrap(router, api, &around);
+        let wrap = |router, api| http::wrap(router, api, around);
         let federation = wrap(doors.federation, Api::Federation);
         let health = wrap(doors.health, Api::Health);
         let client_api = |door| {
@@ -79,7 +77,7 @@ impl Listeners {
             client
         };
         let (client, with_admin) = (client_api(doors.client), client_api(doors.client_and_admin));
-        let line = |api| traffic.connections(api);
+        let line = |api| around.traffic.connections(api);
         for (listener, for_admin) in self.client {
             let router = if for_admin { &with_admin } else { &client };
             server.answer(listener, (None, line(Api::Client)), router.clone())?;

@@ -14,6 +14,7 @@ mod listeners;
 mod log;
 mod metrics;
 mod outside;
+mod overload;
 mod signals;
 mod tls;
 mod workers;

@@ -21,7 +21,7 @@ mod types;
 mod user_directory;
 mod validate;
 
-use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf};
+use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, time::Duration};
 
 use ipnet::IpNet;
 use ruma::{OwnedServerName, RoomVersionId};
@@ -412,6 +412,18 @@ pub(crate) struct Limits {
     /// Seconds for which the body of a request may stand still, or nothing of an answer be taken. A body that
     /// comes at less than a kilobyte a second counts as standing still.
     pub(crate) body_seconds: u64,
+
+    /// Milliseconds by which the server may be late to do what is due, because there is too much of it, until
+    /// it refuses a part of the requests at once (429, `M_LIMIT_EXCEEDED`) so that it does the others in time.
+    /// 0 refuses none.
+    pub(crate) late_ms: u64,
+}
+
+impl Limits {
+    /// How late the server may be; `None` for as late as it gets.
+    pub(crate) fn allowed_lateness(&self) -> Option<Duration> {
+        (self.late_ms > 0).then(|| Duration::from_millis(self.late_ms))
+    }
 }
 
 /// The `telemetry` section.
@@ -556,7 +568,7 @@ impl Default for Presence {
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { connections: 10_000, header_seconds: 30, body_seconds: 30 }
+        Self { connections: 10_000, header_seconds: 30, body_seconds: 30, late_ms: 250 }
     }
 }
 

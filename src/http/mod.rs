@@ -1,5 +1,6 @@
 //! HTTP as both doors need it: listeners, and what wraps every request.
 
+mod admission;
 mod client_ip;
 mod connection;
 mod finish;
@@ -19,6 +20,7 @@ use self::patience::Patience;
 use crate::{
     config::Limits,
     metrics::{Api, Traffic},
+    overload::Overload,
 };
 
 pub(crate) use self::{
@@ -37,17 +39,22 @@ pub(crate) struct Around<'a> {
     pub(crate) changes: &'a Changes,
     /// Where they are counted.
     pub(crate) traffic: &'a Traffic,
+    /// Whether there is too much to do.
+    pub(crate) overload: &'a Overload,
 }
 
 /// Puts around a door's router what every request passes. It has to be the door's own router, not
 /// one that hands requests on to it, for only that knows the route.
 pub(crate) fn wrap(router: Router, api: Api, around: &Around<'_>) -> Router {
-    let Around { trusted_proxies, limits, changes, traffic } = *around;
+    let Around { trusted_proxies, limits, changes, traffic, overload } = *around;
     let patience = Patience(Duration::from_secs(limits.body_seconds));
+    let overload =
+        if matches!(api, Api::Client | Api::Federation) { overload } else { &Overload::default() };
     router
         .layer(middleware::from_fn_with_state(patience, patience::limit))
         .layer(middleware::from_fn(framing::refuse_doubtful))
         .layer(middleware::from_fn_with_state(trusted_proxies.into(), client_ip::find_client_ip))
+        .layer(middleware::from_fn_with_state(overload.clone(), admission::admit))
         .layer(middleware::from_fn_with_state((traffic.clone(), api), observe::observe))
         .layer(middleware::from_fn_with_state(changes.clone(), finish::finish))
 }

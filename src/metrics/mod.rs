@@ -12,6 +12,7 @@ use http::{StatusCode, header::CONTENT_TYPE};
 use starling_engine::{Engine, Internal};
 
 use self::text::Page;
+use crate::overload::Overload;
 
 pub(crate) use self::traffic::{Api, Line, Traffic};
 
@@ -20,14 +21,16 @@ pub(crate) use self::traffic::{Api, Line, Traffic};
 struct Sources {
     engine: Engine,
     traffic: Traffic,
+    overload: Overload,
     /// When the process started, in milliseconds since the epoch.
     started_ms: i64,
 }
 
 /// The route.
-pub(crate) fn router(engine: Engine, traffic: Traffic) -> Router {
+pub(crate) fn router(engine: Engine, traffic: Traffic, overload: Overload) -> Router {
     let started_ms = engine.clock.now_ms();
-    Router::new().route("/metrics", get(answer)).with_state(Sources { engine, traffic, started_ms })
+    let sources = Sources { engine, traffic, overload, started_ms };
+    Router::new().route("/metrics", get(answer)).with_state(sources)
 }
 
 async fn answer(State(sources): State<Sources>) -> impl IntoResponse {
@@ -45,7 +48,18 @@ async fn page(sources: &Sources) -> Result<String, Internal> {
     let mut page = Page::default();
     process::write(&mut page, sources.started_ms);
     sources.traffic.write(&mut page);
+    overloaded(&mut page, &sources.overload);
     engine::write(&mut page, &sources.engine);
     destinations::write(&mut page, &sources.engine).await?;
     Ok(page.finish())
+}
+
+fn overloaded(page: &mut Page, overload: &Overload) {
+    page.gauge("starling_late_seconds", "By how much the server is late to do what is due.")
+        .is(overload.late().as_secs_f64());
+    page.gauge(
+        "starling_refused_part",
+        "Which part of the requests is refused because there are too many, from 0 to 1.",
+    )
+    .is(overload.refused_part());
 }

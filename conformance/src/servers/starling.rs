@@ -82,6 +82,9 @@ allow_private_addresses = true
 
 [rate_limits]
 enabled = false
+
+[limits]
+late_ms = 0
 "#,
         name = spec.name,
         client = ports::loopback(spec.client_port),
