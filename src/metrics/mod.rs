@@ -4,6 +4,7 @@
 mod destinations;
 mod engine;
 mod process;
+mod storage;
 mod text;
 mod traffic;
 
@@ -49,6 +50,7 @@ async fn page(sources: &Sources) -> Result<String, Internal> {
     process::write(&mut page, sources.started_ms);
     sources.traffic.write(&mut page);
     overloaded(&mut page, &sources.overload);
+    storage::write(&mut page, &sources.engine.storage);
     engine::write(&mut page, &sources.engine);
     destinations::write(&mut page, &sources.engine).await?;
     Ok(page.finish())

@@ -3,15 +3,16 @@
 //! One statement text serves both: PostgreSQL's, which [`crate::dialect`] turns into SQLite's where
 //! they differ. Values cross this boundary as `i64`, `i16`, text, bytes and lists.
 
+mod pools;
 mod postgres;
 mod row;
 pub(crate) mod sqlite;
 
-use std::{borrow::Cow, path::Path, rc::Rc};
+use std::{borrow::Cow, rc::Rc};
 
 use futures_util::TryStreamExt as _;
 use sqlx::{
-    AssertSqlSafe, PgPool, Postgres, SqlSafeStr as _, Transaction,
+    AssertSqlSafe, Postgres, SqlSafeStr as _, Transaction,
     pool::PoolConnection,
     postgres::{PgArguments, PgRow},
     query::Query,
@@ -21,9 +22,12 @@ use tokio::{
     task::{block_in_place, coop::consume_budget},
 };
 
-pub(crate) use self::postgres::Session;
-pub use self::row::{FromColumn, KeptRow, Row};
-use self::sqlite::{Lease, Pool, Role, Stepped};
+use self::sqlite::{Lease, Stepped};
+pub(crate) use self::{pools::Pools, postgres::Session};
+pub use self::{
+    pools::{Connections, Db},
+    row::{FromColumn, KeptRow, Row},
+};
 use crate::dialect;
 
 /// A database error. Callers cannot act on it: it is logged and answered as an internal error.
@@ -48,98 +52,6 @@ pub enum DbError {
 
 /// The result of a storage function.
 pub type Result<T, E = DbError> = std::result::Result<T, E>;
-
-/// The pools of one database.
-#[derive(Clone, Debug)]
-pub enum Db {
-    /// One file: many readers, one writer.
-    Sqlite {
-        /// `query_only` connections.
-        readers: Pool,
-        /// The one connection that writes.
-        writer: Pool,
-    },
-    /// A PostgreSQL server, 13 or newer.
-    Postgres(PgPool),
-}
-
-impl Db {
-    /// Opens `url`: `sqlite:PATH` or `postgres://…`. Does not migrate.
-    ///
-    /// # Errors
-    ///
-    /// When the database cannot be reached or opened.
-    pub async fn open(url: &str, max_connections: u32) -> Result<Self> {
-        let Some(path) = url.strip_prefix("sqlite:") else {
-            return Ok(Self::Postgres(postgres::open(url, max_connections).await?));
-        };
-        let path = Path::new(path);
-        let writer = Pool::open(path, 1, Role::Writer)?;
-        let readers = Pool::open(path, max_connections, Role::Reader)?;
-        Ok(Self::Sqlite { readers, writer })
-    }
-
-    /// Opens an SQLite file without changing a setting of it; a frozen one is one that nobody writes to.
-    pub(crate) fn open_file(path: &Path, frozen: bool) -> Result<Self> {
-        let pool = Pool::open(path, 1, if frozen { Role::Examiner } else { Role::Copier })?;
-        Ok(Self::Sqlite { readers: pool.clone(), writer: pool })
-    }
-
-    /// A connection for single statements outside a transaction.
-    ///
-    /// # Errors
-    ///
-    /// When no connection becomes free in time.
-    pub async fn read(&self) -> Result<Conn> {
-        Ok(match self {
-            Self::Sqlite { readers, .. } => Conn(Kind::Sqlite(readers.acquire().await?)),
-            Self::Postgres(pool) => Conn(Kind::Postgres(pool.acquire().await?)),
-        })
-    }
-
-    /// A connection whose statements all see the database at one moment.
-    ///
-    /// # Errors
-    ///
-    /// When no connection becomes free in time.
-    pub async fn snapshot(&self) -> Result<Conn> {
-        Ok(match self {
-            Self::Sqlite { readers, .. } => Conn(Kind::SqliteTx(readers.begin("BEGIN").await?)),
-            Self::Postgres(pool) => {
-                let begin = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
-                Conn(Kind::PostgresTx(postgres::begin(pool, begin).await?))
-            }
-        })
-    }
-
-    /// A writing transaction; ends by [`Conn::commit`] or is rolled back when dropped. For the
-    /// writer and the migrations only.
-    pub(crate) async fn write(&self) -> Result<Conn> {
-        Ok(match self {
-            Self::Sqlite { writer, .. } => {
-                Conn(Kind::SqliteTx(writer.begin("BEGIN IMMEDIATE").await?))
-            }
-            Self::Postgres(pool) => Conn(Kind::PostgresTx(postgres::begin(pool, "BEGIN").await?)),
-        })
-    }
-
-    /// Whether this is SQLite.
-    #[must_use]
-    pub fn is_sqlite(&self) -> bool {
-        matches!(self, Self::Sqlite { .. })
-    }
-
-    /// Closes all connections, after a last checkpoint on SQLite.
-    pub async fn close(&self) {
-        match self {
-            Self::Sqlite { readers, writer } => {
-                readers.close().await;
-                writer.close().await;
-            }
-            Self::Postgres(pool) => pool.close().await,
-        }
-    }
-}
 
 /// A connection, inside or outside a transaction.
 #[derive(Debug)]

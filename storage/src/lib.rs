@@ -27,6 +27,7 @@ pub mod facts;
 pub mod federation;
 pub mod feed;
 pub mod measure;
+pub mod measures;
 pub mod media;
 pub mod memberships;
 pub mod migrations;

@@ -9,7 +9,7 @@ use sqlx::{
 };
 
 use crate::{
-    db::{Db, DbError, Result},
+    db::{Db, DbError, Pools, Result},
     dialect,
 };
 
@@ -73,15 +73,15 @@ pub(crate) async fn run_to(db: &Db, last: i64) -> Result<()> {
     let migrator = Migrator::with_migrations(
         migrations.map(|(version, name, text)| migration(db, *version, name, text)).collect(),
     );
-    let outcome = match db {
-        Db::Sqlite { writer, .. } => {
+    let outcome = match db.pools() {
+        Pools::Sqlite { writer, .. } => {
             let options = SqliteConnectOptions::new().filename(writer.path());
             let mut conn = options.synchronous(SqliteSynchronous::Full).connect().await?;
             let outcome = migrator.run(&mut conn).await;
             conn.close().await?;
             outcome
         }
-        Db::Postgres(pool) => migrator.run(pool).await,
+        Pools::Postgres(pool) => migrator.run(pool).await,
     };
     outcome.map_err(|error| match error {
         MigrateError::VersionMissing(found) => newer(found),

@@ -12,11 +12,12 @@ use crate::{
     alone::Alone,
     change::Change,
     db::{
-        Conn, Db, DbError, Result, sql,
+        Conn, Db, DbError, Pools, Result, sql,
         sqlite::{Pool, Role},
     },
     facts,
     feed::Feed,
+    measures::Measures,
     migrations,
     writer::{CommitError, Committed, Pending, Writer},
 };
@@ -91,9 +92,9 @@ impl Storage {
         let writer =
             Writer { db: db.clone(), feed: feed.clone(), instance: options.instance, batch: 0 };
         let writer = on_a_thread(writer.run(pending))?;
-        let checkpointer = match &db {
-            Db::Sqlite { writer, .. } => Some(Pool::open(writer.path(), 1, Role::Writer)?),
-            Db::Postgres(_) => None,
+        let checkpointer = match db.pools() {
+            Pools::Sqlite { writer, .. } => Some(Pool::open(writer.path(), 1, Role::Writer)?),
+            Pools::Postgres(_) => None,
         };
         let background = match &checkpointer {
             Some(pool) => tokio::spawn(checkpoints(pool.clone())),
@@ -115,6 +116,12 @@ impl Storage {
     #[must_use]
     pub fn db(&self) -> &Db {
         &self.db
+    }
+
+    /// What is measured of the database and its writer.
+    #[must_use]
+    pub fn measures(&self) -> &Measures {
+        self.db.measures()
     }
 
     /// Where facts are published.
@@ -161,7 +168,9 @@ impl Storage {
     pub async fn submit(&self, change: Change) -> Result<Submitted, CommitError> {
         let (reply, outcome) = oneshot::channel();
         let queue = self.submit.upgrade().ok_or(CommitError::Stopped)?;
-        queue.send(Pending { change, reply }).await.map_err(|_| CommitError::Stopped)?;
+        let queued = Some(self.measures().writer.queued.enter());
+        let pending = Pending { change, queued, reply };
+        queue.send(pending).await.map_err(|_| CommitError::Stopped)?;
         Ok(Submitted(outcome))
     }
 

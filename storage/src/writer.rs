@@ -25,6 +25,8 @@ use crate::{
     events,
     facts::Positioned,
     feed::Feed,
+    measure::Entered,
+    measures::Writing,
 };
 
 /// How many changes one transaction takes at most.
@@ -86,6 +88,8 @@ impl From<DbError> for CommitError {
 /// A change with the caller who waits for its outcome.
 pub(crate) struct Pending {
     pub(crate) change: Change,
+    /// Until it is in a transaction.
+    pub(crate) queued: Option<Entered>,
     pub(crate) reply: oneshot::Sender<Result<Committed, CommitError>>,
 }
 
@@ -108,8 +112,9 @@ impl Writer {
             }
             gather(&mut queue, &mut pending, expected).await;
             expected = pending.len();
-            let batch;
+            let mut batch;
             (batch, deferred) = split_repeated_claims(pending);
+            batch.iter_mut().for_each(|pending| pending.queued = None);
             self.commit_or_split(batch).await;
         }
     }
@@ -120,6 +125,8 @@ impl Writer {
         while !batch.is_empty() {
             match self.attempt(&mut batch).await {
                 Ok(Attempt::Committed(bases)) => {
+                    self.measures().batch.size(batch.len());
+                    self.measures().committed.add(batch.len());
                     self.publish(&batch, &bases).await;
                     for (pending, base) in batch.into_iter().zip(bases) {
                         let _ = pending.reply.send(Ok(Committed { base }));
@@ -127,10 +134,15 @@ impl Writer {
                     return;
                 }
                 Ok(Attempt::Lost(index, error)) => {
+                    match error {
+                        CommitError::Conflict => self.measures().conflicts.count(),
+                        _ => self.measures().taken.count(),
+                    }
                     let _ = batch.remove(index).reply.send(Err(error));
                 }
                 Err(error) if batch.len() == 1 || error.is_passing() => {
                     tracing::error!(%error, changes = batch.len(), "nothing could be written");
+                    self.measures().failed.add(batch.len());
                     let error = CommitError::from(error);
                     for pending in batch {
                         let _ = pending.reply.send(Err(error.clone()));
@@ -145,6 +157,10 @@ impl Writer {
                 }
             }
         }
+    }
+
+    fn measures(&self) -> &Writing {
+        &self.db.measures().writer
     }
 
     async fn publish(&self, batch: &[Pending], bases: &[i64]) {
@@ -164,6 +180,7 @@ impl Writer {
     /// Runs the transaction. Rolled back unless it ends as `Committed`. The rows of a change that is alone
     /// are taken out of it: there is no second attempt.
     async fn attempt(&mut self, batch: &mut [Pending]) -> Result<Attempt> {
+        let begun = Instant::now();
         let mut conn = self.db.write().await?;
         for (index, pending) in in_room_order(batch) {
             if let Some(lost) = claim(&mut conn, &pending.change).await? {
@@ -174,8 +191,13 @@ impl Writer {
         self.batch += 1;
         let bases = self.raise_counter(&mut conn, batch).await?;
         write_placed(&mut conn, placed, batch, &bases).await?;
+        let written = Instant::now();
         match conn.commit().await {
-            Ok(()) => Ok(Attempt::Committed(bases)),
+            Ok(()) => {
+                self.measures().commit.took(written.elapsed());
+                self.measures().transaction.took(begun.elapsed());
+                Ok(Attempt::Committed(bases))
+            }
             Err(error) => self.look_up(error, bases).await,
         }
     }
@@ -269,4 +291,32 @@ async fn note_batch(conn: &mut Conn, instance: &str, batch: i64, base: i64) -> R
     .execute(conn)
     .await?;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::task::yield_now;
+
+    use super::*;
+    use crate::test_support::TempDatabase;
+
+    #[tokio::test]
+    async fn a_change_is_queued_until_it_is_in_a_transaction() {
+        let temp = TempDatabase::sqlite().unwrap();
+        let storage = temp.open().await.unwrap();
+        let queued = &storage.measures().writer.queued;
+        let held_up = storage.db().write().await.unwrap();
+        let first = storage.submit(Change::new()).await.unwrap();
+        while queued.get() > 0 {
+            yield_now().await;
+        }
+        let second = storage.submit(Change::new()).await.unwrap();
+        assert_eq!(queued.get(), 1);
+        drop(held_up);
+        first.outcome().await.unwrap();
+        second.outcome().await.unwrap();
+        assert_eq!(queued.get(), 0);
+        storage.close().await;
+        temp.remove().await.unwrap();
+    }
 }

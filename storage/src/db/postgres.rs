@@ -7,7 +7,7 @@ use sqlx::{
     postgres::{PgConnectOptions, PgPoolOptions},
 };
 
-use super::{DbError, Result};
+use super::{Connections, DbError, Result};
 
 /// The number of the lock, one of a database's own: "starling" in ASCII.
 const ALONE: i64 = 0x7374_6172_6c69_6e67;
@@ -25,6 +25,13 @@ pub(super) async fn open(url: &str, max_connections: u32) -> Result<PgPool> {
         .test_before_acquire(false)
         .connect_with(options)
         .await?)
+}
+
+pub(super) fn connections(pool: &PgPool) -> Connections {
+    let open = usize::try_from(pool.size()).unwrap_or(usize::MAX);
+    let idle = pool.num_idle().min(open);
+    let most = usize::try_from(pool.options().get_max_connections()).unwrap_or(usize::MAX);
+    Connections { used: open - idle, idle, most }
 }
 
 /// Begins a transaction that is rolled back when the caller goes away, at whatever moment.

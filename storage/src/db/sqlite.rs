@@ -19,7 +19,7 @@ use tokio::{
     time::timeout,
 };
 
-use super::{DbError, Result, Value};
+use super::{Connections, DbError, Result, Value};
 use crate::dialect;
 
 /// How long another process, or a reader that holds a connection, is waited for.
@@ -66,6 +66,13 @@ impl Pool {
     /// The file.
     pub(crate) fn path(&self) -> &Path {
         &self.0.path
+    }
+
+    /// How many connections there are, and how many of them are on loan.
+    pub(super) fn connections(&self) -> Connections {
+        let most = usize::try_from(self.0.size).unwrap_or(usize::MAX);
+        let idle = self.0.idle.lock().unwrap_or_else(PoisonError::into_inner).len();
+        Connections { used: most.saturating_sub(self.0.places.available_permits()), idle, most }
     }
 
     /// A connection, which goes back when it is dropped.

@@ -1,6 +1,7 @@
 //! The writer, the feed and the tables, on every database that this machine has.
 #![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used, missing_docs, reason = "tests")]
 
+mod measures;
 mod migrations;
 mod partial;
 mod positions;
