@@ -6,6 +6,7 @@ use anyhow::Context as _;
 use axum_server::tls_rustls::RustlsConfig;
 use rustix::process::{Resource, getrlimit, setrlimit};
 use starling_engine::{Engine, accounts::admin::first_registration_token, admin::tasks};
+use starling_storage::Storage;
 
 use crate::{
     admin::{self, Order},
@@ -99,7 +100,7 @@ async fn serve(source: Source, config: Config, level: LogLevel) -> anyhow::Resul
     announce(&engine, &addresses).await?;
 
     while signals.next().await == Request::Reload {
-        reload(&source, &level, tls.as_ref()).await;
+        reload(&source, (&level, tls.as_ref(), &engine.storage)).await;
     }
 
     tracing::info!("stopping");
@@ -152,13 +153,18 @@ async fn federation_tls(config: &Config) -> anyhow::Result<Option<RustlsConfig>>
 }
 
 /// Applies what can change while the server runs. A configuration that is wrong changes nothing.
-async fn reload(source: &Source, level: &LogLevel, tls: Option<&RustlsConfig>) {
+async fn reload(
+    source: &Source,
+    (level, tls, storage): (&LogLevel, Option<&RustlsConfig>, &Storage),
+) {
     let outcome = async {
         let config = source.load()?;
         if let Some(tls) = tls {
             Certificate::find(&config)?.reload(tls).await?;
         }
-        level.set(&config.log.level)
+        level.set(&config.log.level)?;
+        storage.measures().slow.notice_from(config.log.slow_query_ms);
+        anyhow::Ok(())
     };
     match outcome.await {
         Ok(()) => tracing::info!("configuration reloaded"),

@@ -35,6 +35,7 @@ pub(crate) async fn open_at(config: &Config, url: String) -> anyhow::Result<Stor
         alone: true,
     };
     let storage = Storage::open(options).await.context("cannot open the database")?;
+    storage.measures().slow.notice_from(config.log.slow_query_ms);
     // Events, accounts and rooms carry the name; under another one they would be somebody else's.
     let name = storage.meta("server_name", config.server_name.as_str()).await?;
     if name != config.server_name {

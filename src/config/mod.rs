@@ -16,6 +16,7 @@ mod rate_limits;
 mod reference;
 mod registration;
 mod rtc;
+mod telemetry;
 mod turn;
 mod types;
 mod user_directory;
@@ -38,6 +39,7 @@ pub(crate) use self::{
     push::Push,
     rate_limits::RateLimits,
     registration::{Recaptcha, Registration},
+    telemetry::{Log, Telemetry},
     types::{ListenAddress, LogFormat, Memory, RegistrationMode, Secret},
     user_directory::UserDirectory,
 };
@@ -426,29 +428,6 @@ impl Limits {
     }
 }
 
-/// The `telemetry` section.
-#[derive(Clone, Debug, Default, Deserialize, JsonSchema, Serialize)]
-#[serde(default, deny_unknown_fields)]
-pub(crate) struct Telemetry {
-    /// Addresses that answer `GET /metrics` in the text format of Prometheus, to whoever reaches
-    /// them: `address:port` or `unix:/path/of/socket`. None unless some are named.
-    #[schemars(with = "Vec<String>")]
-    pub(crate) listen: Vec<ListenAddress>,
-}
-
-/// The `log` section.
-#[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]
-#[serde(default, deny_unknown_fields)]
-pub(crate) struct Log {
-    /// `error`, `warn`, `info`, `debug` or `trace`, and exceptions by module. Read again on SIGHUP.
-    ///
-    /// `info,starling::http=warn` leaves out the line for each request.
-    pub(crate) level: String,
-
-    /// Lines for people (`readable`) or for programs (`json`).
-    pub(crate) format: LogFormat,
-}
-
 impl Default for Config {
     fn default() -> Self {
         Self {
@@ -569,11 +548,5 @@ impl Default for Presence {
 impl Default for Limits {
     fn default() -> Self {
         Self { connections: 10_000, header_seconds: 30, body_seconds: 30, late_ms: 250 }
-    }
-}
-
-impl Default for Log {
-    fn default() -> Self {
-        Self { level: "info".to_owned(), format: LogFormat::Readable }
     }
 }

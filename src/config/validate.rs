@@ -2,7 +2,6 @@
 
 use ruma::ServerName;
 use starling_engine::rooms::versions;
-use tracing_subscriber::EnvFilter;
 
 use super::{Config, Federation, Tls};
 
@@ -32,9 +31,7 @@ pub(super) fn validate(config: &Config) -> Result<(), String> {
     if config.limits.body_seconds == 0 {
         return Err("`limits.body_seconds` must be at least 1".to_owned());
     }
-    EnvFilter::try_new(&config.log.level)
-        .map(drop)
-        .map_err(|error| format!("`log.level` = {:?}: {error}", config.log.level))
+    config.log.validate()
 }
 
 fn client(config: &Config) -> Result<(), String> {

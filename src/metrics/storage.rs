@@ -6,6 +6,7 @@ use super::text::Page;
 
 pub(super) fn write(page: &mut Page, storage: &Storage) {
     writer(page, storage.measures());
+    slow(page, storage.measures());
     connections(page, storage);
 }
 
@@ -33,6 +34,20 @@ fn writer(page: &mut Page, measures: &Measures) {
         "How long its COMMIT took, which waits for the disk.",
     )
     .spread(&[], &writer.commit.spread());
+}
+
+fn slow(page: &mut Page, measures: &Measures) {
+    let slow = &measures.slow;
+    page.counter(
+        "starling_writer_slow_transactions_total",
+        "Transactions of the writer that took as long as `log.slow_query_ms`.",
+    )
+    .is(slow.transactions.get());
+    page.counter(
+        "starling_database_slow_statements_total",
+        "Statements that took as long as `log.slow_query_ms`.",
+    )
+    .is(slow.statements.get());
 }
 
 fn connections(page: &mut Page, storage: &Storage) {

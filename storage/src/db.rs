@@ -8,11 +8,11 @@ mod postgres;
 mod row;
 pub(crate) mod sqlite;
 
-use std::{borrow::Cow, rc::Rc};
+use std::{borrow::Cow, rc::Rc, sync::Arc};
 
 use futures_util::TryStreamExt as _;
 use sqlx::{
-    AssertSqlSafe, Postgres, SqlSafeStr as _, Transaction,
+    AssertSqlSafe, Postgres, SqlSafeStr as _, SqlStr, Transaction,
     pool::PoolConnection,
     postgres::{PgArguments, PgRow},
     query::Query,
@@ -28,7 +28,7 @@ pub use self::{
     pools::{Connections, Db},
     row::{FromColumn, KeptRow, Row},
 };
-use crate::dialect;
+use crate::{dialect, measures::Measures, slow::Slow};
 
 /// A database error. Callers cannot act on it: it is logged and answered as an internal error.
 #[derive(Debug, thiserror::Error)]
@@ -55,7 +55,10 @@ pub type Result<T, E = DbError> = std::result::Result<T, E>;
 
 /// A connection, inside or outside a transaction.
 #[derive(Debug)]
-pub struct Conn(Kind);
+pub struct Conn {
+    kind: Kind,
+    measures: Arc<Measures>,
+}
 
 #[derive(Debug)]
 enum Kind {
@@ -71,17 +74,19 @@ enum Driver<'c> {
 }
 
 impl Conn {
-    fn driver(&mut self) -> Driver<'_> {
-        match &mut self.0 {
+    /// Who runs statements here, and who notices those that take long.
+    fn driver(&mut self) -> (Driver<'_>, &Slow) {
+        let driver = match &mut self.kind {
             Kind::Sqlite(c) | Kind::SqliteTx(c) => Driver::Sqlite(c),
             Kind::Postgres(c) => Driver::Postgres(c),
             Kind::PostgresTx(c) => Driver::Postgres(c),
-        }
+        };
+        (driver, &self.measures.slow)
     }
 
     /// Makes the transaction's writes durable and visible. Outside a transaction: nothing.
     pub(crate) async fn commit(self) -> Result<()> {
-        match self.0 {
+        match self.kind {
             Kind::SqliteTx(tx) => tx.commit()?,
             Kind::PostgresTx(tx) => tx.commit().await?,
             Kind::Sqlite(_) | Kind::Postgres(_) => {}
@@ -171,18 +176,22 @@ impl Statement {
     ///
     /// When the statement fails.
     pub async fn execute(self, conn: &mut Conn) -> Result<u64> {
-        match conn.driver() {
+        tracing::trace!(text = &*self.text);
+        let (driver, slow) = conn.driver();
+        let mut watch = slow.watch(&self.text);
+        let changed = match driver {
             Driver::Sqlite(lease) => {
                 consume_budget().await;
                 let text = self.for_sqlite();
-                aside(self.long, || lease.execute(&text, self.values))
+                aside(self.long, || lease.execute(&text, self.values))?
             }
             Driver::Postgres(c) => {
-                let text = AssertSqlSafe(self.text.into_owned()).into_sql_str();
-                let query = bind_postgres(sqlx::query(text), self.values);
-                Ok(query.execute(c).await?.rows_affected())
+                let query = bind_postgres(sqlx::query(self.safe()), self.values);
+                query.execute(c).await?.rows_affected()
             }
-        }
+        };
+        watch.succeeded(changed);
+        Ok(changed)
     }
 
     /// All rows of the statement.
@@ -191,12 +200,8 @@ impl Statement {
     ///
     /// When the statement fails.
     pub async fn all(self, conn: &mut Conn) -> Result<Vec<KeptRow>> {
-        match conn.driver() {
-            Driver::Sqlite(lease) => {
-                self.on_sqlite(lease, |at| Ok(KeptRow::Sqlite(at.kept()?))).await
-            }
-            Driver::Postgres(c) => self.on_postgres(c, |found| Ok(KeptRow::Postgres(found))).await,
-        }
+        let of_sqlite = |at: Stepped<'_>| Ok(KeptRow::Sqlite(at.kept()?));
+        self.each(conn, of_sqlite, |found| Ok(KeptRow::Postgres(found))).await
     }
 
     /// All rows of the statement, each made into a `T`.
@@ -209,10 +214,8 @@ impl Statement {
         conn: &mut Conn,
         row: impl Fn(&Row<'_>) -> Result<T>,
     ) -> Result<Vec<T>> {
-        match conn.driver() {
-            Driver::Sqlite(lease) => self.on_sqlite(lease, |at| row(&Row::Stepped(at))).await,
-            Driver::Postgres(c) => self.on_postgres(c, |found| row(&Row::Postgres(&found))).await,
-        }
+        let of_sqlite = |at: Stepped<'_>| row(&Row::Stepped(at));
+        self.each(conn, of_sqlite, |found| row(&Row::Postgres(&found))).await
     }
 
     fn for_sqlite(&self) -> Rc<str> {
@@ -223,29 +226,40 @@ impl Statement {
     }
 
     /// Makes each row into a `T` as it comes: a row takes several times the memory of what it says.
-    async fn on_sqlite<T>(
+    async fn each<T>(
         self,
-        lease: &mut Lease,
-        row: impl Fn(Stepped<'_>) -> Result<T>,
+        conn: &mut Conn,
+        of_sqlite: impl Fn(Stepped<'_>) -> Result<T>,
+        of_postgres: impl Fn(PgRow) -> Result<T>,
     ) -> Result<Vec<T>> {
-        consume_budget().await;
-        let text = self.for_sqlite();
-        aside(self.long, || lease.each(&text, self.values, row))
+        tracing::trace!(text = &*self.text);
+        let (driver, slow) = conn.driver();
+        let mut watch = slow.watch(&self.text);
+        let made = match driver {
+            Driver::Sqlite(lease) => {
+                consume_budget().await;
+                let text = self.for_sqlite();
+                aside(self.long, || lease.each(&text, self.values, of_sqlite))?
+            }
+            Driver::Postgres(c) => {
+                let query = bind_postgres(sqlx::query(self.safe()), self.values);
+                let (mut rows, mut made) = (query.fetch(c), Vec::new());
+                while let Some(found) = rows.try_next().await? {
+                    made.push(of_postgres(found)?);
+                }
+                made
+            }
+        };
+        watch.succeeded(u64::try_from(made.len()).unwrap_or(u64::MAX));
+        Ok(made)
     }
 
-    /// The same.
-    async fn on_postgres<T>(
-        self,
-        conn: &mut sqlx::PgConnection,
-        row: impl Fn(PgRow) -> Result<T>,
-    ) -> Result<Vec<T>> {
-        let text = AssertSqlSafe(self.text.into_owned()).into_sql_str();
-        let mut rows = bind_postgres(sqlx::query(text), self.values).fetch(conn);
-        let mut made = Vec::new();
-        while let Some(found) = rows.try_next().await? {
-            made.push(row(found)?);
+    /// The text, which is never of outside input.
+    fn safe(&self) -> SqlStr {
+        match &self.text {
+            Cow::Borrowed(text) => text.into_sql_str(),
+            Cow::Owned(text) => AssertSqlSafe(text.clone()).into_sql_str(),
         }
-        Ok(made)
     }
 
     /// The first row of the statement, if there is one.

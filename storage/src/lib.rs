@@ -38,6 +38,7 @@ pub mod relations;
 pub mod rooms;
 pub mod search;
 pub mod sliding;
+pub mod slow;
 pub mod state;
 pub mod storage;
 pub mod subscriptions;

@@ -1,6 +1,9 @@
 //! What is counted while a database works. Whoever does something counts it where it is decided.
 
-use crate::measure::{Counter, Gauge, Histogram};
+use crate::{
+    measure::{Counter, Gauge, Histogram},
+    slow::Slow,
+};
 
 /// All counts of a database.
 #[derive(Debug, Default)]
@@ -9,6 +12,8 @@ pub struct Measures {
     pub writer: Writing,
     /// Waiting for connections.
     pub connections: Waiting,
+    /// What took long.
+    pub slow: Slow,
 }
 
 /// What the writer does with the changes that it is handed.

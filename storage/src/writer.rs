@@ -195,7 +195,9 @@ impl Writer {
         match conn.commit().await {
             Ok(()) => {
                 self.measures().commit.took(written.elapsed());
-                self.measures().transaction.took(begun.elapsed());
+                let took = begun.elapsed();
+                self.measures().transaction.took(took);
+                self.db.measures().slow.transaction(took, batch.len());
                 Ok(Attempt::Committed(bases))
             }
             Err(error) => self.look_up(error, bases).await,

@@ -119,3 +119,42 @@ async fn a_wrong_configuration_at_sighup_changes_nothing() {
     server.wait_for_log("federation.crt").await;
     assert_eq!(certificate(&server).await, before);
 }
+
+#[tokio::test]
+async fn what_takes_long_in_the_database_is_logged_without_what_is_in_it() {
+    let directory = tempfile::tempdir().unwrap();
+    let settings = |ms: u32| {
+        format!(
+            "log = {{ format = 'json', slow_query_ms = {ms} }}\nregistration.mode = 'open'\nrate_limits.enabled = false"
+        )
+    };
+    fs::write(directory.path().join("starling.toml"), settings(0)).unwrap();
+    let server = Server::start_in(directory, &[]).await;
+    let register = format!("{}/_matrix/client/v3/register", server.client);
+    let account = |number: u32| {
+        let (username, auth) = (format!("person-{number}"), json!({ "type": "m.login.dummy" }));
+        let account = json!({ "username": username, "password": "one two three", "auth": auth });
+        http().post(&register).json(&account).send()
+    };
+    assert_eq!(account(0).await.unwrap().status(), 200);
+    fs::write(server.path("starling.toml"), settings(1)).unwrap();
+    server.signal(Signal::HUP);
+    server.wait_for_log("configuration reloaded").await;
+    assert!(!server.log().contains(" was slow"), "it was switched off");
+    let slow = |what: &str| {
+        let found = server.log().lines().find(|line| line.contains(what))?.to_owned();
+        assert!(!found.contains("person"), "{found}");
+        Some(serde_json::from_str::<Value>(&found).unwrap())
+    };
+    let both =
+        || Some((slow("a statement was slow")?, slow("a transaction of the writer was slow")?));
+    let mut numbers = 1..1000;
+    while both().is_none() {
+        let number = numbers.next().expect("something takes a millisecond");
+        assert_eq!(account(number).await.unwrap().status(), 200);
+    }
+    let (statement, transaction) = both().unwrap();
+    assert!(statement["ms"].is_u64() && statement["statement"].is_string(), "{statement}");
+    assert!(transaction["ms"].is_u64() && transaction["changes"].is_u64(), "{transaction}");
+    assert_eq!(statement["level"], "WARN");
+}

@@ -81,7 +81,7 @@ impl Db {
                 Pools::Postgres(pool) => Kind::Postgres(pool.acquire().await?),
             })
         };
-        Ok(Conn(self.waited_for(acquired).await?))
+        Ok(self.conn(self.waited_for(acquired).await?))
     }
 
     /// A connection whose statements all see the database at one moment.
@@ -99,18 +99,22 @@ impl Db {
                 }
             })
         };
-        Ok(Conn(self.waited_for(begun).await?))
+        Ok(self.conn(self.waited_for(begun).await?))
     }
 
     /// A writing transaction; ends by [`Conn::commit`] or is rolled back when dropped. For the
     /// writer and the migrations only.
     pub(crate) async fn write(&self) -> Result<Conn> {
-        Ok(Conn(match &self.pools {
+        Ok(self.conn(match &self.pools {
             Pools::Sqlite { writer, .. } => Kind::SqliteTx(writer.begin("BEGIN IMMEDIATE").await?),
             Pools::Postgres(pool) => {
                 Kind::PostgresTx(self.waited_for(postgres::begin(pool, "BEGIN")).await?)
             }
         }))
+    }
+
+    fn conn(&self, kind: Kind) -> Conn {
+        Conn { kind, measures: self.measures.clone() }
     }
 
     /// Counts and times whoever waits for a connection.

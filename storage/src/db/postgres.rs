@@ -3,7 +3,7 @@
 use std::{str::FromStr as _, time::Duration};
 
 use sqlx::{
-    Connection as _, PgConnection, PgPool, Postgres, Row as _, Transaction,
+    ConnectOptions as _, Connection as _, PgConnection, PgPool, Postgres, Row as _, Transaction,
     postgres::{PgConnectOptions, PgPoolOptions},
 };
 
@@ -16,7 +16,10 @@ const ALONE: i64 = 0x7374_6172_6c69_6e67;
 const AWAY_AFTER: Duration = Duration::from_secs(5);
 
 pub(super) async fn open(url: &str, max_connections: u32) -> Result<PgPool> {
-    let options = PgConnectOptions::from_str(url)?.statement_cache_capacity(512);
+    let options = PgConnectOptions::from_str(url)?
+        .statement_cache_capacity(512)
+        // What is slow is said by [`crate::slow`], for both databases.
+        .disable_statement_logging();
     // The pool repeats a refused connection until its time is up; one attempt tells what is wrong.
     PgConnection::connect_with(&options).await?.close().await?;
     Ok(PgPoolOptions::new()

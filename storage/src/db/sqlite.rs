@@ -43,7 +43,7 @@ pub(crate) enum Role {
 
 /// A bounded number of connections to one file.
 #[derive(Clone, Debug)]
-pub struct Pool(Arc<Shared>);
+pub(crate) struct Pool(Arc<Shared>);
 
 #[derive(Debug)]
 struct Shared {
@@ -132,7 +132,6 @@ impl Lease {
 
     /// Runs a statement to its end; returns how many rows it changed.
     pub(super) fn execute(&self, text: &str, values: Vec<Value>) -> Result<u64> {
-        tracing::trace!(text);
         let conn = self.conn()?;
         let mut statement = conn.prepare_cached(text)?;
         bind(&mut statement, values)?;
@@ -149,7 +148,6 @@ impl Lease {
         values: Vec<Value>,
         row: impl Fn(Stepped<'_>) -> Result<T>,
     ) -> Result<Vec<T>> {
-        tracing::trace!(text);
         let mut statement = self.conn()?.prepare_cached(text)?;
         bind(&mut statement, values)?;
         let mut rows = statement.raw_query();

@@ -57,3 +57,22 @@ async fn one(storage: Storage) {
     let mut conn = storage.read().await.unwrap();
     sql("SELECT 1").execute(&mut conn).await.unwrap();
 }
+
+#[tokio::test]
+async fn a_statement_that_takes_long_is_counted() {
+    on_each(|storage| async move {
+        let slow = &storage.measures().slow;
+        let long = "WITH RECURSIVE n(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM n WHERE x < 500000) \
+                    SELECT COUNT(*) FROM n";
+        let mut conn = storage.read().await.unwrap();
+        sql(long).execute(&mut conn).await.unwrap();
+        assert_eq!(slow.statements.get(), 0, "nothing is noticed before it is said from when on");
+        slow.notice_from(1);
+        sql(long).execute(&mut conn).await.unwrap();
+        let executed = slow.statements.get();
+        assert!(executed > 0);
+        sql(long).all(&mut conn).await.unwrap();
+        assert!(slow.statements.get() > executed);
+    })
+    .await;
+}
