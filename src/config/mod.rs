@@ -157,8 +157,9 @@ pub(crate) struct Client {
 
     /// Networks of the proxies in front, such as `127.0.0.0/8` or `::1/128`.
     ///
-    /// `X-Forwarded-For` names a client's address only when the request comes from one of these
-    /// (or from a Unix socket); from anyone else it is ignored.
+    /// `X-Forwarded-For` names a client's address, and `X-Request-Id` the request in the log, only when
+    /// the request comes from one of these (or from a Unix socket); from anyone else they are ignored. A
+    /// proxy has to set or remove `X-Request-Id` itself, or clients choose it.
     #[schemars(with = "Vec<String>")]
     pub(crate) trusted_proxies: Vec<IpNet>,
 

@@ -33,7 +33,7 @@ pub(super) async fn find_client_ip(
 /// as the one who appended is trusted. What an untrusted client wrote itself is never reached.
 fn client_ip(peer: Peer, headers: &HeaderMap, trusted: &[IpNet]) -> IpAddr {
     let mut ip = peer.ip().to_canonical();
-    let mut is_trusted = peer == Peer::Socket || is_in(trusted, ip);
+    let mut is_trusted = is_trusted_proxy(peer, trusted);
     for entry in forwarded_for(headers) {
         if !is_trusted {
             break;
@@ -43,6 +43,11 @@ fn client_ip(peer: Peer, headers: &HeaderMap, trusted: &[IpNet]) -> IpAddr {
         is_trusted = is_in(trusted, ip);
     }
     ip
+}
+
+/// Whether what a request says besides the request itself comes from a proxy that is believed.
+pub(super) fn is_trusted_proxy(peer: Peer, trusted: &[IpNet]) -> bool {
+    peer == Peer::Socket || is_in(trusted, peer.ip().to_canonical())
 }
 
 /// The entries of all `X-Forwarded-For` headers, the last one first.

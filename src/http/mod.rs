@@ -11,12 +11,12 @@ mod observe;
 mod patience;
 mod taking;
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use axum::{Router, middleware};
 use ipnet::IpNet;
 
-use self::patience::Patience;
+use self::{observe::Observer, patience::Patience};
 use crate::{
     config::Limits,
     metrics::{Api, Traffic},
@@ -47,14 +47,16 @@ pub(crate) struct Around<'a> {
 /// one that hands requests on to it, for only that knows the route.
 pub(crate) fn wrap(router: Router, api: Api, around: &Around<'_>) -> Router {
     let Around { trusted_proxies, limits, changes, traffic, overload } = *around;
+    let trusted: Arc<[IpNet]> = trusted_proxies.into();
+    let observer = Observer { traffic: traffic.clone(), api, trusted: trusted.clone() };
     let patience = Patience(Duration::from_secs(limits.body_seconds));
     let overload =
         if matches!(api, Api::Client | Api::Federation) { overload } else { &Overload::default() };
     router
         .layer(middleware::from_fn_with_state(patience, patience::limit))
         .layer(middleware::from_fn(framing::refuse_doubtful))
-        .layer(middleware::from_fn_with_state(trusted_proxies.into(), client_ip::find_client_ip))
+        .layer(middleware::from_fn_with_state(trusted, client_ip::find_client_ip))
         .layer(middleware::from_fn_with_state(overload.clone(), admission::admit))
-        .layer(middleware::from_fn_with_state((traffic.clone(), api), observe::observe))
+        .layer(middleware::from_fn_with_state(observer, observe::observe))
         .layer(middleware::from_fn_with_state(changes.clone(), finish::finish))
 }

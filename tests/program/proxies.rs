@@ -89,6 +89,31 @@ async fn requests_are_logged_with_their_id_and_without_their_secrets() {
     assert!(!log.contains("secret") && !log.contains("forged"), "{log}");
 }
 
+/// The ids under which requests that name these ids are answered.
+async fn ids(trusted: &str, sent: &[&str]) -> Vec<String> {
+    let server = Server::start(&[("STARLING__CLIENT__TRUSTED_PROXIES", trusted)]).await;
+    let mut ids = Vec::new();
+    for id in sent {
+        let versions = http().get(format!("{}/_matrix/client/versions", server.client));
+        let answer = versions.header("x-request-id", *id).send().await.unwrap();
+        let id = answer.headers()["x-request-id"].to_str().unwrap().to_owned();
+        server.wait_for_log(&format!("id=\"{id}\"")).await;
+        ids.push(id);
+    }
+    ids
+}
+
+#[tokio::test]
+async fn only_a_trusted_proxy_names_requests() {
+    let long = "x".repeat(65);
+    let sent = ["4f1c-9_A.b", "a b", &long];
+    let of_proxy = ids("127.0.0.0/8", &sent).await;
+    assert_eq!(of_proxy[0], sent[0]);
+    assert!(of_proxy[1] != sent[1] && of_proxy[2] != sent[2], "{of_proxy:?}");
+    let of_client = ids("192.0.2.1/32", &sent).await;
+    assert!(of_client.iter().all(|id| !sent.contains(&&**id)), "{of_client:?}");
+}
+
 /// The address that a user sees at their device, after a request that names these addresses.
 async fn last_seen(trusted: &str, forwarded_for: &str) -> serde_json::Value {
     let settings =

@@ -11,6 +11,7 @@ use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use ruma::{OwnedEventId, RoomId, RoomVersionId, ServerName, room_version_rules::RoomVersionRules};
 use serde::{Deserialize, de::IgnoredAny};
 use serde_json::value::RawValue;
+use tracing::Span;
 
 use super::{intake, outliers, texts::Texts};
 use crate::{
@@ -188,7 +189,8 @@ impl Owned {
 async fn blocking<T: Send + 'static>(
     task: impl FnOnce() -> T + Send + 'static,
 ) -> Result<T, Internal> {
-    let task = tokio::task::spawn_blocking(task);
+    let span = Span::current();
+    let task = tokio::task::spawn_blocking(move || span.in_scope(task));
     task.await.map_err(|error| Internal::Damaged(error.to_string()))
 }
 

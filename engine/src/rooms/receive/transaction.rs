@@ -10,6 +10,7 @@ use ruma::{OwnedRoomId, OwnedServerName, ServerName};
 use serde_json::value::RawValue;
 use starling_storage::{Change, federation};
 use tokio::{sync::Mutex, time::Instant};
+use tracing::Instrument as _;
 
 use super::{Results, ephemeral, room};
 use crate::{Engine, events::format::room_id_of, internal::Internal, measures::Received};
@@ -77,7 +78,8 @@ pub async fn receive(
         return Err(TransactionError::TooMany);
     }
     let (engine, origin) = (engine.clone(), origin.to_owned());
-    let task = tokio::spawn(async move { once(&engine, &origin, transaction).await });
+    let task = async move { once(&engine, &origin, transaction).await };
+    let task = tokio::spawn(task.in_current_span());
     let results = task.await.map_err(|error| Internal::Damaged(error.to_string()));
     Ok(results.flatten().inspect_err(|_| received.failed.count())?)
 }
@@ -159,10 +161,11 @@ async fn work(
     }
     let rooms = by_room.into_iter().map(|(room_id, pdus)| {
         let (engine, origin) = (engine.clone(), origin.to_owned());
-        tokio::spawn(async move {
+        let task = async move {
             let received = room::receive(&engine, &origin, &room_id, &pdus).await;
             (room_id, received)
-        })
+        };
+        tokio::spawn(task.in_current_span())
     });
     let mut outcomes = stream::iter(rooms).buffer_unordered(ROOMS_AT_A_TIME);
     let (mut results, mut failure) = (Results::new(), None);
