@@ -22,6 +22,7 @@ use crate::{
     overload::Overload,
     signals::{Request, Signals},
     tls::Certificate,
+    traces::Traces,
     workers::Workers,
 };
 
@@ -31,15 +32,27 @@ const DRAIN_LIMIT: Duration = Duration::from_secs(5);
 /// How long workers, and requests whose clients are gone, may take to end what they are at.
 const WORKERS_LIMIT: Duration = Duration::from_secs(2);
 
+/// How long the collector of traces may take for the last spans.
+const TRACES_LIMIT: Duration = Duration::from_secs(2);
+
 const VERSION: &str = env!("CARGO_PKG_VERSION");
 
 /// Runs the server until a signal stops it.
 pub(crate) fn run(source: Source) -> anyhow::Result<()> {
     let config = source.load()?;
-    let level = log::start(&config.log)?;
     install_tls_provider()?;
-    raise_file_limit();
-    tokio::runtime::Runtime::new()?.block_on(serve(source, config, level))
+    tokio::runtime::Runtime::new()?.block_on(async {
+        let traffic = Traffic::default();
+        let traces = Traces::start(&config.telemetry, traffic.spans())?;
+        let level = log::start(&config.log, traces.as_ref().map(Traces::tracer))?;
+        raise_file_limit();
+        serve(source, config, (level, traffic)).await?;
+        if let Some(traces) = traces {
+            traces.end(TRACES_LIMIT).await;
+        }
+        tracing::info!("stopped");
+        Ok(())
+    })
 }
 
 /// Has an order carried out by the running server, or instead of one.
@@ -75,7 +88,11 @@ pub(crate) fn examine_stored(config: &Config) -> anyhow::Result<()> {
     tokio::runtime::Runtime::new()?.block_on(doctor::deep::run(config))
 }
 
-async fn serve(source: Source, config: Config, level: LogLevel) -> anyhow::Result<()> {
+async fn serve(
+    source: Source,
+    config: Config,
+    (level, traffic): (LogLevel, Traffic),
+) -> anyhow::Result<()> {
     let mut signals = Signals::new()?;
     make_data_directory(&config.data_dir)?;
     let storage = database::open(&config).await?;
@@ -84,7 +101,7 @@ async fn serve(source: Source, config: Config, level: LogLevel) -> anyhow::Resul
     let tls = federation_tls(&config).await?;
     let listeners = Listeners::bind(&config)?;
     let addresses = listeners.describe(&config);
-    let (changes, traffic) = (Changes::default(), Traffic::default());
+    let changes = Changes::default();
     let overload = Overload::watch(&engine, config.limits.allowed_lateness());
     let held = tasks::hold(&engine).await?;
     let doors = Doors::open(&engine, &config, (&traffic, &overload));
@@ -94,6 +111,7 @@ async fn serve(source: Source, config: Config, level: LogLevel) -> anyhow::Resul
         changes: &changes,
         traffic: &traffic,
         overload: &overload,
+        is_traced: config.telemetry.otlp_endpoint.is_some(),
     };
     let server = listeners.answer(doors, &config, tls.as_ref(), &around)?;
     let workers = Workers::start(&engine, &config, held);
@@ -108,7 +126,6 @@ async fn serve(source: Source, config: Config, level: LogLevel) -> anyhow::Resul
     server.drain(DRAIN_LIMIT).await;
     tokio::join!(changes.end(WORKERS_LIMIT), workers.end(WORKERS_LIMIT));
     engine.storage.close().await;
-    tracing::info!("stopped");
     Ok(())
 }
 

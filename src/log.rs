@@ -4,8 +4,11 @@
 use std::io;
 
 use anyhow::Context as _;
+use opentelemetry_sdk::trace::SdkTracer;
+use tracing::{Level, Metadata, Subscriber, level_filters::LevelFilter};
 use tracing_subscriber::{
-    EnvFilter, Registry, layer::SubscriberExt as _, reload, util::SubscriberInitExt as _,
+    EnvFilter, Layer, Registry, filter::filter_fn, layer::SubscriberExt as _, registry::LookupSpan,
+    reload, util::SubscriberInitExt as _,
 };
 
 use crate::config::{Log, LogFormat};
@@ -27,24 +30,42 @@ fn filter(level: &str) -> anyhow::Result<EnvFilter> {
 }
 
 /// Starts the log. Once for a process.
-pub(crate) fn start(config: &Log) -> anyhow::Result<LogLevel> {
+///
+/// Where spans are exported, `tracer` makes them, whatever the level of the log is.
+pub(crate) fn start(config: &Log, tracer: Option<SdkTracer>) -> anyhow::Result<LogLevel> {
     let (filter, handle) = reload::Layer::new(filter(&config.level)?);
-    let registry = tracing_subscriber::registry().with(filter);
-    match config.format {
-        LogFormat::Readable => registry
-            .with(tracing_subscriber::fmt::layer().with_writer(io::stderr).with_ansi(false))
-            .try_init(),
-        LogFormat::Json => registry
-            .with(
-                tracing_subscriber::fmt::layer()
-                    .json()
-                    .flatten_event(true)
-                    .with_current_span(true)
-                    .with_span_list(false)
-                    .with_writer(io::stderr),
-            )
-            .try_init(),
-    }
-    .context("cannot start the log")?;
+    tracing_subscriber::registry()
+        .with(lines(config.format).with_filter(filter))
+        .with(tracer.map(spans))
+        .try_init()
+        .context("cannot start the log")?;
     Ok(LogLevel(handle))
+}
+
+fn lines(format: LogFormat) -> Box<dyn Layer<Registry> + Send + Sync> {
+    let lines = tracing_subscriber::fmt::layer().with_writer(io::stderr);
+    match format {
+        LogFormat::Readable => lines.with_ansi(false).boxed(),
+        LogFormat::Json => {
+            lines.json().flatten_event(true).with_current_span(true).with_span_list(false).boxed()
+        }
+    }
+}
+
+/// The spans of Starling and of no library; without the lines that were logged in them, which may name people.
+fn spans<S>(tracer: SdkTracer) -> impl Layer<S>
+where
+    S: Subscriber + for<'span> LookupSpan<'span>,
+{
+    let is_ours = |it: &Metadata<'_>| {
+        it.is_span() && *it.level() <= Level::INFO && it.target().starts_with("starling")
+    };
+    tracing_opentelemetry::layer()
+        .with_tracer(tracer)
+        .with_location(false)
+        .with_threads(false)
+        .with_target(false)
+        .with_tracked_inactivity(false)
+        .with_context_activation(false)
+        .with_filter(filter_fn(is_ours).with_max_level_hint(LevelFilter::INFO))
 }

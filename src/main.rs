@@ -17,6 +17,7 @@ mod outside;
 mod overload;
 mod signals;
 mod tls;
+mod traces;
 mod workers;
 
 use std::process::ExitCode;

@@ -158,8 +158,9 @@ pub(crate) struct Client {
     /// Networks of the proxies in front, such as `127.0.0.0/8` or `::1/128`.
     ///
     /// `X-Forwarded-For` names a client's address, and `X-Request-Id` the request in the log, only when
-    /// the request comes from one of these (or from a Unix socket); from anyone else they are ignored. A
-    /// proxy has to set or remove `X-Request-Id` itself, or clients choose it.
+    /// the request comes from one of these (or from a Unix socket); from anyone else they are ignored, as
+    /// `traceparent` is. A proxy has to set or remove `X-Request-Id` and `traceparent` itself, or clients
+    /// choose them.
     #[schemars(with = "Vec<String>")]
     pub(crate) trusted_proxies: Vec<IpNet>,
 

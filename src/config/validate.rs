@@ -31,6 +31,7 @@ pub(super) fn validate(config: &Config) -> Result<(), String> {
     if config.limits.body_seconds == 0 {
         return Err("`limits.body_seconds` must be at least 1".to_owned());
     }
+    config.telemetry.validate()?;
     config.log.validate()
 }
 

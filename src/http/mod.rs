@@ -41,14 +41,16 @@ pub(crate) struct Around<'a> {
     pub(crate) traffic: &'a Traffic,
     /// Whether there is too much to do.
     pub(crate) overload: &'a Overload,
+    /// Whether spans are exported.
+    pub(crate) is_traced: bool,
 }
 
 /// Puts around a door's router what every request passes. It has to be the door's own router, not
 /// one that hands requests on to it, for only that knows the route.
 pub(crate) fn wrap(router: Router, api: Api, around: &Around<'_>) -> Router {
-    let Around { trusted_proxies, limits, changes, traffic, overload } = *around;
+    let Around { trusted_proxies, limits, changes, traffic, overload, is_traced } = *around;
     let trusted: Arc<[IpNet]> = trusted_proxies.into();
-    let observer = Observer { traffic: traffic.clone(), api, trusted: trusted.clone() };
+    let observer = Observer { traffic: traffic.clone(), api, trusted: trusted.clone(), is_traced };
     let patience = Patience(Duration::from_secs(limits.body_seconds));
     let overload =
         if matches!(api, Api::Client | Api::Federation) { overload } else { &Overload::default() };

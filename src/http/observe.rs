@@ -7,14 +7,19 @@ use axum::{
     middleware::Next,
     response::Response,
 };
-use http::{HeaderName, HeaderValue, Method, StatusCode};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use ipnet::IpNet;
+use opentelemetry::trace::Status;
 use starling_engine::rng;
 use tokio::time::Instant;
 use tracing::{Instrument as _, Level, Span};
+use tracing_opentelemetry::OpenTelemetrySpanExt as _;
 
 use super::{client_ip::is_trusted_proxy, connection::Connection};
-use crate::metrics::{Api, Traffic};
+use crate::{
+    metrics::{Api, METHODS, Traffic},
+    traces::parent,
+};
 
 /// The header that carries the request's id: of each answer, and of what a trusted proxy passes on.
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -35,6 +40,8 @@ pub(super) struct Observer {
     pub(super) api: Api,
     /// The proxies that are believed.
     pub(super) trusted: Arc<[IpNet]>,
+    /// Whether spans are exported.
+    pub(super) is_traced: bool,
 }
 
 /// Runs the request in a span that names it in every log line of its handling.
@@ -45,32 +52,38 @@ pub(super) async fn observe(
     request: Request,
     next: Next,
 ) -> Response {
-    let Observer { traffic, api, trusted } = observer;
+    let Observer { traffic, api, trusted, is_traced } = observer;
     let started = Instant::now();
     let _in_flight = traffic.enter(api);
     let (method, route) = (request.method().clone(), request.extensions().get().cloned());
-    let id = id(&request, &trusted);
+    let connection = request.extensions().get::<Connection>();
+    let is_believed = connection.is_some_and(|it| is_trusted_proxy(it.peer, &trusted));
+    let headers = is_believed.then(|| request.headers());
+    let id = headers.and_then(given_id).unwrap_or_else(rng::token::<9>);
     let quiet = request.uri().path().starts_with("/health/");
     let route = route.as_ref().map_or(NO_ROUTE, MatchedPath::as_str);
-    let span = span(&method, route, &id);
+    let span = match is_traced {
+        true => traced_span((&method, route, &id), headers),
+        false => span(&method, route, &id),
+    };
     span.in_scope(|| tracing::event!(target: TARGET, Level::DEBUG, "began"));
     let mut response = next.run(request).instrument(span.clone()).await;
     traffic.count((api, &method, route), response.status(), started.elapsed());
     span.in_scope(|| log_outcome(response.status(), started, quiet));
+    if is_traced {
+        note_status(&span, response.status());
+    }
     if let Ok(value) = HeaderValue::from_str(&id) {
         response.headers_mut().insert(REQUEST_ID, value);
     }
     response
 }
 
-/// The id of a request: that of a proxy that is believed, or a new one. One that anybody else sends is not
-/// used, or it could forge another request's lines.
-fn id(request: &Request, trusted: &[IpNet]) -> String {
-    let connection = request.extensions().get::<Connection>();
-    let is_trusted = connection.is_some_and(|it| is_trusted_proxy(it.peer, trusted));
-    let given = request.headers().get(REQUEST_ID).filter(|_| is_trusted);
-    let given = given.and_then(|value| value.to_str().ok()).filter(|id| is_id(id));
-    given.map_or_else(rng::token::<9>, ToOwned::to_owned)
+/// The id that a proxy gave a request. Only of one that is believed: whoever chooses an id could forge another
+/// request's lines.
+fn given_id(headers: &HeaderMap) -> Option<String> {
+    let given = headers.get(REQUEST_ID)?.to_str().ok()?;
+    is_id(given).then(|| given.to_owned())
 }
 
 /// Ids are short and plain: they stand in log lines.
@@ -81,6 +94,29 @@ fn is_id(text: &str) -> bool {
 
 fn span(method: &Method, path: &str, id: &str) -> Span {
     tracing::info_span!(target: TARGET, "request", id, %method, path)
+}
+
+/// The same span as it is exported, as a part of the trace that a proxy began.
+fn traced_span((method, path, id): (&Method, &str, &str), of_proxy: Option<&HeaderMap>) -> Span {
+    let known = if METHODS.contains(method) { method.as_str() } else { "_OTHER" };
+    let name = format!("{known} {path}");
+    let span = tracing::info_span!(
+        target: TARGET, "request", otel.kind = "server", otel.name = name, id, %method, path
+    );
+    if let Some(parent) = of_proxy.and_then(parent) {
+        // Fails only where the span is not exported.
+        let _ = span.set_parent(parent);
+    }
+    span.set_attribute("http.request.method", known.to_owned());
+    span.set_attribute("http.route", path.to_owned());
+    span
+}
+
+fn note_status(span: &Span, status: StatusCode) {
+    span.set_attribute("http.response.status_code", i64::from(status.as_u16()));
+    if status.is_server_error() {
+        span.set_status(Status::error(""));
+    }
 }
 
 fn log_outcome(status: StatusCode, started: Instant, quiet: bool) {

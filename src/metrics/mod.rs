@@ -15,7 +15,7 @@ use starling_engine::{Engine, Internal};
 use self::text::Page;
 use crate::overload::Overload;
 
-pub(crate) use self::traffic::{Api, Line, Traffic};
+pub(crate) use self::traffic::{Api, Line, METHODS, Traffic};
 
 /// What the figures are read from.
 #[derive(Clone)]

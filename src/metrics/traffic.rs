@@ -10,6 +10,7 @@ use http::{Method, StatusCode};
 use starling_engine::measures::{Counter, Entered, Gauge, Histogram};
 
 use super::text::Page;
+use crate::traces::Spans;
 
 /// What answers.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -41,7 +42,7 @@ impl Api {
 }
 
 /// The methods that are told apart. Whoever asks chooses the method, so the others are one.
-const METHODS: [Method; 7] = [
+pub(crate) const METHODS: [Method; 7] = [
     Method::GET,
     Method::PUT,
     Method::POST,
@@ -67,6 +68,7 @@ pub(crate) struct Traffic(Arc<Inner>);
 #[derive(Debug, Default)]
 struct Inner {
     apis: [OfApi; APIS.len()],
+    spans: Arc<Spans>,
 }
 
 #[derive(Debug, Default)]
@@ -106,6 +108,11 @@ impl Traffic {
     /// A request is being answered, until what this returns is dropped.
     pub(crate) fn enter(&self, api: Api) -> Entered {
         self.of(api).in_flight.enter()
+    }
+
+    /// The spans of requests.
+    pub(crate) fn spans(&self) -> &Arc<Spans> {
+        &self.0.spans
     }
 
     /// The connections of the listeners of an API.
@@ -157,6 +164,13 @@ impl Traffic {
             samples = samples.of(&[("api", api.name())], self.of(api).in_flight.get());
         }
         self.write_requests(page);
+        let Spans { sent, failed, dropped } = &*self.0.spans;
+        let help =
+            "Spans that ended, by what became of them on the way to the collector of traces.";
+        page.counter("starling_trace_spans_total", help)
+            .of(&[("outcome", "sent")], sent.get())
+            .of(&[("outcome", "failed")], failed.get())
+            .of(&[("outcome", "dropped")], dropped.get());
     }
 
     fn write_requests(&self, page: &mut Page) {

@@ -11,3 +11,4 @@ mod process;
 mod proxies;
 mod secrets;
 mod signals;
+mod traces;
