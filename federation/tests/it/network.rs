@@ -34,7 +34,9 @@ use starling_engine::{
     testing::{TestClock, TestEngine, config},
 };
 use starling_federation::{Door, Options, request_auth, router};
-use starling_storage::{memberships, state as state_rows, test_support::TempDatabase, timeline};
+use starling_storage::{
+    events, memberships, state as state_rows, test_support::TempDatabase, timeline,
+};
 use tokio::sync::watch;
 use tower::ServiceExt as _;
 
