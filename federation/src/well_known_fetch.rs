@@ -51,7 +51,7 @@ impl HttpsWellKnown {
             let response = self.get(&url).await?;
             match redirect(&url, &response)? {
                 Some(next) => url = next,
-                None => return self.delegation(&response),
+                None => return delegation(&response, self.clock.now_ms()),
             }
         }
         Err("too many redirects".to_owned())
@@ -85,26 +85,35 @@ impl HttpsWellKnown {
                 .map_err(|error| error.to_string())?,
         })
     }
+}
 
-    fn delegation(&self, response: &Response<Bytes>) -> Result<Delegation, String> {
-        #[derive(Deserialize)]
-        struct Document {
-            #[serde(rename = "m.server")]
-            server: OwnedServerName,
-        }
-        if response.status() != StatusCode::OK {
-            return Err(format!("status {}", response.status()));
-        }
-        // "servers parsing the response should assume that the body is JSON regardless of type"
-        let document: Document =
-            serde_json::from_slice(response.body()).map_err(|error| error.to_string())?;
-        let lifetime = lifetime(response.headers(), self.clock.now_ms());
-        Ok(Delegation { server: document.server, lifetime: lifetime.unwrap_or(DEFAULT_LIFETIME) })
+/// The delegation that the response gives.
+///
+/// # Errors
+///
+/// Why it gives none, for the log.
+pub fn delegation(response: &Response<Bytes>, now_ms: i64) -> Result<Delegation, String> {
+    #[derive(Deserialize)]
+    struct Document {
+        #[serde(rename = "m.server")]
+        server: OwnedServerName,
     }
+    if response.status() != StatusCode::OK {
+        return Err(format!("status {}", response.status()));
+    }
+    // "servers parsing the response should assume that the body is JSON regardless of type"
+    let document: Document =
+        serde_json::from_slice(response.body()).map_err(|error| error.to_string())?;
+    let lifetime = lifetime(response.headers(), now_ms);
+    Ok(Delegation { server: document.server, lifetime: lifetime.unwrap_or(DEFAULT_LIFETIME) })
 }
 
 /// Where the response sends us, if it is a redirect.
-fn redirect(url: &Url, response: &Response<Bytes>) -> Result<Option<Url>, String> {
+///
+/// # Errors
+///
+/// Why we do not go there, for the log.
+pub fn redirect(url: &Url, response: &Response<Bytes>) -> Result<Option<Url>, String> {
     if !matches!(response.status().as_u16(), 301 | 302 | 303 | 307 | 308) {
         return Ok(None);
     }

@@ -37,11 +37,17 @@ use starling_engine::{
 };
 use starling_federation::{authorization::XMatrix, content};
 
+#[path = "rooms.rs"]
+mod rooms;
+
+#[path = "servers.rs"]
+mod servers;
+
 /// The name of a target, and what takes its input.
 type Parser = (&'static str, fn(&[u8]));
 
 /// All targets.
-pub(crate) const ALL: [Parser; 12] = [
+pub(crate) const ALL: [Parser; 17] = [
     ("canonical_json", canonical_json),
     ("pdu", pdu),
     ("request_content", request_content),
@@ -54,6 +60,11 @@ pub(crate) const ALL: [Parser; 12] = [
     ("multipart", multipart),
     ("picture", picture),
     ("page", page),
+    ("authorisation", rooms::authorisation),
+    ("resolution", rooms::resolution),
+    ("well_known", servers::well_known),
+    ("discovery", servers::discovery),
+    ("server_keys", servers::server_keys),
 ];
 
 fn text(data: &[u8]) -> Option<&str> {
