@@ -7,6 +7,7 @@ mod partial;
 mod positions;
 mod sliding;
 mod tables;
+mod to_device;
 mod writer;
 
 use starling_storage::{

@@ -1,11 +1,14 @@
 //! A server speaks for its own users, where the room lets it.
 
+use std::sync::Arc;
+
 use http::Method;
 use serde_json::{Value, json};
 use starling_conformance::{
     client::{Answer, path},
-    evil::Event,
+    evil::{Event, Received, Reply},
 };
+use tokio::sync::Notify;
 
 use crate::{
     federation::reading::ask_all,
@@ -127,34 +130,63 @@ async fn a_list_of_servers_that_is_hard_to_match_costs_little() {
     crate::scene::assert_others_are_served(server).await;
 }
 
-/// Another server is stricter than this one, or wrong: what it does not take, it does not get, and all
-/// else comes.
+/// Another server is stricter than this one, or wrong: of a transaction it takes all but the event that it
+/// refuses, in their order, and everybody else gets that too.
 #[tokio::test]
 async fn a_server_that_refuses_one_event_gets_the_others() {
     let scene = Scene::set("11").await;
     let third = support::peer().await;
     let trent = third.user("trent");
     third.join(scene.server, &scene.room.id, &trent).await.unwrap();
-    for reply in [
-        starling_conformance::evil::Reply::error(400, "M_BAD_JSON"),
-        starling_conformance::evil::Reply::error(413, "M_TOO_LARGE"),
-    ] {
-        let refusing = reply.clone();
+    for (status, errcode) in [(400, "M_BAD_JSON"), (400, "M_NOT_JSON"), (413, "M_TOO_LARGE")] {
+        let name = format!("{status} {errcode}");
+        // While one transaction is under way, what is said gathers for the next.
+        let (sign, first) = (Arc::new(Notify::new()), format!("first, {name}"));
+        let (held, begins) = (sign.clone(), first.clone());
         third.script(move |request| {
-            let is_poison = request.body.to_string().contains("poison");
-            is_poison.then(|| refusing.clone())
+            if has(request, "poison") {
+                return Some(Reply::error(status, errcode));
+            }
+            let taken = Box::new(Reply::ok(json!({ "pdus": {} })));
+            has(request, &begins).then(|| Reply::OnSign(held.clone(), taken))
         });
-        scene.alice.say(&scene.room.id, "poison").await.unwrap();
-        let is_it = |pdu: &Value| pdu["content"]["body"] == "poison";
-        third.received_pdu("what it refuses", is_it).await.unwrap();
-        let body = format!("after {reply:?}");
-        scene.alice.say(&scene.room.id, &body).await.unwrap();
-        let arrived = |pdu: &Value| pdu["content"]["body"] == body.as_str();
-        scene.peer.received_pdu("it", arrived).await.unwrap();
+        scene.alice.say(&scene.room.id, &first).await.unwrap();
+        third.received("what is held", |request| has(request, &first)).await.unwrap();
+        let said = ["before", "more before", "poison", "after", "last"];
+        let said = said.map(|body| format!("{body}, {name}"));
+        for body in &said {
+            scene.alice.say(&scene.room.id, body).await.unwrap();
+        }
+        sign.notify_one();
+        let [before, _, poison, _, last] = &said;
+        third.received("the last", |request| has(request, last)).await.unwrap();
+        let is_whole = |request: &Received| said.iter().all(|body| has(request, body));
+        third.received("all in one transaction", is_whole).await.unwrap();
+        let taken = |request: &Received| !has(request, "poison") && has(request, last);
+        third.received("the last without what it refuses", taken).await.unwrap();
+        let transactions = third.seen("send");
+        let taken = transactions.iter().filter(|request| !has(request, "poison"));
+        let taken: Vec<&str> = taken.flat_map(Received::pdus).filter_map(body).collect();
+        let of_these = |body: &&str| said.iter().any(|said| said == body);
+        let taken: Vec<&str> = taken.into_iter().filter(of_these).collect();
+        let all_but_it: Vec<&String> = said.iter().filter(|body| *body != poison).collect();
+        assert_eq!(taken, all_but_it, "{name}");
+        for body in [before, poison, last] {
+            scene.peer.received("it", |request| has(request, body)).await.unwrap();
+        }
         third.be_honest();
-        third.received_pdu("it", arrived).await.unwrap();
     }
     crate::scene::assert_others_are_served(scene.server).await;
+}
+
+/// What a message says.
+fn body(pdu: &Value) -> Option<&str> {
+    pdu["content"]["body"].as_str()
+}
+
+/// Whether a transaction has a message that begins so.
+fn has(request: &Received, begins: &str) -> bool {
+    request.pdus().filter_map(body).any(|body| body.starts_with(begins))
 }
 
 #[tokio::test]
