@@ -203,9 +203,7 @@ async fn what_is_read_in_private_stays_private() {
     };
     read("m.read.private", &second).await;
     read("m.read", &first).await;
-    let has_public = |request: &starling_conformance::evil::Received| {
-        request.edus().any(|edu| edu["edu_type"] == "m.receipt")
-    };
+    let has_public = |request: &Received| request.edus().any(|edu| edu["edu_type"] == "m.receipt");
     scene.peer.received("a receipt", has_public).await.unwrap();
     let told: String =
         scene.peer.seen("send").iter().map(|request| request.body.to_string()).collect();
