@@ -7,15 +7,16 @@ use crate::db::{Conn, Result, Value, composed};
 const LARGEST: usize = 64;
 
 /// Inserts `rows`, or updates by them, with statements `{head} VALUES (…), (…) {tail}`. Each row has the
-/// same number of values; no two rows may have the same key when `tail` updates on conflict.
+/// same number of values; no two rows may have the same key when `tail` updates on conflict. The values of a
+/// row are made when it is its turn: those of all rows of a large room would be several times what it says.
 pub(crate) async fn insert(
     conn: &mut Conn,
     head: &str,
     tail: &str,
-    rows: Vec<Vec<Value>>,
+    rows: impl IntoIterator<Item = Vec<Value>, IntoIter: ExactSizeIterator + Send>,
 ) -> Result<()> {
-    let columns = rows.first().map_or(0, Vec::len);
-    let mut rows = rows.into_iter();
+    let mut rows = rows.into_iter().peekable();
+    let columns = rows.peek().map_or(0, Vec::len);
     while rows.len() > 0 {
         let count = largest_step(rows.len());
         let values: Vec<Value> = rows.by_ref().take(count).flatten().collect();

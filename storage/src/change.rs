@@ -11,12 +11,16 @@ use crate::{
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct At(pub(crate) usize);
 
+/// How many rows to write are kept in one piece.
+const ROWS_TOGETHER: usize = 1_024;
+
 /// Rows to write and what must hold for them to be written.
 #[derive(Clone, Debug, Default)]
 pub struct Change {
     pub(crate) rooms: Vec<RoomClaim>,
     pub(crate) claims: Vec<Claim>,
-    pub(crate) writes: Vec<Write>,
+    /// Some at a time: a list of all rows of a large room would be copied as it grows.
+    pub(crate) writes: Vec<Vec<Write>>,
     pub(crate) facts: Vec<Fact>,
 }
 
@@ -175,7 +179,10 @@ impl Change {
 
     /// Adds a row.
     pub fn write(&mut self, row: impl Into<Write>) {
-        self.writes.push(row.into());
+        match self.writes.last_mut().filter(|rows| rows.len() < ROWS_TOGETHER) {
+            Some(rows) => rows.push(row.into()),
+            None => self.writes.push(vec![row.into()]),
+        }
     }
 
     /// Adds a fact, and returns the position that it will have.

@@ -207,7 +207,7 @@ async fn put_events(conn: &mut Conn, events: Vec<EventRow>) -> Result<()> {
          state_before = COALESCE(excluded.state_before, events.state_before), \
          flags = CASE WHEN excluded.state_before IS NULL AND events.state_before IS NOT NULL \
            THEN events.flags ELSE excluded.flags END",
-        values.collect(),
+        values,
     )
     .await
 }
@@ -221,7 +221,7 @@ async fn put_edges(conn: &mut Conn, mut edges: Vec<(String, String, String)>) ->
         conn,
         "INSERT INTO event_edges (room_id, prev_id, event_id)",
         "ON CONFLICT DO NOTHING",
-        values.collect(),
+        values,
     )
     .await
 }
@@ -241,7 +241,7 @@ async fn put_relations(conn: &mut Conn, rows: Vec<RelationRow>) -> Result<()> {
         conn,
         "INSERT INTO relations (room_id, parent_id, event_id, rel_type, type, sender)",
         "ON CONFLICT DO NOTHING",
-        values.collect(),
+        values,
     )
     .await
 }

@@ -76,7 +76,7 @@ pub(crate) async fn apply(conn: &mut Conn, rows: Vec<(i64, Write)>) -> Result<()
          pos = excluded.pos, display_name = excluded.display_name, \
          avatar_url = excluded.avatar_url, stripped_state = excluded.stripped_state, \
          room_version = excluded.room_version",
-        puts.into_iter().map(values).collect(),
+        puts.into_iter().map(values),
     )
     .await?;
     for (user_id, room_id) in forgets {

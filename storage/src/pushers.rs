@@ -131,7 +131,7 @@ async fn put_progress(conn: &mut Conn, told: BTreeMap<PusherKey, Progress>) -> R
          letters = told.column8 FROM (",
         ") AS told WHERE pushers.app_id = told.column1 AND pushers.pushkey = told.column2 \
          AND pushers.user_id = told.column3",
-        values.collect(),
+        values,
     )
     .await
 }

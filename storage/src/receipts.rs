@@ -62,7 +62,7 @@ pub(crate) async fn apply(conn: &mut Conn, rows: Vec<(i64, Write)>) -> Result<()
         "INSERT INTO receipts (room_id, user_id, receipt_type, thread_id, event_id, ts, pos)",
         "ON CONFLICT (room_id, user_id, receipt_type, thread_id) DO UPDATE SET \
          event_id = excluded.event_id, ts = excluded.ts, pos = excluded.pos",
-        values.collect(),
+        values,
     )
     .await
 }

@@ -112,7 +112,7 @@ async fn put(conn: &mut Conn, documents: Vec<DocumentRow>) -> Result<()> {
         conn,
         "INSERT INTO search_postings (term, room, pos, key)",
         "ON CONFLICT DO NOTHING",
-        values.collect(),
+        values,
     )
     .await
 }

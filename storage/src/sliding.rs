@@ -204,7 +204,7 @@ async fn put_state(conn: &mut Conn, connection: &str, state: StateRow) -> Result
         vec![connection.into(), state.serial.into(), room_id.into(), json.into()]
     });
     let head = "INSERT INTO sliding_rooms (connection, serial, room_id, state)";
-    bulk::insert(conn, head, "", values.collect()).await
+    bulk::insert(conn, head, "", values).await
 }
 
 async fn used(conn: &mut Conn, connection: &str, ts: i64) -> Result<()> {

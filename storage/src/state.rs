@@ -61,7 +61,7 @@ pub(crate) async fn apply(conn: &mut Conn, rows: Vec<Write>) -> Result<()> {
         conn,
         "INSERT INTO state_nodes (room_id, node_id, data)",
         "ON CONFLICT DO NOTHING",
-        nodes.collect(),
+        nodes,
     )
     .await?;
     put_current(conn, current).await
@@ -77,7 +77,7 @@ pub(crate) async fn apply_placed(conn: &mut Conn, rows: Vec<(i64, Write)>) -> Re
     let values = roots.into_iter().map(|(room_id, pos, root)| -> Vec<Value> {
         vec![room_id.into(), pos.into(), root.into()]
     });
-    bulk::insert(conn, "INSERT INTO room_states (room_id, pos, root)", "", values.collect()).await
+    bulk::insert(conn, "INSERT INTO room_states (room_id, pos, root)", "", values).await
 }
 
 async fn put_current(
@@ -86,10 +86,10 @@ async fn put_current(
 ) -> Result<()> {
     let rows =
         bulk::last_by_key(rows, |(room, kind, key, _)| (room.clone(), kind.clone(), key.clone()));
-    let mut puts: Vec<Vec<Value>> = vec![];
+    let mut puts = vec![];
     for (room_id, kind, state_key, event_id) in rows {
         if let Some(event_id) = event_id {
-            puts.push(vec![room_id.into(), kind.into(), state_key.into(), event_id.into()]);
+            puts.push([room_id, kind, state_key, event_id]);
         } else {
             sql("DELETE FROM current_state WHERE room_id = $1 AND type = $2 AND state_key = $3")
                 .bind(room_id)
@@ -103,7 +103,7 @@ async fn put_current(
         conn,
         "INSERT INTO current_state (room_id, type, state_key, event_id)",
         "ON CONFLICT (room_id, type, state_key) DO UPDATE SET event_id = excluded.event_id",
-        puts,
+        puts.into_iter().map(|texts| texts.map(Value::from).into()),
     )
     .await
 }

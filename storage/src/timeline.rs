@@ -83,7 +83,7 @@ async fn put_entries(conn: &mut Conn, entries: Vec<(i64, Entry)>) -> Result<()> 
         "INSERT INTO timeline (pos, room_id, event_id, depth, local, thread_root, notifies, \
          notify_count, highlight_count)",
         "",
-        values.collect(),
+        values,
     )
     .await
 }

@@ -179,7 +179,7 @@ async fn put_numbers(conn: &mut Conn, rows: Vec<(String, String, Numbers, i64)>)
         "INSERT INTO thread_counts (room_id, thread_root, notify_count, highlight_count, pos)",
         "ON CONFLICT (room_id, thread_root) DO UPDATE SET notify_count = excluded.notify_count, \
          highlight_count = excluded.highlight_count, pos = excluded.pos",
-        values.collect(),
+        values,
     )
     .await
 }
@@ -197,7 +197,7 @@ async fn put_marks(conn: &mut Conn, mut marks: Vec<Mark>) -> Result<()> {
         "INSERT INTO unread_marks (user_id, room_id, thread_root, pos)",
         "ON CONFLICT (user_id, room_id, thread_root) DO UPDATE SET pos = excluded.pos \
          WHERE excluded.pos > unread_marks.pos",
-        values.collect(),
+        values,
     )
     .await
 }
@@ -218,7 +218,7 @@ async fn put_notifications(conn: &mut Conn, rows: Vec<NotificationRow>) -> Resul
         conn,
         "INSERT INTO notifications (user_id, room_id, pos, event_id, thread_root, notify, highlight)",
         "",
-        values.collect(),
+        values,
     )
     .await
 }
@@ -254,7 +254,7 @@ async fn put_reach(
         .into_iter()
         .map(|room_id| -> Vec<Value> { vec![user_id.into(), source.into(), room_id.into()] });
     let head = "INSERT INTO push_reach (user_id, source, room_id)";
-    bulk::insert(conn, head, "", values.collect()).await
+    bulk::insert(conn, head, "", values).await
 }
 
 /// From `pos` on the rules of a user are asked in a room, or in all of their rooms (`""`), where they

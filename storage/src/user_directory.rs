@@ -94,7 +94,7 @@ pub(crate) async fn apply(conn: &mut Conn, rows: Vec<Write>) -> Result<()> {
         conn,
         "INSERT INTO directory_words (word, user_id)",
         "ON CONFLICT DO NOTHING",
-        words.collect(),
+        words.collect::<Vec<_>>(),
     )
     .await?;
     for (room_id, open) in bulk::last_by_key(rooms, |(room_id, _)| room_id.clone()) {

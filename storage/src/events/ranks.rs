@@ -25,7 +25,7 @@ pub(super) async fn put(conn: &mut Conn, rows: Vec<RankRow>) -> Result<()> {
         conn,
         "INSERT INTO auth_ranks (room_id, event_id, auth_rank)",
         "ON CONFLICT DO NOTHING",
-        values.collect(),
+        values,
     )
     .await
 }

@@ -42,7 +42,7 @@ pub(super) async fn write_rows(conn: &mut Conn, batch: &mut [Pending]) -> Result
     for (index, pending) in batch.iter_mut().enumerate() {
         let writes = &mut pending.change.writes;
         let rows = if alone { std::mem::take(writes) } else { writes.clone() };
-        for row in rows {
+        for row in rows.into_iter().flatten() {
             match row {
                 Write::Event(row) => event_rows.push(row),
                 Write::State(row @ state::Write::Root { .. }) => placed.states.push((index, row)),
@@ -134,7 +134,7 @@ async fn put_positions(conn: &mut Conn, batch: &[Pending], bases: &[i64]) -> Res
         conn,
         "INSERT INTO positions (pos, kind, subject, object, detail)",
         "",
-        facts.collect(),
+        facts.collect::<Vec<_>>(),
     )
     .await
 }
