@@ -65,6 +65,14 @@ impl Overload {
         Duration::from_micros(self.0.late_us.load(Ordering::Relaxed))
     }
 
+    /// One that refuses whatever is asked.
+    #[cfg(test)]
+    pub(crate) fn refusing_all() -> Self {
+        let overload = Self::default();
+        overload.note(Duration::ZERO, 1_000);
+        overload
+    }
+
     fn note(&self, late: Duration, refused: u32) {
         self.0
             .late_us
