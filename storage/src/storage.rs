@@ -19,7 +19,7 @@ use crate::{
     feed::Feed,
     measures::Measures,
     migrations,
-    writer::{CommitError, Committed, Pending, Writer},
+    writer::{CommitError, Committed, First, Pending, Writer},
 };
 
 /// How many changes may wait for the writer before their callers wait to hand them over.
@@ -166,10 +166,33 @@ impl Storage {
     ///
     /// [`CommitError::Stopped`].
     pub async fn submit(&self, change: Change) -> Result<Submitted, CommitError> {
+        self.hand_over(change, None).await
+    }
+
+    /// As [`Storage::submit`]. When the change is on disk, and before anybody hears of its facts, `first` is
+    /// called, on the writer's thread: it tells the caches what they hold no more. It is not called when
+    /// nothing was written.
+    ///
+    /// # Errors
+    ///
+    /// [`CommitError::Stopped`].
+    pub async fn submit_and(
+        &self,
+        change: Change,
+        first: impl FnOnce() + Send + Sync + 'static,
+    ) -> Result<Submitted, CommitError> {
+        self.hand_over(change, Some(Box::new(first))).await
+    }
+
+    async fn hand_over(
+        &self,
+        change: Change,
+        first: Option<First>,
+    ) -> Result<Submitted, CommitError> {
         let (reply, outcome) = oneshot::channel();
         let queue = self.submit.upgrade().ok_or(CommitError::Stopped)?;
         let queued = Some(self.measures().writer.queued.enter());
-        let pending = Pending { change, queued, reply };
+        let pending = Pending { change, queued, first, reply };
         queue.send(pending).await.map_err(|_| CommitError::Stopped)?;
         Ok(Submitted(outcome))
     }

@@ -90,8 +90,13 @@ pub(crate) struct Pending {
     pub(crate) change: Change,
     /// Until it is in a transaction.
     pub(crate) queued: Option<Entered>,
+    /// What has to happen before anybody hears of the change.
+    pub(crate) first: Option<First>,
     pub(crate) reply: oneshot::Sender<Result<Committed, CommitError>>,
 }
+
+/// What is done as soon as a change is on disk, on the writer's thread. It must not wait for anything.
+pub(crate) type First = Box<dyn FnOnce() + Send + Sync>;
 
 /// Applies changes until the queue is closed and empty.
 pub(crate) struct Writer {
@@ -127,6 +132,8 @@ impl Writer {
                 Ok(Attempt::Committed(bases)) => {
                     self.measures().batch.size(batch.len());
                     self.measures().committed.add(batch.len());
+                    // Whoever hears of a change must not find in a cache what was before it.
+                    batch.iter_mut().filter_map(|pending| pending.first.take()).for_each(|it| it());
                     self.publish(&batch, &bases).await;
                     for (pending, base) in batch.into_iter().zip(bases) {
                         let _ = pending.reply.send(Ok(Committed { base }));

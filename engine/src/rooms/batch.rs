@@ -346,15 +346,13 @@ impl Batch {
         self.write_room();
         let mut room = self.room.clone();
         room.last = self.events.get(event_id).cloned();
-        let submitted = self.engine.storage.submit(std::mem::take(&mut self.change)).await;
+        let (change, storage) = (std::mem::take(&mut self.change), self.engine.storage.clone());
+        let submitted = storage.submit_and(change, move || self.written(vec![])).await;
         let submitted = submitted.map_err(|error| BatchError::Internal(error.into()))?;
         let flight = guard.go_ahead(room);
-        // A caller who goes away must not keep the caches from hearing of the commit.
+        // A caller who goes away must not keep the room from hearing of the commit.
         let landing = tokio::spawn(async move {
             let outcome = submitted.outcome().await;
-            if outcome.is_ok() {
-                self.written(vec![]);
-            }
             flight.land(outcome.is_ok());
             outcome
         });
@@ -372,10 +370,7 @@ impl Batch {
         let engine = self.engine.clone();
         let mut rooms: Vec<Room> = begun.iter().map(|begun| begun.room.clone()).collect();
         rooms.push(self.room.clone());
-        // A caller who goes away must not keep the caches from hearing of the commit.
-        let outcome = tokio::spawn(self.write(begun)).await;
-        let outcome = outcome.map_err(|error| Internal::Damaged(error.to_string()))?;
-        match outcome {
+        match self.write(begun).await {
             Ok(committed) => {
                 for (guard, room) in guards.into_iter().zip(rooms) {
                     guard.committed(room);
@@ -394,13 +389,11 @@ impl Batch {
     }
 
     async fn write(mut self, begun: Vec<Begun>) -> Result<Committed, CommitError> {
-        let change = std::mem::take(&mut self.change);
-        let committed = self.engine.storage.commit(change).await?;
-        self.written(begun);
-        Ok(committed)
+        let (change, storage) = (std::mem::take(&mut self.change), self.engine.storage.clone());
+        storage.submit_and(change, move || self.written(begun)).await?.outcome().await
     }
 
-    /// Tells the caches.
+    /// Tells the caches, before anybody hears of the change.
     fn written(mut self, begun: Vec<Begun>) {
         self.added.count(&self.engine.measures.events);
         for mut begun in begun {

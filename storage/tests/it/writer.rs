@@ -1,5 +1,10 @@
 //! Claims, conflicts, and bad changes among good ones.
 
+use std::sync::{
+    Arc,
+    atomic::{AtomicI64, Ordering},
+};
+
 use futures_util::poll;
 use starling_storage::{
     Change, Claim, CommitError, Fact,
@@ -189,6 +194,26 @@ async fn a_reader_that_goes_away_leaves_no_transaction_behind() {
             let mut conn = storage.read().await.unwrap();
             assert_eq!(rooms::get(&mut conn, "!r").await.unwrap().unwrap().version, version + 1);
         }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn what_comes_first_is_done_before_anybody_hears() {
+    on_each(|storage| async move {
+        let (done, order) = (Arc::new(AtomicI64::new(-1)), storage.feed().clone());
+        storage.commit(new_room("!r")).await.unwrap();
+        let before = order.head();
+        let noted = done.clone();
+        let first = move || noted.store(order.head(), Ordering::SeqCst);
+        let submitted = storage.submit_and(message("!r", "$1", 1), first).await.unwrap();
+        submitted.outcome().await.unwrap();
+        assert_eq!(done.load(Ordering::SeqCst), before, "the head had not moved yet");
+        assert!(storage.feed().head() > before);
+
+        let stale = message("!r", "$2", 1);
+        let stale = storage.submit_and(stale, || panic!("nothing was written")).await.unwrap();
+        assert!(matches!(stale.outcome().await, Err(CommitError::Conflict)));
     })
     .await;
 }
