@@ -71,6 +71,17 @@ fn what_happens_between_reading_and_waiting_is_not_lost() {
 }
 
 #[test]
+fn what_was_read_before_it_was_told_wakes_nobody() {
+    let notifier = Notifier::default();
+    let waiter = notifier.register(user_id!("@a:x"));
+    waiter.begin(vec!["!r:x".to_owned()], 6);
+    notifier.publish(&[event(6, "!r:x", Some("@a:x"))], Some(6));
+    assert!(!waiter.was_woken());
+    notifier.publish(&[event(7, "!r:x", None)], Some(7));
+    assert!(waiter.was_woken());
+}
+
+#[test]
 fn who_misses_too_much_is_woken() {
     let notifier = Notifier::default();
     let waiter = notifier.register(user_id!("@a:x"));

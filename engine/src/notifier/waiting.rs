@@ -62,6 +62,17 @@ pub(super) enum News {
     Anything(i64),
 }
 
+impl News {
+    /// Whether somebody who read everything up to a position has not seen it.
+    fn is_after(&self, read_until: i64) -> bool {
+        match self {
+            Self::Fact(fact) => fact.pos > read_until,
+            Self::Devices(pos, ..) | Self::Anything(pos) => *pos > read_until,
+            Self::Typing(_) | Self::Presence(..) => true,
+        }
+    }
+}
+
 #[derive(Debug, Default)]
 pub(super) struct Waiting {
     next_id: u64,
@@ -76,6 +87,8 @@ pub(super) struct Waiting {
 struct Waiter {
     user_id: String,
     rooms: Arc<Vec<String>>,
+    /// Up to where everything was read.
+    read_until: i64,
     /// What was heard while it waits.
     heard: Heard,
     /// Cancelled when something is.
@@ -92,6 +105,7 @@ impl Waiting {
         let waiter = Waiter {
             user_id: user_id.to_string(),
             rooms: Arc::default(),
+            read_until: 0,
             heard: Heard::default(),
             wake: CancellationToken::new(),
             kept: Vec::new(),
@@ -122,11 +136,8 @@ impl Waiting {
         let Some(waiter) = self.waiters.get_mut(&id) else { return };
         waiter.rooms = Arc::new(rooms);
         let kept = std::mem::take(&mut waiter.kept);
-        let unread = |news: &&News| match news {
-            News::Fact(fact) => fact.pos > read_until,
-            News::Devices(pos, ..) | News::Anything(pos) => *pos > read_until,
-            News::Typing(_) | News::Presence(..) => true,
-        };
+        waiter.read_until = read_until;
+        let unread = |news: &&News| news.is_after(read_until);
         let concerns = |news: &&News| self.concerned(news).contains(&id);
         let missed: Vec<&News> = kept.iter().filter(unread).filter(concerns).collect();
         let Some(waiter) = self.waiters.get_mut(&id).filter(|_| !missed.is_empty()) else { return };
@@ -138,7 +149,10 @@ impl Waiting {
     pub(super) fn publish(&mut self, news: &News) -> Vec<CancellationToken> {
         let mut wakes = Vec::new();
         for id in self.concerned(news) {
-            let Some(waiter) = self.waiters.get_mut(&id) else { continue };
+            let waiter = self.waiters.get_mut(&id);
+            let Some(waiter) = waiter.filter(|waiter| news.is_after(waiter.read_until)) else {
+                continue;
+            };
             if waiter.heard.is_empty() {
                 wakes.push(waiter.wake.clone());
             }
