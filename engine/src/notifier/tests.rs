@@ -110,15 +110,14 @@ fn who_wakes_is_told_how_little_is_new() {
     assert_eq!(waiter.take(), (Heard { rooms, ..Heard::default() }, 8));
     assert!(!waiter.was_woken(), "they were taken");
 
-    notifier.presence(user_id!("@b:x"), vec!["!r:x".to_owned()]);
-    assert_eq!(waiter.take(), (Heard { presence: true, ..Heard::default() }, 8));
-
     for more in [
         event(9, "!r:x", Some("@b:x")),
         fact(9, Fact::State { room_id: "!r:x".to_owned() }),
         fact(9, Fact::ToDevice { user_id: "@a:x".to_owned() }),
         News::Devices(9, "@b:x".to_owned(), vec!["!r:x".to_owned()]),
         News::Anything(9),
+        News::Typing("!r:x".to_owned()),
+        News::Presence("@b:x".to_owned(), vec!["!r:x".to_owned()]),
     ] {
         notifier.publish(&[more], Some(9));
         assert!(waiter.take().0.more);

@@ -18,11 +18,9 @@ const MOST_ROOMS: usize = 8;
 /// What is new to somebody who waited.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Heard {
-    /// The rooms in which something was said, read or typed.
+    /// The rooms in which something was said or read.
     pub rooms: BTreeSet<String>,
-    /// Whether somebody's presence changed.
-    pub presence: bool,
-    /// Whether anything else may be new, as members, account data or devices.
+    /// Whether anything else may be new: members, account data, devices, or what has no position.
     pub more: bool,
 }
 
@@ -32,16 +30,10 @@ impl Heard {
     }
 
     fn note(&mut self, news: &News) {
-        let room_id = match news {
-            News::Typing(room_id) => room_id,
-            News::Presence(..) => return self.presence = true,
-            News::Fact(Positioned { fact, .. }) => match fact {
-                Fact::Event { room_id, member: None, .. } | Fact::Receipt { room_id, .. } => {
-                    room_id
-                }
-                _ => return self.more = true,
-            },
-            News::Devices(..) | News::Anything(_) => return self.more = true,
+        let News::Fact(Positioned { fact, .. }) = news else { return self.more = true };
+        let (Fact::Event { room_id, member: None, .. } | Fact::Receipt { room_id, .. }) = fact
+        else {
+            return self.more = true;
         };
         if !self.rooms.contains(room_id) {
             self.rooms.insert(room_id.clone());

@@ -140,7 +140,7 @@ impl CaughtUp {
                 engine.measures.sync.remembered.count();
                 return self.nothing_new(engine, asking, &since).await.map(Some);
             }
-            let Some(step) = self.step(engine, since) else { return Ok(None) };
+            let Some(step) = self.step(since) else { return Ok(None) };
             since = step.token.clone();
             let Some(moment) = Moment::heard(engine, asking, request, step).await? else {
                 *self.token() = None;
@@ -185,7 +185,7 @@ impl CaughtUp {
 
     /// Goes on from a token to what was heard; `None` when the device is elsewhere, because another request
     /// of it went on meanwhile, or when more may be new than was heard of.
-    fn step(&self, engine: &Engine, since: SyncToken) -> Option<Step> {
+    fn step(&self, since: SyncToken) -> Option<Step> {
         let mut token = self.token();
         if token.as_ref() != Some(&since) {
             return None;
@@ -195,11 +195,10 @@ impl CaughtUp {
         if heard.more {
             return None;
         }
-        // What is typed after the news were taken wakes the device again.
-        let (typing, presence) = (engine.typing.serial(), engine.presence.serial());
         let pos = told.max(since.pos);
         let to_device = if self.to_device { pos } else { since.to_device };
-        let next = SyncToken { pos, typing, presence, to_device, ..since.clone() };
+        // Who types and who is there was not looked at: that stays to be told.
+        let next = SyncToken { pos, to_device, ..since.clone() };
         *token = Some(next.clone());
         Some(Step { since, token: next, heard, ignored: self.ignored.clone() })
     }

@@ -139,8 +139,8 @@ impl Moment {
         Ok(moment)
     }
 
-    /// Reads what was heard of, and nothing else: what was said, read and typed in some rooms whose state
-    /// and members are as they were. `None` when they are not.
+    /// Reads what was heard of, and nothing else: what was said and read in some rooms whose state and
+    /// members are as they were. `None` when they are not.
     pub(super) async fn heard(
         engine: &Engine,
         asking: Asking<'_>,
@@ -185,9 +185,6 @@ impl Moment {
         let rooms: Vec<String> = moment.moved.iter().cloned().collect();
         let mut conn = engine.storage.read().await?;
         moment.unread = unread::count(&mut conn, user_id, &rooms).await?;
-        if heard.presence && engine.config.presence.enabled {
-            moment.read_presence(engine, &mut conn, user_id).await?;
-        }
         if let Some(device) = asking.device_id {
             moment.supply = news::supply(&mut conn, user_id, device).await?;
         }
