@@ -4,6 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use anyhow::{Context as _, Result};
 use base64::{Engine as _, engine::general_purpose::STANDARD};
+use mail_parser::MessageParser;
 use rustls::{
     ServerConfig,
     crypto::aws_lc_rs,
@@ -26,8 +27,12 @@ const PATIENCE: Duration = Duration::from_secs(30);
 pub struct Letter {
     /// Who takes it.
     pub to: Vec<String>,
-    /// Header and body, with line feeds only, and what was quoted printably decoded.
+    /// The fields of its header as they were sent.
+    pub header: String,
+    /// Its body as plain text.
     pub text: String,
+    /// Its body as HTML.
+    pub html: String,
     /// Whether it came over TLS.
     pub secured: bool,
     /// The name and the password of who brought it, where they said so.
@@ -161,7 +166,8 @@ impl Client {
         secured: bool,
     ) -> Result<Next> {
         let offers_tls = self.security == Security::OnDemand && !secured;
-        let mut letter = Letter { secured, ..Letter::default() };
+        let mut to = Vec::new();
+        let mut credentials = None;
         loop {
             let mut line = String::new();
             if stream.read_line(&mut line).await? == 0 {
@@ -174,20 +180,25 @@ impl Client {
                 "EHLO" | "HELO" => b"250 mail.test\r\n",
                 "STARTTLS" if offers_tls => return Ok(Next::Secure),
                 "AUTH" if secured => {
-                    letter.credentials = Some(credentials(&line).context("no credentials")?);
+                    credentials = Some(plain_credentials(&line).context("no credentials")?);
                     b"235 welcome\r\n"
                 }
                 "RCPT" => {
                     let address = line.split(['<', '>']).nth(1).unwrap_or_default();
-                    letter.to.push(address.to_owned());
+                    to.push(address.to_owned());
                     b"250 ok\r\n"
                 }
                 "DATA" => {
                     stream.write_all(b"354 go on\r\n").await?;
-                    letter.text = decoded(&data(stream).await?);
-                    let next = Letter { to: Vec::new(), text: String::new(), ..letter.clone() };
+                    let to = std::mem::take(&mut to);
+                    let letter = Letter {
+                        to,
+                        secured,
+                        credentials: credentials.clone(),
+                        ..parsed(&data(stream).await?).context("no letter")?
+                    };
                     // Nobody listens when the test has ended.
-                    let _ = self.letters.send(std::mem::replace(&mut letter, next));
+                    let _ = self.letters.send(letter);
                     b"250 ok\r\n"
                 }
                 "QUIT" => {
@@ -209,7 +220,7 @@ enum Next {
 }
 
 /// Name and password of `AUTH PLAIN` with an initial response (RFC 4616).
-fn credentials(line: &str) -> Option<(String, String)> {
+fn plain_credentials(line: &str) -> Option<(String, String)> {
     let response = line.trim().strip_prefix("AUTH PLAIN ")?;
     let response = String::from_utf8(STANDARD.decode(response).ok()?).ok()?;
     let mut parts = response.split('\0').skip(1).map(str::to_owned);
@@ -227,28 +238,16 @@ async fn data(stream: &mut BufReader<Box<dyn Stream>>) -> Result<String> {
     }
 }
 
-fn decoded(text: &str) -> String {
-    let text = text.replace("\r\n", "\n");
-    if !text.contains("quoted-printable") {
-        return text;
-    }
-    let text = text.replace("=\n", "");
-    let mut pieces = text.split('=');
-    let mut decoded = pieces.next().unwrap_or_default().as_bytes().to_vec();
-    for piece in pieces {
-        let code = piece.get(..2).and_then(|digits| u8::from_str_radix(digits, 16).ok());
-        match (code, piece.get(2..)) {
-            (Some(byte), Some(rest)) => {
-                decoded.push(byte);
-                decoded.extend_from_slice(rest.as_bytes());
-            }
-            _ => {
-                decoded.push(b'=');
-                decoded.extend_from_slice(piece.as_bytes());
-            }
-        }
-    }
-    String::from_utf8_lossy(&decoded).into_owned()
+/// Header and body of a letter (RFC 5322, RFC 2045).
+fn parsed(letter: &str) -> Option<Letter> {
+    let message = MessageParser::default().parse(letter)?;
+    let (header, _) = letter.split_once("\r\n\r\n")?;
+    Some(Letter {
+        header: header.to_owned(),
+        text: message.body_text(0)?.replace("\r\n", "\n"),
+        html: message.body_html(0)?.into_owned(),
+        ..Letter::default()
+    })
 }
 
 #[cfg(test)]
@@ -258,13 +257,15 @@ mod tests {
     #[test]
     fn a_name_and_a_password_are_read() {
         let wanted = ("user".to_owned(), "pass".to_owned());
-        assert_eq!(credentials("AUTH PLAIN AHVzZXIAcGFzcw==\r\n"), Some(wanted));
-        assert_eq!(credentials("AUTH LOGIN\r\n"), None);
+        assert_eq!(plain_credentials("AUTH PLAIN AHVzZXIAcGFzcw==\r\n"), Some(wanted));
+        assert_eq!(plain_credentials("AUTH LOGIN\r\n"), None);
     }
 
     #[test]
-    fn quoted_printable_text_is_decoded() {
-        let text = "Content-Transfer-Encoding: quoted-printable\r\n\r\na=3Db=\r\nc =C3=A4\r\n";
-        assert!(decoded(text).ends_with("\n\na=bc ä\n"), "{}", decoded(text));
+    fn only_the_body_is_decoded() {
+        let letter = "Link: <a=3Db>\r\nContent-Transfer-Encoding: quoted-printable\r\n\r\na=3D3Db=\r\nc =C3=A4\r\n";
+        let letter = parsed(letter).unwrap();
+        assert!(letter.header.starts_with("Link: <a=3Db>\r\n"), "{letter:?}");
+        assert_eq!(letter.text, "a=3Dbc ä\n");
     }
 }
