@@ -18,7 +18,7 @@ use crate::{
 };
 
 /// How many members are looked at together.
-const AT_A_TIME: usize = 1_000;
+pub(super) const AT_A_TIME: usize = 1_000;
 
 /// How much of who is in the room was known before.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,19 +50,29 @@ pub(super) async fn follow(
     let Some(at) = change.at else { return Ok(()) };
     let is_member = |it: &&Changed| it.key.0 == StateEventType::RoomMember;
     let changed: Vec<&Changed> = change.changed.iter().filter(is_member).collect();
-    // All members of a large room at once would be too many.
     for some in changed.chunks(AT_A_TIME) {
-        let ids = some.iter().flat_map(|it| it.old.iter().chain(&it.new)).cloned();
-        let ids: Vec<OwnedEventId> = ids.collect();
-        let events = match changed.len() > AT_A_TIME {
-            true => batch.events_in_passing(&ids).await?,
-            false => batch.events(&ids).await?,
-        };
+        let events = events(batch, some, changed.len()).await?;
         for member in some.iter().filter_map(|changed| member(changed, &events)) {
             follow_one(batch, member, at, known).await?;
         }
     }
     Ok(())
+}
+
+/// The events of some changed members, of so many in all: where a large room is taken over, what is kept in
+/// memory of others does not make way for its members.
+///
+/// # Errors
+///
+/// When the database fails.
+pub(super) async fn events(
+    batch: &Batch,
+    some: &[&Changed],
+    of: usize,
+) -> Result<HashMap<OwnedEventId, Arc<StoredEvent>>, Internal> {
+    let ids = some.iter().flat_map(|it| it.old.iter().chain(&it.new)).cloned();
+    let ids: Vec<OwnedEventId> = ids.collect();
+    if of > AT_A_TIME { batch.events_in_passing(&ids).await } else { batch.events(&ids).await }
 }
 
 async fn follow_one(

@@ -1,15 +1,15 @@
 //! Which servers are in the room, and from which position to which: who is owed its events.
 
-use std::collections::BTreeMap;
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+};
 
 use ruma::{OwnedEventId, UserId, events::StateEventType};
 use starling_storage::rooms::{self, ServerUpdate, Write};
 
 use super::{members, state::StateChange};
-use crate::{internal::Internal, rooms::batch::Batch, state::Changed};
-
-/// How many members are looked at together.
-const AT_A_TIME: usize = 1_000;
+use crate::{events::StoredEvent, internal::Internal, rooms::batch::Batch, state::Changed};
 
 /// What changed about the members of a server.
 #[derive(Default)]
@@ -50,21 +50,18 @@ async fn steps(batch: &Batch, change: &StateChange) -> Result<BTreeMap<String, S
     let is_member = |it: &&Changed| it.key.0 == StateEventType::RoomMember;
     let members: Vec<&Changed> = change.changed.iter().filter(is_member).collect();
     let mut steps = BTreeMap::new();
-    // All members of a large room at once would be too many.
-    for some in members.chunks(AT_A_TIME) {
-        add_steps(batch, some, &mut steps).await?;
+    for some in members.chunks(members::AT_A_TIME) {
+        let events = members::events(batch, some, members.len()).await?;
+        add_steps(some, &events, &mut steps);
     }
     Ok(steps)
 }
 
-async fn add_steps(
-    batch: &Batch,
+fn add_steps(
     members: &[&Changed],
+    events: &HashMap<OwnedEventId, Arc<StoredEvent>>,
     steps: &mut BTreeMap<String, Step>,
-) -> Result<(), Internal> {
-    let ids: Vec<OwnedEventId> =
-        members.iter().flat_map(|it| it.old.iter().chain(&it.new)).cloned().collect();
-    let events = batch.events(&ids).await?;
+) {
     let membership = |id: &Option<OwnedEventId>| {
         let event = id.as_ref().and_then(|id| events.get(id));
         members::membership(event.map(|event| &*event.pdu))
@@ -76,7 +73,6 @@ async fn add_steps(
         step.joined += i64::from(new == "join") - i64::from(old == "join");
         step.ended |= matches!(&*old, "invite" | "knock") && matches!(&*new, "leave" | "ban");
     }
-    Ok(())
 }
 
 async fn load_counts<'a>(
