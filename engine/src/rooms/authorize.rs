@@ -121,6 +121,22 @@ pub fn check_state(
         .map_err(Denied::State)
 }
 
+/// A room has one create event, and whatever else claims to be that is not of the room: before version
+/// 12, where the ID of the room does not name it, the rules let the creator's server make another that
+/// follows nothing, and whose creator would count would depend on the order in which both are met.
+///
+/// # Errors
+///
+/// [`Denied::Event`].
+pub fn check_only_create(pdu: &Pdu, create: Option<&Pdu>) -> Result<(), Denied> {
+    match create {
+        Some(create) if pdu.kind == create.kind && pdu.event_id != create.event_id => {
+            Err(Denied::Event(format!("the room was created by {}", create.event_id)))
+        }
+        _ => Ok(()),
+    }
+}
+
 /// Since version 12: "If the event's `room_id` is not an event ID for an accepted (not rejected)
 /// `m.room.create` event, reject". That it is accepted is checked with the auth events.
 fn check_create_named_by_room(

@@ -74,7 +74,10 @@ pub fn check_authorisation(
         Err(denied) => return Verdict::Rejected(denied),
         Ok(()) => {}
     }
-    if let Err(denied) = authorize::check_state(pdu, rules, state_before) {
+    let create = current_state(&StateEventType::RoomCreate, "");
+    let of_the_room = authorize::check_only_create(pdu, create.as_deref());
+    if let Err(denied) = of_the_room.and_then(|()| authorize::check_state(pdu, rules, state_before))
+    {
         return Verdict::Rejected(denied);
     }
     match authorize::check_state(pdu, rules, current_state) {

@@ -181,7 +181,7 @@ mod tests {
     use crate::{
         events::store,
         reading::stage::{ALICE, Stage, message, on_stage},
-        rooms::{append, room, testing},
+        rooms::{append, receive::outliers, room, testing},
     };
 
     /// Judges an event and appends it, as an outlier or in its place.
@@ -213,6 +213,33 @@ mod tests {
             assert!(stored.is_visible());
             assert_eq!(stored.redacted_by.as_ref(), Some(&redaction.event_id));
             assert_eq!(stored.pdu.content.get(), "{}");
+        })
+        .await;
+    }
+
+    /// The rules of the versions before 12 let who made the room make a second create event.
+    #[tokio::test]
+    async fn a_room_is_created_once() {
+        on_stage(async |stage| {
+            let create = stage.room.get(&StateEventType::RoomCreate, "").unwrap();
+            let content = serde_json::from_str(create.content.get()).unwrap();
+            let draft = testing::draft("m.room.create", create.sender.as_str(), "", content);
+            let another = |ts| {
+                let draft = testing::Draft { ts, ..draft.clone() };
+                testing::build(&draft, Some(&stage.room.room_id), &[], &[], &stage.room.rules)
+            };
+            let (in_place, outlier) = (another(77), another(78));
+            take(&stage, &in_place, true).await;
+            let mut guard = room::lock(&stage.engine, &stage.room.room_id).await.unwrap().unwrap();
+            let mut batch = Batch::new(&stage.engine, &guard);
+            let outliers = [&outlier, &create].map(|pdu| (pdu.event_id.clone(), pdu.clone()));
+            outliers::add(&mut batch, &outliers.into()).await.unwrap();
+            batch.commit(&mut guard).await.unwrap();
+            let ids = [&create, &in_place, &outlier].map(|pdu| pdu.event_id.clone());
+            let batch = Batch::new(&stage.engine, &guard);
+            let stored = batch.events(&ids).await.unwrap();
+            let rejected = ids.map(|id| stored[&id].has(flags::REJECTED));
+            assert_eq!(rejected, [false, true, true]);
         })
         .await;
     }

@@ -6,7 +6,10 @@ use std::{
     sync::Arc,
 };
 
-use ruma::{EventId, OwnedEventId, events::TimelineEventType};
+use ruma::{
+    EventId, OwnedEventId,
+    events::{StateEventType, TimelineEventType},
+};
 
 use crate::{
     events::Pdu,
@@ -45,6 +48,7 @@ pub async fn add_in_order(batch: &mut Batch, events: &[Arc<Pdu>]) -> Result<(), 
     let known = batch.events(&ids).await?;
     let named = auth_events(batch, events);
     let auth = batch.events(&named).await?;
+    let create = create_event(batch, events).await?;
     for pdu in events {
         if known.contains_key(&pdu.event_id) || batch.on_the_way(&pdu.event_id).is_some() {
             continue;
@@ -53,7 +57,9 @@ pub async fn add_in_order(batch: &mut Batch, events: &[Arc<Pdu>]) -> Result<(), 
             let event = auth.get(id).or_else(|| batch.on_the_way(id))?;
             Some(event.pdu.clone())
         };
-        let rejected = match checks::check_auth_events(pdu, batch.room.rules(), fetch) {
+        let checked = authorize::check_only_create(pdu, create.as_deref())
+            .and_then(|()| checks::check_auth_events(pdu, batch.room.rules(), fetch));
+        let rejected = match checked {
             Ok(()) => false,
             Err(Denied::Missing(_)) => continue,
             Err(denied) => {
@@ -71,6 +77,16 @@ pub async fn add_in_order(batch: &mut Batch, events: &[Arc<Pdu>]) -> Result<(), 
         append::append(batch, new).await?;
     }
     Ok(())
+}
+
+/// The create event of the room, where it has one and one of the events claims to be that.
+async fn create_event(batch: &Batch, events: &[Arc<Pdu>]) -> Result<Option<Arc<Pdu>>, Internal> {
+    if !events.iter().any(|pdu| is_create(pdu)) {
+        return Ok(None);
+    }
+    let key = (StateEventType::RoomCreate, String::new());
+    let mut state = batch.state(batch.room.row.current_state, std::slice::from_ref(&key)).await?;
+    Ok(state.remove(&key))
 }
 
 /// The events that authorise some, each once.
