@@ -102,7 +102,7 @@ async fn serve(
     let listeners = Listeners::bind(&config)?;
     let addresses = listeners.describe(&config);
     let changes = Changes::default();
-    let overload = Overload::watch(&engine, config.limits.allowed_lateness());
+    let overload = Overload::watch(&engine, config.limits.allowed_lateness())?;
     let held = tasks::hold(&engine).await?;
     let doors = Doors::open(&engine, &config, (&traffic, &overload));
     let around = Around {

@@ -3,18 +3,20 @@
 //!
 //! A server that takes everything on does all of it too late: whoever asked has gone, asks again, and makes it
 //! worse. How many requests are too many depends on what they ask and on the machine; how late the server
-//! comes to do what is due depends on nothing else.
+//! comes to do what is due, and how long it waits for its database, depends on nothing else.
 
 use std::{
+    io,
     sync::{
-        Arc,
+        Arc, OnceLock,
         atomic::{AtomicU32, AtomicU64, Ordering},
     },
-    time::Duration,
+    thread,
+    time::{Duration, Instant},
 };
 
 use starling_engine::{Engine, rng};
-use tokio::time::{Instant, sleep_until};
+use tokio::runtime::Handle;
 
 /// How often it is looked how late the server is.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
@@ -41,12 +43,18 @@ struct State {
 impl Overload {
     /// Watches how late the server is, until the engine shuts down. More than `allowed` is too late; without
     /// it nothing is ever refused.
-    pub(crate) fn watch(engine: &Engine, allowed: Option<Duration>) -> Self {
+    ///
+    /// # Errors
+    ///
+    /// When there is no thread to be had.
+    pub(crate) fn watch(engine: &Engine, allowed: Option<Duration>) -> io::Result<Self> {
         let overload = Self::default();
         if let Some(allowed) = allowed {
-            tokio::spawn(watch(overload.clone(), engine.clone(), allowed));
+            let (overload, engine, runtime) = (overload.clone(), engine.clone(), Handle::current());
+            let thread = thread::Builder::new().name("overload".to_owned());
+            thread.spawn(move || watch(&overload, &engine, &runtime, allowed))?;
         }
-        overload
+        Ok(overload)
     }
 
     /// Whether the next request is to be refused.
@@ -81,12 +89,16 @@ impl Overload {
     }
 }
 
-async fn watch(overload: Overload, engine: Engine, allowed: Duration) {
-    let mut measure = Measure::default();
+/// Runs on a thread of its own: what it sends to the runtime then stands behind all that came before, as a
+/// request of a new connection does. A task of the runtime would be let through sooner.
+fn watch(overload: &Overload, engine: &Engine, runtime: &Handle, allowed: Duration) {
+    let (mut measure, mut probe) = (Measure::default(), Probe::send(runtime));
     while !engine.shutdown.is_cancelled() {
-        let due = Instant::now() + LOOK_EVERY;
-        sleep_until(due).await;
-        let late = due.elapsed();
+        thread::sleep(LOOK_EVERY);
+        let late = probe.late().max(engine.storage.measures().connections.lately.take());
+        if probe.has_arrived() {
+            probe = Probe::send(runtime);
+        }
         let was_refusing = measure.refused > 0;
         measure.adapt(late, allowed);
         overload.note(late, measure.refused);
@@ -98,6 +110,30 @@ async fn watch(overload: Overload, engine: Engine, allowed: Duration) {
             (true, false) => tracing::info!("nothing is refused any more"),
             _ => {}
         }
+    }
+}
+
+/// A task that does nothing but come to its turn.
+struct Probe {
+    sent: Instant,
+    took: Arc<OnceLock<Duration>>,
+}
+
+impl Probe {
+    fn send(runtime: &Handle) -> Self {
+        let probe = Self { sent: Instant::now(), took: Arc::default() };
+        let (sent, took) = (probe.sent, probe.took.clone());
+        runtime.spawn(async move { took.set(sent.elapsed()) });
+        probe
+    }
+
+    fn has_arrived(&self) -> bool {
+        self.took.get().is_some()
+    }
+
+    /// How long it took, or has been waiting for its turn.
+    fn late(&self) -> Duration {
+        self.took.get().copied().unwrap_or_else(|| self.sent.elapsed())
     }
 }
 
@@ -156,6 +192,18 @@ mod tests {
         assert_eq!(measure.refused, MOST, "at once, once it refuses");
         (0..100).for_each(|_| measure.adapt(Duration::ZERO, ALLOWED));
         assert_eq!(measure.refused, 0);
+    }
+
+    #[test]
+    fn whoever_is_not_let_through_is_late() {
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let probe = Probe::send(runtime.handle());
+        assert!(!probe.has_arrived(), "nothing runs yet");
+        let late = probe.late();
+        runtime.block_on(tokio::task::yield_now());
+        assert!(probe.has_arrived());
+        assert!(probe.late() >= late);
+        assert_eq!(probe.late(), probe.late(), "it is measured once");
     }
 
     #[test]

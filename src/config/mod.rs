@@ -417,9 +417,9 @@ pub(crate) struct Limits {
     /// comes at less than a kilobyte a second counts as standing still.
     pub(crate) body_seconds: u64,
 
-    /// Milliseconds by which the server may be late to do what is due, because there is too much of it, until
-    /// it refuses a part of the requests at once (429, `M_LIMIT_EXCEEDED`) so that it does the others in time.
-    /// 0 refuses none.
+    /// Milliseconds by which the server may be late to do what is due, or wait for a connection of its database,
+    /// because there is too much to do, until it refuses a part of the requests at once (429,
+    /// `M_LIMIT_EXCEEDED`) so that it does the others in time. 0 refuses none.
     pub(crate) late_ms: u64,
 }
 

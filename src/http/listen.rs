@@ -18,6 +18,8 @@ use axum_server::{
     Address, Control, Handle, Server as AxumServer,
     tls_rustls::{RustlsAcceptor, RustlsConfig},
 };
+use rustix::net::listen;
+use tokio::task::unconstrained;
 use tower::{Layer as _, Service, service_fn};
 
 use super::{
@@ -28,6 +30,10 @@ use crate::{
     config::{Limits, ListenAddress},
     metrics::Line,
 };
+
+/// How many connections may wait to be accepted, if the system allows it (`net.core.somaxconn`). The standard
+/// library lets 128 wait: in a crowd, whoever comes then asks again a second later, then two, then four.
+const WAITING: i32 = 4096;
 
 /// A bound address that does not answer yet.
 pub(crate) enum Listener {
@@ -65,7 +71,9 @@ impl Listener {
 }
 
 fn bind_tcp(address: SocketAddr) -> anyhow::Result<Listener> {
-    Ok(Listener::Tcp(std::net::TcpListener::bind(address)?))
+    let listener = std::net::TcpListener::bind(address)?;
+    listen(&listener, WAITING)?;
+    Ok(Listener::Tcp(listener))
 }
 
 /// A socket that a crash left behind is replaced; one that still answers is not.
@@ -77,6 +85,7 @@ fn bind_unix(path: &Path) -> anyhow::Result<Listener> {
         std::fs::remove_file(path)?;
     }
     let listener = UnixListener::bind(path)?;
+    listen(&listener, WAITING)?;
     std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o660))?;
     Ok(Listener::Unix(listener, path.to_owned()))
 }
@@ -118,18 +127,18 @@ impl Server {
             (Listener::Tcp(listener), None) => {
                 let server = self.prepare(axum_server::from_tcp(listener)?);
                 let server = server.acceptor(taking);
-                self.running.spawn(server.serve(connections(router, tcp_peer, places)));
+                self.run(server.serve(connections(router, tcp_peer, places)));
             }
             (Listener::Tcp(listener), Some(tls)) => {
                 let acceptor = RustlsAcceptor::new(tls.clone())
                     .handshake_timeout(self.header_time())
                     .acceptor(taking);
                 let server = self.prepare(axum_server::from_tcp(listener)?).acceptor(acceptor);
-                self.running.spawn(server.serve(connections(router, tcp_peer, places)));
+                self.run(server.serve(connections(router, tcp_peer, places)));
             }
             (Listener::Unix(listener, path), _) => {
                 let server = self.prepare(axum_server::from_unix(listener)?).acceptor(taking);
-                self.running.spawn(server.serve(connections(router, unix_peer, places)));
+                self.run(server.serve(connections(router, unix_peer, places)));
                 self.sockets.push(path);
             }
         }
@@ -145,6 +154,12 @@ impl Server {
                 tracing::warn!(path = %path.display(), %error, "cannot remove the socket");
             }
         }
+    }
+
+    /// Runs what accepts connections: all that wait, whenever it is its turn. When there is much to do the turn
+    /// comes seldom, and whoever is not accepted until then can neither be answered nor refused.
+    fn run(&mut self, accepting: impl Future<Output = io::Result<()>> + Send + 'static) {
+        self.running.spawn(unconstrained(accepting));
     }
 
     fn prepare<A: Address>(&self, server: AxumServer<A>) -> AxumServer<A> {

@@ -57,8 +57,11 @@ async fn page(sources: &Sources) -> Result<String, Internal> {
 }
 
 fn overloaded(page: &mut Page, overload: &Overload) {
-    page.gauge("starling_late_seconds", "By how much the server is late to do what is due.")
-        .is(overload.late().as_secs_f64());
+    page.gauge(
+        "starling_late_seconds",
+        "By how much the server is late to do what is due, or to get a connection of its database.",
+    )
+    .is(overload.late().as_secs_f64());
     page.gauge(
         "starling_refused_part",
         "Which part of the requests is refused because there are too many, from 0 to 1.",

@@ -78,6 +78,22 @@ impl Drop for Entered {
     }
 }
 
+/// The longest time of those since it was looked at last.
+#[derive(Debug, Default)]
+pub struct Longest(AtomicU64);
+
+impl Longest {
+    /// Something took so long.
+    pub fn took(&self, time: Duration) {
+        self.0.fetch_max(u64::try_from(time.as_micros()).unwrap_or(u64::MAX), Relaxed);
+    }
+
+    /// The longest time since this was asked last. For one who asks.
+    pub fn take(&self) -> Duration {
+        Duration::from_micros(self.0.swap(0, Relaxed))
+    }
+}
+
 /// How values are spread.
 #[derive(Debug)]
 pub struct Histogram {

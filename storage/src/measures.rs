@@ -1,7 +1,7 @@
 //! What is counted while a database works. Whoever does something counts it where it is decided.
 
 use crate::{
-    measure::{Counter, Gauge, Histogram},
+    measure::{Counter, Gauge, Histogram, Longest},
     slow::Slow,
 };
 
@@ -59,10 +59,13 @@ pub struct Waiting {
     pub waiting: Gauge,
     /// How long one was waited for, and for the begin of its transaction.
     pub waited: Histogram,
+    /// The longest of these waits since somebody asked how late the database is.
+    pub lately: Longest,
 }
 
 impl Default for Waiting {
     fn default() -> Self {
-        Self { waiting: Gauge::default(), waited: Histogram::of_times() }
+        let (waiting, lately) = (Gauge::default(), Longest::default());
+        Self { waiting, waited: Histogram::of_times(), lately }
     }
 }

@@ -34,6 +34,9 @@ pub struct Options {
     /// How long what it does may take, in milliseconds.
     #[arg(long, default_value_t = 2000)]
     done_ms: u64,
+    /// From when on the server is too late (`limits.late_ms`).
+    #[arg(long, default_value_t = 250)]
+    late_ms: u64,
     /// How long it may take to say no, in milliseconds.
     #[arg(long, default_value_t = 50)]
     refused_ms: u64,
@@ -49,8 +52,8 @@ pub struct Options {
 pub async fn run(options: Options) -> Result<bool> {
     let database = options.database.map_or_else(DatabaseKind::from_env, Ok)?;
     let mut spec = Spec::new(Kind::Starling)?.on(database);
-    // As usual; other tests have to be content with a server that is late.
-    spec.settings.push(("LIMITS__LATE_MS".to_owned(), "250".to_owned()));
+    // Other tests have to be content with a server that is late.
+    spec.settings.push(("LIMITS__LATE_MS".to_owned(), options.late_ms.to_string()));
     let server = spec.start(&TestCa::new()?).await?;
     part_cores(&server)?;
     let people = People::new(&server, AT_ONCE).await?;

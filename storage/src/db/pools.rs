@@ -123,7 +123,9 @@ impl Db {
         let _waiting = measures.waiting.enter();
         let since = Instant::now();
         let connection = connection.await;
-        measures.waited.took(since.elapsed());
+        let waited = since.elapsed();
+        measures.waited.took(waited);
+        measures.lately.took(waited);
         connection
     }
 
