@@ -418,8 +418,8 @@ pub(crate) struct Limits {
     pub(crate) body_seconds: u64,
 
     /// Milliseconds by which the server may be late to do what is due, or wait for a connection of its database,
-    /// because there is too much to do, until it refuses a part of the requests at once (429,
-    /// `M_LIMIT_EXCEEDED`) so that it does the others in time. 0 refuses none.
+    /// because there is too much to do, until it refuses a part of the requests (429,
+    /// `M_LIMIT_EXCEEDED`), so that those who come later are not kept waiting by all who came before. 0 refuses none.
     pub(crate) late_ms: u64,
 }
 

@@ -19,7 +19,6 @@ use axum_server::{
     tls_rustls::{RustlsAcceptor, RustlsConfig},
 };
 use rustix::net::listen;
-use tokio::task::unconstrained;
 use tower::{Layer as _, Service, service_fn};
 
 use super::{
@@ -127,18 +126,18 @@ impl Server {
             (Listener::Tcp(listener), None) => {
                 let server = self.prepare(axum_server::from_tcp(listener)?);
                 let server = server.acceptor(taking);
-                self.run(server.serve(connections(router, tcp_peer, places)));
+                self.running.spawn(server.serve(connections(router, tcp_peer, places)));
             }
             (Listener::Tcp(listener), Some(tls)) => {
                 let acceptor = RustlsAcceptor::new(tls.clone())
                     .handshake_timeout(self.header_time())
                     .acceptor(taking);
                 let server = self.prepare(axum_server::from_tcp(listener)?).acceptor(acceptor);
-                self.run(server.serve(connections(router, tcp_peer, places)));
+                self.running.spawn(server.serve(connections(router, tcp_peer, places)));
             }
             (Listener::Unix(listener, path), _) => {
                 let server = self.prepare(axum_server::from_unix(listener)?).acceptor(taking);
-                self.run(server.serve(connections(router, unix_peer, places)));
+                self.running.spawn(server.serve(connections(router, unix_peer, places)));
                 self.sockets.push(path);
             }
         }
@@ -154,12 +153,6 @@ impl Server {
                 tracing::warn!(path = %path.display(), %error, "cannot remove the socket");
             }
         }
-    }
-
-    /// Runs what accepts connections: all that wait, whenever it is its turn. When there is much to do the turn
-    /// comes seldom, and whoever is not accepted until then can neither be answered nor refused.
-    fn run(&mut self, accepting: impl Future<Output = io::Result<()>> + Send + 'static) {
-        self.running.spawn(unconstrained(accepting));
     }
 
     fn prepare<A: Address>(&self, server: AxumServer<A>) -> AxumServer<A> {

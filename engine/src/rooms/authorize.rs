@@ -128,12 +128,16 @@ pub fn check_state(
 /// # Errors
 ///
 /// [`Denied::Event`].
-pub fn check_only_create(pdu: &Pdu, create: Option<&Pdu>) -> Result<(), Denied> {
-    match create {
-        Some(create) if pdu.kind == create.kind && pdu.event_id != create.event_id => {
-            Err(Denied::Event(format!("the room was created by {}", create.event_id)))
-        }
-        _ => Ok(()),
+pub fn check_only_create(
+    pdu: &Pdu,
+    create: impl FnOnce() -> Option<Arc<Pdu>>,
+) -> Result<(), Denied> {
+    if pdu.kind != TimelineEventType::RoomCreate {
+        return Ok(());
+    }
+    match create().filter(|create| create.event_id != pdu.event_id) {
+        Some(create) => Err(Denied::Event(format!("the room was created by {}", create.event_id))),
+        None => Ok(()),
     }
 }
 

@@ -74,8 +74,8 @@ pub fn check_authorisation(
         Err(denied) => return Verdict::Rejected(denied),
         Ok(()) => {}
     }
-    let create = current_state(&StateEventType::RoomCreate, "");
-    let of_the_room = authorize::check_only_create(pdu, create.as_deref());
+    let create = || current_state(&StateEventType::RoomCreate, "");
+    let of_the_room = authorize::check_only_create(pdu, create);
     if let Err(denied) = of_the_room.and_then(|()| authorize::check_state(pdu, rules, state_before))
     {
         return Verdict::Rejected(denied);

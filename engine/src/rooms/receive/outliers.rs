@@ -57,7 +57,7 @@ pub async fn add_in_order(batch: &mut Batch, events: &[Arc<Pdu>]) -> Result<(), 
             let event = auth.get(id).or_else(|| batch.on_the_way(id))?;
             Some(event.pdu.clone())
         };
-        let checked = authorize::check_only_create(pdu, create.as_deref())
+        let checked = authorize::check_only_create(pdu, || create.clone())
             .and_then(|()| checks::check_auth_events(pdu, batch.room.rules(), fetch));
         let rejected = match checked {
             Ok(()) => false,
