@@ -1,8 +1,8 @@
 //! The keys of other servers: fetched from them, kept in memory and in the database.
 //!
 //! A server is asked when a key that somebody claims to have used is not known or no longer
-//! valid. Strangers make such claims, so between two requests to a server there is a pause, which
-//! grows while the server does not answer.
+//! valid. Strangers make such claims, so between two requests to a server there is a pause: a short one when
+//! the server gave the key, since it may have another one soon, and one that grows while it does not answer.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -34,7 +34,9 @@ use crate::{
     measures::Size,
 };
 
-/// The pause after a request for keys; each failure in a row doubles it ...
+/// The pause after a request that gave a wanted key.
+const SHORT_PAUSE_MS: i64 = 1_000;
+/// The pause after one that did not; each failure in a row doubles it ...
 const FIRST_PAUSE_MS: i64 = 10_000;
 /// ... up to this.
 const MAX_PAUSE_MS: i64 = 10 * 60_000;
@@ -246,9 +248,8 @@ async fn look_up(
         Ok(_) => engine.measures.keys.given.count(),
         Err(_) => engine.measures.keys.not_given.count(),
     }
-    let mut known = after_attempt(known, &direct, server, engine.clock.now_ms());
+    let mut known = after_attempt(known, &direct, &wanted, engine.clock.now_ms());
     let mut fetched = Vec::from_iter(direct);
-    fetched.iter().for_each(|fetched| known.hear(fetched));
     if way == Way::ServerAndNotaries && !known.suffices(key_ids, *valid_at_ms) {
         let notarised = fetch::from_notaries(engine, vec![wanted.clone()]).await;
         let notarised = notarised.into_iter().map(|(_, fetched)| fetched);
@@ -298,15 +299,17 @@ async fn keep(engine: &Engine, server: &ServerName, known: &Known, fetched: Vec<
 }
 
 fn after_attempt(
-    known: Known,
+    mut known: Known,
     attempt: &Result<Fetched, String>,
-    server: &ServerName,
+    Wanted { server, key_ids, valid_at_ms }: &Wanted,
     now_ms: i64,
 ) -> Known {
     match attempt {
-        Ok(_) => {
-            let pause_until_ms = now_ms.saturating_add(FIRST_PAUSE_MS);
-            Known { pause_until_ms, failures: 0, ..known }
+        Ok(fetched) => {
+            known.hear(fetched);
+            let has_it = known.suffices(key_ids, *valid_at_ms);
+            let pause = if has_it { SHORT_PAUSE_MS } else { FIRST_PAUSE_MS };
+            Known { pause_until_ms: now_ms.saturating_add(pause), failures: 0, ..known }
         }
         Err(reason) => {
             tracing::info!(server.name = %server, reason, "Cannot fetch a server's keys");
@@ -447,6 +450,19 @@ mod tests {
         assert_eq!(servers.asked(), 1);
         setup.clock.advance(FIRST_PAUSE_MS);
         until(&setup.engine, "ed25519:y", NOW).await;
+        assert_eq!(servers.asked(), 2);
+    }
+
+    #[tokio::test]
+    async fn who_has_a_new_key_at_once_is_asked_again_at_once() {
+        let (setup, servers) = start().await;
+        servers.publish("a.example", document(&[1], NOW + DAY));
+        until(&setup.engine, "ed25519:1", NOW).await;
+        servers.publish("a.example", document(&[2], NOW + DAY));
+        setup.clock.advance(SHORT_PAUSE_MS);
+        assert_eq!(until(&setup.engine, "ed25519:2", NOW).await, Some(NOW + DAY));
+        servers.publish("a.example", document(&[3], NOW + DAY));
+        assert_eq!(until(&setup.engine, "ed25519:3", NOW).await, None, "and no faster");
         assert_eq!(servers.asked(), 2);
     }
 
