@@ -22,7 +22,7 @@ const HOUSE: [(&str, &[&str]); 6] = [
 /// Crates that belong to one layer, and the folders that may have them.
 const KEPT_TO: [(&str, &[&str]); 6] = [
     ("sqlx", &["storage"]),
-    ("rusqlite", &["storage"]),
+    ("rusqlite", &["storage", "conformance"]),
     ("axum", &[".", "client-api", "federation", "conformance"]),
     ("axum-server", &[".", "conformance"]),
     ("reqwest", &[".", "federation", "conformance"]),

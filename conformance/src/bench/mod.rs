@@ -4,7 +4,8 @@
 //! A [`Scenario`] prepares what it needs, plays what is measured, and then proves that nothing which the
 //! server acknowledged is missing or there twice: a figure of a server that forgets is worth nothing.
 //!
-//! [`costs`] compares what single things cost with what they may cost. [`federation`] measures what passes between two servers, [`large_join`] how a large room is joined.
+//! [`costs`] compares what single things cost with what they may cost, [`limits`] what is done with what can be done.
+//! [`federation`] measures what passes between two servers, [`large_join`] how a large room is joined.
 
 mod accounts;
 mod backup;
@@ -17,6 +18,7 @@ pub mod growth;
 mod join;
 mod keys;
 pub mod large_join;
+pub mod limits;
 mod load;
 pub(crate) mod measure;
 mod media;
@@ -104,6 +106,11 @@ pub enum Instead {
     Growth(growth::Options),
     /// How long it takes to join a room with many members, and how much memory.
     LargeJoin(large_join::Options),
+    /// How near Starling comes to what its parts allow on this machine.
+    Limits(limits::Options),
+    /// Answers every request with the same bytes: what `limits` compares /sync with.
+    #[command(hide = true)]
+    Handler(limits::handler::Options),
 }
 
 /// One thing that people do with a homeserver.
@@ -132,6 +139,8 @@ pub async fn run(options: Options) -> Result<bool> {
         Some(Instead::Federation(options)) => federation::run(options).await,
         Some(Instead::Growth(options)) => growth::run(options).await,
         Some(Instead::LargeJoin(options)) => large_join::run(options).await,
+        Some(Instead::Limits(options)) => limits::run(options).await,
+        Some(Instead::Handler(options)) => limits::handler::serve(options).await,
         None => client_api(options).await,
     }
 }

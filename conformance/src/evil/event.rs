@@ -123,7 +123,7 @@ impl Event {
 
 /// Fails unless an event bears the signatures that it needs, by keys of these documents, and the hash
 /// of its content.
-pub(super) fn verify(version: &str, pdu: &Value, documents: &[Value]) -> Result<()> {
+pub(crate) fn verify(version: &str, pdu: &Value, documents: &[Value]) -> Result<()> {
     let mut keys = BTreeMap::new();
     for document in documents {
         let server = document["server_name"].as_str().context("no server name")?;

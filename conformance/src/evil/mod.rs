@@ -25,6 +25,7 @@ mod script;
 mod serve;
 
 pub use event::Event;
+pub(crate) use event::verify;
 pub use join::invite_state;
 pub use json::{raw, render};
 pub use key::Key;

@@ -21,18 +21,18 @@ const STALL: Duration = Duration::from_secs(30);
 
 /// Messages that several users send to a room.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Flow {
+pub(in crate::bench) struct Flow {
     /// What it is called.
-    pub(super) name: &'static str,
+    pub(in crate::bench) name: &'static str,
     /// How many.
-    pub(super) count: usize,
+    pub(in crate::bench) count: usize,
     /// How fast.
-    pub(super) pace: Pace,
+    pub(in crate::bench) pace: Pace,
 }
 
 /// How fast messages are sent.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Pace {
+pub(in crate::bench) enum Pace {
     /// So many in a second by all together, as long as the server keeps up.
     PerSecond(u32),
     /// Each user sends the next one when the last was acknowledged.
@@ -54,19 +54,43 @@ struct Heard {
     at: Instant,
 }
 
-impl Flow {
-    /// Sends them, and looks at how they arrive.
-    pub(super) async fn play(&self, pair: &Pair) -> Result<Measured> {
+/// A room of both servers, between which the way is open.
+#[derive(Debug)]
+pub(in crate::bench) struct Shared {
+    /// Users of the first server.
+    senders: Vec<User>,
+    room: String,
+    /// A user of the second.
+    follower: User,
+    followed: Sync,
+}
+
+impl Shared {
+    /// Makes one.
+    pub(in crate::bench) async fn make(pair: &Pair) -> Result<Self> {
         let senders = pair.home.users("sender", pair.senders).await?;
         let room = pair.home.room(&senders).await?;
         let follower = pair.away.user("follower").await?;
         follower.join(&room, &[&pair.home_name]).await?;
         let mut followed = Sync::start(&follower).await?;
-        // The way between the servers is open, and each knows of the other in the room.
+        // Each server knows of the other in the room when something came across.
         let owner = senders.first().context("nobody sends")?;
         let first = owner.send(&room, "org.example.first", json!({})).await?;
         followed.event_with_id(&room, &first).await?;
+        Ok(Self { senders, room, follower, followed })
+    }
+}
 
+impl Flow {
+    /// Sends them, and looks at how they arrive.
+    pub(super) async fn play(&self, pair: &Pair) -> Result<Measured> {
+        let room = Shared::make(pair).await?;
+        self.play_in(room, pair).await
+    }
+
+    /// The same in a room that is there.
+    pub(in crate::bench) async fn play_in(&self, shared: Shared, pair: &Pair) -> Result<Measured> {
+        let Shared { senders, room, follower, mut followed } = shared;
         let before = pair.begin()?;
         let begun = Instant::now();
         let (said, heard) = tokio::try_join!(

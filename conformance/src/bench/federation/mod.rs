@@ -13,8 +13,8 @@ use std::{path::PathBuf, time::Instant};
 use anyhow::Result;
 use serde_json::json;
 
-use self::{
-    flow::{Flow, Pace},
+pub(super) use self::{
+    flow::{Flow, Pace, Shared},
     pair::{Measured, Pair},
 };
 use super::{
@@ -26,7 +26,7 @@ use crate::{
     servers::{DatabaseKind, Kind},
 };
 
-const MESSAGES: usize = 500;
+pub(super) const MESSAGES: usize = 500;
 
 /// How to run it.
 #[derive(clap::Args, Clone, Debug)]
