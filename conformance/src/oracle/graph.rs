@@ -299,12 +299,11 @@ impl Maker<'_> {
 
     /// Ends the graph: all branches come together, and there is an event after that.
     fn tie(mut self, begin: &[String]) -> Result<Graph> {
-        let say = |text: &str| self.house.message(text);
-        let (merge, after, probe) = (say("together"), say("after"), say("from the beginning"));
         let ends = self.ends.clone();
-        self.end(&merge, &ends)?;
+        self.end("together", &ends)?;
         let merge = self.ids.last().cloned();
-        self.end(&after, merge.as_slice())?;
+        self.end("after", merge.as_slice())?;
+        let probe = self.house.message("from the beginning");
         let control = Deed {
             kind: "org.example.control".to_owned(),
             state_key: Some(String::new()),
@@ -315,9 +314,19 @@ impl Maker<'_> {
         Ok(Graph { events: self.events, probe, control, model: self.model, whole: self.whole })
     }
 
-    fn end(&mut self, deed: &Deed, prev: &[String]) -> Result<()> {
+    /// Somebody who may says something: the creator, or who comes first of the others.
+    fn end(&mut self, text: &str, prev: &[String]) -> Result<()> {
         let before = self.model.before(prev)?;
-        let draft = self.draft(deed, prev, &before)?;
+        let deed = self.house.message(text);
+        let mut draft = self.draft(&deed, prev, &before)?;
+        for sender in &self.house.people {
+            let event = self.house.seal(self.room, &draft)?;
+            if self.model.allows(&Pdu::read(&event)?, &before) {
+                break;
+            }
+            let deed = Deed { sender: sender.clone(), ..self.house.message(text) };
+            draft = self.draft(&deed, prev, &before)?;
+        }
         let event = self.timed(draft)?;
         self.keep(event)
     }

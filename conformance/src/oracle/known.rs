@@ -20,6 +20,10 @@ pub(super) struct Known {
     pub(super) untold: BTreeSet<String>,
     /// Events that users of the oracle are not shown in any case, or by one reading of the rules.
     pub(super) hidden: BTreeSet<String>,
+    /// Events that the oracle redacts by an event that it shows nobody.
+    pub(super) redacted: BTreeSet<String>,
+    /// Whether nobody could tie the ends of the graph together.
+    pub(super) is_untied: bool,
     /// Events that are accepted by one reading of the rules and not by the other.
     pub(super) disputed: BTreeSet<String>,
     /// The states before events by either reading, where they differ.
@@ -35,6 +39,12 @@ impl Known {
         // Synapse shows nobody what aliases servers say the room has.
         let aliases = graph.events.iter().filter(|event| event.kind() == "m.room.aliases");
         known.hidden.extend(aliases.map(|event| event.id.clone()));
+        let hidden = graph.events.iter().filter(|event| {
+            event.kind() == "m.room.redaction"
+                && oracle.accepted.contains(&event.id)
+                && !oracle.shown.contains(&event.id)
+        });
+        known.redacted.extend(hidden.filter_map(redacted_by).map(str::to_owned));
         let (one, other) = (softly(graph, &graph.model)?, softly(graph, &graph.whole)?);
         known.hidden.extend(one.symmetric_difference(&other).cloned());
         for event in graph.events.iter().chain([&graph.probe]) {
@@ -47,6 +57,10 @@ impl Known {
                 known.states.insert(event.id.clone(), (ids(&one.before), ids(&other.before)));
             }
         }
+        let ties = graph.events.iter().rev().take(2);
+        known.is_untied = ties
+            .filter_map(|event| graph.model.get(&event.id))
+            .any(|placed| placed.pdu.is_rejected());
         let last = graph.events.last().into_iter().chain([&graph.probe]);
         let last: Vec<String> = last.map(|event| event.id.clone()).collect();
         let end = |model: &Model| model.before(&last);
@@ -113,11 +127,16 @@ fn withheld(graph: &Graph, oracle: &View) -> BTreeSet<String> {
 
 /// Whether a redaction is of an event that was accepted, and by somebody of the same server.
 fn is_plain(graph: &Graph, oracle: &View, event: &Event) -> bool {
-    let pdu = &event.pdu;
-    let redacts = pdu["redacts"].as_str().or_else(|| pdu["content"]["redacts"].as_str());
-    let Some(redacted) = redacts.and_then(|id| graph.model.get(id)) else { return false };
+    let Some(redacted) = redacted_by(event).and_then(|id| graph.model.get(id)) else {
+        return false;
+    };
     oracle.accepted.contains(&redacted.event.id)
-        && server(&redacted.event.pdu["sender"]) == server(&pdu["sender"])
+        && server(&redacted.event.pdu["sender"]) == server(&event.pdu["sender"])
+}
+
+/// The event that a redaction names.
+fn redacted_by(event: &Event) -> Option<&str> {
+    event.pdu["redacts"].as_str().or_else(|| event.pdu["content"]["redacts"].as_str())
 }
 
 fn server(user: &Value) -> Option<&str> {
