@@ -1,5 +1,5 @@
-//! More to do than can be done: the server notices by how late it is, and refuses a part of what it is asked,
-//! at once, so that the rest is done in time.
+//! More to do than can be done: the server notices by how late it is, works on so many requests at once as it can
+//! do in time, and refuses the others at once.
 //!
 //! A server that takes everything on does all of it too late: whoever asked has gone, asks again, and makes it
 //! worse. How many requests are too many depends on what they ask and on the machine; how late the server
@@ -9,38 +9,64 @@ use std::{
     io,
     sync::{
         Arc, OnceLock,
-        atomic::{AtomicU32, AtomicU64, Ordering},
+        atomic::{AtomicI64, AtomicU64, Ordering::Relaxed},
     },
     thread,
     time::{Duration, Instant},
 };
 
-use starling_engine::{Engine, rng};
-use tokio::runtime::Handle;
+use starling_engine::{
+    Engine,
+    measures::{Counter, Entered, Gauge},
+};
+use tokio::{runtime::Handle, task::yield_now};
 
 /// How often it is looked how late the server is.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 /// How often it has to be late in a row before anything is refused: a machine may stand still for a moment.
 const LATE_AT_FIRST: u32 = 4;
-/// By how much more is refused when the server is late by as much as it may be, and at most, in thousandths.
-const STEP_UP: (u32, u32) = (50, 200);
-/// By how much less when it is not.
-const STEP_DOWN: u32 = 10;
-/// Something is always let through.
-const MOST: u32 = 980;
+/// Once something is refused, the part of the allowed time by which the server may be late: a refusal waits as long.
+const LATE_AFTERWARDS: u32 = 8;
+/// How many looks without a refusal end it: five seconds.
+const CALM: u32 = 100;
+/// So many requests are always worked on: with fewer the disk is waited for, and less is written together.
+const FEWEST: i64 = 32;
+/// There may be any number of requests.
+const ANY: i64 = i64::MAX;
 
-/// How much of what is asked is refused. Cheap to clone.
-#[derive(Clone, Debug, Default)]
+/// How many requests are worked on at once. Cheap to clone.
+#[derive(Clone, Debug)]
 pub(crate) struct Overload(Arc<State>);
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct State {
-    /// In thousandths.
-    refused: AtomicU32,
+    /// Requests without an answer.
+    open: Gauge,
+    /// Those of them that wait for news, which is no work.
+    waiting: Gauge,
+    /// How many may be worked on.
+    most: AtomicI64,
+    refused: Counter,
     late_us: AtomicU64,
 }
 
+impl Default for Overload {
+    fn default() -> Self {
+        Self::new(Gauge::default())
+    }
+}
+
 impl Overload {
+    fn new(waiting: Gauge) -> Self {
+        Self(Arc::new(State {
+            open: Gauge::default(),
+            waiting,
+            most: AtomicI64::new(ANY),
+            refused: Counter::default(),
+            late_us: AtomicU64::default(),
+        }))
+    }
+
     /// Watches how late the server is, until the engine shuts down. More than `allowed` is too late; without
     /// it nothing is ever refused.
     ///
@@ -48,7 +74,7 @@ impl Overload {
     ///
     /// When there is no thread to be had.
     pub(crate) fn watch(engine: &Engine, allowed: Option<Duration>) -> io::Result<Self> {
-        let overload = Self::default();
+        let overload = Self::new(engine.measures.sync.waiting.clone());
         if let Some(allowed) = allowed {
             let (overload, engine, runtime) = (overload.clone(), engine.clone(), Handle::current());
             let thread = thread::Builder::new().name("overload".to_owned());
@@ -57,63 +83,71 @@ impl Overload {
         Ok(overload)
     }
 
-    /// Whether the next request is to be refused.
-    pub(crate) fn refuses(&self) -> bool {
-        let refused = self.0.refused.load(Ordering::Relaxed);
-        refused > 0 && u32::from_le_bytes(rng::bytes()) % 1000 < refused
+    /// Lets the next request in, until what this returns is dropped, or not when there are too many.
+    pub(crate) fn admit(&self) -> Option<Entered> {
+        if self.at_work() < self.0.most.load(Relaxed) {
+            return Some(self.0.open.enter());
+        }
+        self.0.refused.add(1);
+        None
     }
 
-    /// Which part of what is asked is refused, from 0 to 1.
-    pub(crate) fn refused_part(&self) -> f64 {
-        f64::from(self.0.refused.load(Ordering::Relaxed)) / 1000.0
+    /// How many were not let in.
+    pub(crate) fn refused(&self) -> u64 {
+        self.0.refused.get()
     }
 
     /// By how much the server was late when it was looked at last.
     pub(crate) fn late(&self) -> Duration {
-        Duration::from_micros(self.0.late_us.load(Ordering::Relaxed))
+        Duration::from_micros(self.0.late_us.load(Relaxed))
     }
 
     /// One that refuses whatever is asked.
     #[cfg(test)]
     pub(crate) fn refusing_all() -> Self {
         let overload = Self::default();
-        overload.note(Duration::ZERO, 1_000);
+        overload.0.most.store(0, Relaxed);
         overload
     }
 
-    fn note(&self, late: Duration, refused: u32) {
-        self.0
-            .late_us
-            .store(u64::try_from(late.as_micros()).unwrap_or(u64::MAX), Ordering::Relaxed);
-        self.0.refused.store(refused, Ordering::Relaxed);
+    fn at_work(&self) -> i64 {
+        self.0.open.get() - self.0.waiting.get()
+    }
+
+    fn note_late(&self, late: Duration) {
+        self.0.late_us.store(u64::try_from(late.as_micros()).unwrap_or(u64::MAX), Relaxed);
     }
 }
 
 /// Runs on a thread of its own: what it sends to the runtime then stands behind all that came before, as a
-/// request of a new connection does. A task of the runtime would be let through sooner.
+/// request that has waited for something does. A task of the runtime would be let through sooner.
 fn watch(overload: &Overload, engine: &Engine, runtime: &Handle, allowed: Duration) {
-    let (mut measure, mut probe) = (Measure::default(), Probe::send(runtime));
+    let (mut bound, mut probe, mut refused) = (Bound::default(), Probe::send(runtime), 0);
     while !engine.shutdown.is_cancelled() {
         thread::sleep(LOOK_EVERY);
         let late = probe.late().max(engine.storage.measures().connections.lately.take());
+        overload.note_late(late);
         if probe.has_arrived() {
             probe = Probe::send(runtime);
         }
-        let was_refusing = measure.refused > 0;
-        measure.adapt(late, allowed);
-        overload.note(late, measure.refused);
-        match (was_refusing, measure.refused > 0) {
+        let (was_bounded, had_refused) = (bound.most.is_some(), refused);
+        refused = overload.refused();
+        let has_refused = refused > had_refused;
+        bound.adapt(&Look { late, at_work: overload.at_work(), has_refused }, allowed);
+        overload.0.most.store(bound.most.unwrap_or(ANY), Relaxed);
+        match (was_bounded, bound.most.is_some()) {
             (false, true) => tracing::warn!(
                 late_ms = late.as_millis(),
                 "there is more to do than can be done: a part of the requests is refused"
             ),
-            (true, false) => tracing::info!("nothing is refused any more"),
+            (true, false) => tracing::info!(refused, "nothing is refused any more"),
             _ => {}
         }
     }
 }
 
-/// A task that does nothing but come to its turn.
+/// A task that does nothing but come to its turn twice, as a request does: once behind those that have waited
+/// for something, once behind the new ones.
 struct Probe {
     sent: Instant,
     took: Arc<OnceLock<Duration>>,
@@ -123,7 +157,10 @@ impl Probe {
     fn send(runtime: &Handle) -> Self {
         let probe = Self { sent: Instant::now(), took: Arc::default() };
         let (sent, took) = (probe.sent, probe.took.clone());
-        runtime.spawn(async move { took.set(sent.elapsed()) });
+        runtime.spawn(async move {
+            yield_now().await;
+            took.set(sent.elapsed())
+        });
         probe
     }
 
@@ -137,28 +174,60 @@ impl Probe {
     }
 }
 
-/// Decides how much is refused.
-#[derive(Debug, Default)]
-struct Measure {
-    refused: u32,
-    late_in_a_row: u32,
+/// What is seen when it is looked how late the server is.
+#[derive(Clone, Copy, Debug)]
+struct Look {
+    late: Duration,
+    /// How many requests are worked on.
+    at_work: i64,
+    /// Whether one was refused since the last look.
+    has_refused: bool,
 }
 
-impl Measure {
-    fn adapt(&mut self, late: Duration, allowed: Duration) {
-        if late <= allowed {
-            self.late_in_a_row = 0;
-            self.refused = self.refused.saturating_sub(STEP_DOWN);
-            return;
+/// Decides how many requests may be worked on.
+#[derive(Debug, Default)]
+struct Bound {
+    /// Any number if there is none.
+    most: Option<i64>,
+    late_in_a_row: u32,
+    calm: u32,
+}
+
+impl Bound {
+    fn adapt(&mut self, look: &Look, allowed: Duration) {
+        match self.most {
+            None => self.begin(look, allowed),
+            Some(most) => self.go_on(most, look, allowed / LATE_AFTERWARDS),
         }
-        self.late_in_a_row = self.late_in_a_row.saturating_add(1);
-        if self.refused == 0 && self.late_in_a_row < LATE_AT_FIRST {
-            return;
-        }
-        let times = late.as_micros() / allowed.as_micros().max(1);
-        let step = STEP_UP.0.saturating_mul(u32::try_from(times).unwrap_or(u32::MAX));
-        self.refused = self.refused.saturating_add(step.min(STEP_UP.1)).min(MOST);
     }
+
+    fn begin(&mut self, look: &Look, allowed: Duration) {
+        self.late_in_a_row =
+            if look.late > allowed { self.late_in_a_row.saturating_add(1) } else { 0 };
+        if self.late_in_a_row >= LATE_AT_FIRST {
+            *self = Self { most: Some(fewer(look.at_work)), ..Self::default() };
+        }
+    }
+
+    fn go_on(&mut self, most: i64, look: &Look, allowed: Duration) {
+        let is_late = look.late > allowed;
+        self.calm = if look.has_refused || is_late { 0 } else { self.calm.saturating_add(1) };
+        self.most = match is_late {
+            true => Some(fewer(most.min(look.at_work))),
+            false if self.calm >= CALM => None,
+            false => Some(more(most.max(look.at_work))),
+        };
+    }
+}
+
+/// A tenth less.
+fn fewer(requests: i64) -> i64 {
+    requests.saturating_mul(9).div_euclid(10).max(FEWEST)
+}
+
+/// A twentieth more.
+fn more(requests: i64) -> i64 {
+    requests.saturating_add(requests.div_euclid(20)).saturating_add(1)
 }
 
 #[cfg(test)]
@@ -166,32 +235,51 @@ mod tests {
     use super::*;
 
     const ALLOWED: Duration = Duration::from_millis(200);
+    const TOO_LATE: Duration = Duration::from_millis(201);
+
+    fn look(late: Duration, at_work: i64) -> Look {
+        Look { late, at_work, has_refused: true }
+    }
 
     #[test]
     fn a_moment_refuses_nothing() {
-        let mut measure = Measure::default();
+        let mut bound = Bound::default();
         for _ in 0..10 {
             for _ in 1..LATE_AT_FIRST {
-                measure.adapt(ALLOWED * 9, ALLOWED);
+                bound.adapt(&look(ALLOWED * 9, 1_000), ALLOWED);
             }
-            measure.adapt(ALLOWED, ALLOWED);
-            assert_eq!(measure.refused, 0);
+            bound.adapt(&look(ALLOWED, 1_000), ALLOWED);
+            assert_eq!(bound.most, None);
         }
     }
 
     #[test]
-    fn what_is_refused_follows_how_late_it_is() {
-        let mut measure = Measure::default();
-        (0..LATE_AT_FIRST).for_each(|_| measure.adapt(ALLOWED * 2, ALLOWED));
-        assert_eq!(measure.refused, 2 * STEP_UP.0);
-        (0..100).for_each(|_| measure.adapt(ALLOWED * 50, ALLOWED));
-        assert_eq!(measure.refused, MOST);
-        measure.adapt(ALLOWED / 2, ALLOWED);
-        assert_eq!(measure.refused, MOST - STEP_DOWN);
-        measure.adapt(ALLOWED * 3 / 2, ALLOWED);
-        assert_eq!(measure.refused, MOST, "at once, once it refuses");
-        (0..100).for_each(|_| measure.adapt(Duration::ZERO, ALLOWED));
-        assert_eq!(measure.refused, 0);
+    fn as_many_are_worked_on_as_can_be_done_in_time() {
+        let mut bound = Bound::default();
+        (0..LATE_AT_FIRST).for_each(|_| bound.adapt(&look(TOO_LATE, 1_000), ALLOWED));
+        assert_eq!(bound.most, Some(900));
+        bound.adapt(&look(TOO_LATE, 500), ALLOWED);
+        assert_eq!(bound.most, Some(450), "what there is counts, not what there might be");
+        bound.adapt(&look(ALLOWED / LATE_AFTERWARDS, 450), ALLOWED);
+        assert_eq!(bound.most, Some(473));
+        bound.adapt(&look(ALLOWED / 2, 473), ALLOWED);
+        assert_eq!(bound.most, Some(425), "a refusal is to be quick");
+        (0..100).for_each(|_| bound.adapt(&look(TOO_LATE, 1), ALLOWED));
+        assert_eq!(bound.most, Some(FEWEST));
+    }
+
+    #[test]
+    fn it_ends_when_nobody_had_to_be_refused_for_a_while() {
+        let mut bound = Bound::default();
+        (0..LATE_AT_FIRST).for_each(|_| bound.adapt(&look(TOO_LATE, 100), ALLOWED));
+        let calm = Look { late: Duration::ZERO, at_work: 5, has_refused: false };
+        (1..CALM).for_each(|_| bound.adapt(&calm, ALLOWED));
+        assert!(bound.most.is_some());
+        bound.adapt(&look(Duration::ZERO, 5), ALLOWED);
+        (1..CALM).for_each(|_| bound.adapt(&calm, ALLOWED));
+        assert!(bound.most.is_some());
+        bound.adapt(&calm, ALLOWED);
+        assert_eq!(bound.most, None);
     }
 
     #[test]
@@ -200,18 +288,27 @@ mod tests {
         let probe = Probe::send(runtime.handle());
         assert!(!probe.has_arrived(), "nothing runs yet");
         let late = probe.late();
-        runtime.block_on(tokio::task::yield_now());
-        assert!(probe.has_arrived());
+        while !probe.has_arrived() {
+            runtime.block_on(yield_now());
+        }
         assert!(probe.late() >= late);
         assert_eq!(probe.late(), probe.late(), "it is measured once");
     }
 
     #[test]
-    fn a_part_is_refused() {
-        let overload = Overload::default();
-        assert!(!overload.refuses());
-        overload.note(ALLOWED, 500);
-        let refused = (0..1000).filter(|_| overload.refuses()).count();
-        assert!((300..700).contains(&refused), "{refused}");
+    fn who_waits_for_news_takes_no_place() {
+        let waiting = Gauge::default();
+        let overload = Overload::new(waiting.clone());
+        overload.0.most.store(2, Relaxed);
+        let places: Vec<_> = (0..3).map(|_| overload.admit()).collect();
+        assert_eq!(places.iter().flatten().count(), 2);
+        assert!(overload.admit().is_none());
+        assert_eq!((overload.at_work(), overload.refused()), (2, 2));
+        let waits = waiting.enter();
+        assert!(overload.admit().is_some(), "for as long as this lasts");
+        drop(waits);
+        assert!(overload.admit().is_none());
+        drop(places);
+        assert!(overload.admit().is_some());
     }
 }

@@ -418,8 +418,9 @@ pub(crate) struct Limits {
     pub(crate) body_seconds: u64,
 
     /// Milliseconds by which the server may be late to do what is due, or wait for a connection of its database,
-    /// because there is too much to do, until it refuses a part of the requests (429,
-    /// `M_LIMIT_EXCEEDED`), so that those who come later are not kept waiting by all who came before. 0 refuses none.
+    /// because there is too much to do, until it refuses a part of the requests (429, `M_LIMIT_EXCEEDED`): as many
+    /// as it takes to be late by an eighth of that, so that who is let in is served in time and who is not hears it at
+    /// once. 0 refuses none.
     pub(crate) late_ms: u64,
 }
 

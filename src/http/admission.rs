@@ -20,10 +20,13 @@ pub(super) async fn admit(
     request: Request,
     next: Next,
 ) -> Response {
-    if !is_exempt(&request) && overload.refuses() {
-        return refusal();
+    if is_exempt(&request) {
+        return next.run(request).await;
     }
-    next.run(request).await
+    match overload.admit() {
+        Some(_at_work) => next.run(request).await,
+        None => refusal(),
+    }
 }
 
 fn is_exempt(request: &Request) -> bool {

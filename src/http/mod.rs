@@ -58,7 +58,8 @@ pub(crate) fn wrap(router: Router, api: Api, around: &Around<'_>) -> Router {
         .layer(middleware::from_fn_with_state(patience, patience::limit))
         .layer(middleware::from_fn(framing::refuse_doubtful))
         .layer(middleware::from_fn_with_state(trusted, client_ip::find_client_ip))
-        .layer(middleware::from_fn_with_state(overload.clone(), admission::admit))
         .layer(middleware::from_fn_with_state(observer, observe::observe))
         .layer(middleware::from_fn_with_state(changes.clone(), finish::finish))
+        // What is refused costs nothing more: no task, no line in the log.
+        .layer(middleware::from_fn_with_state(overload.clone(), admission::admit))
 }

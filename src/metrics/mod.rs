@@ -62,9 +62,9 @@ fn overloaded(page: &mut Page, overload: &Overload) {
         "By how much the server is late to do what is due, or to get a connection of its database.",
     )
     .is(overload.late().as_secs_f64());
-    page.gauge(
-        "starling_refused_part",
-        "Which part of the requests is refused because there are too many, from 0 to 1.",
+    page.counter(
+        "starling_refused_total",
+        "Requests that were refused because there was too much to do; nothing else counts them.",
     )
-    .is(overload.refused_part());
+    .is(overload.refused());
 }
