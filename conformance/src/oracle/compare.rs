@@ -197,7 +197,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_oracle_redacts_by_what_it_hides_is_expected() {
+    fn what_the_oracle_redacts_by_what_came_softly_is_expected() {
         let (mut other, names) = (view(), BTreeMap::new());
         other.current.values_mut().for_each(|(_, content)| *content = json!({}));
         let known = Known { redacted: set(&["$b"]), ..Known::default() };

@@ -20,7 +20,7 @@ pub(super) struct Known {
     pub(super) untold: BTreeSet<String>,
     /// Events that users of the oracle are not shown in any case, or by one reading of the rules.
     pub(super) hidden: BTreeSet<String>,
-    /// Events that the oracle redacts by an event that it shows nobody.
+    /// Events that the oracle redacts by what Starling took in softly.
     pub(super) redacted: BTreeSet<String>,
     /// Whether nobody could tie the ends of the graph together.
     pub(super) is_untied: bool,
@@ -33,8 +33,8 @@ pub(super) struct Known {
 }
 
 impl Known {
-    /// What is expected to differ for a graph that the oracle saw so.
-    pub(super) fn of(graph: &Graph, oracle: &View) -> Result<Self> {
+    /// What is expected to differ for a graph that Starling and the oracle saw so.
+    pub(super) fn of(graph: &Graph, starling: &View, oracle: &View) -> Result<Self> {
         let mut known = Self { untold: withheld(graph, oracle), ..Self::default() };
         // Synapse shows nobody what aliases servers say the room has.
         let aliases = graph.events.iter().filter(|event| event.kind() == "m.room.aliases");
@@ -42,7 +42,7 @@ impl Known {
         let hidden = graph.events.iter().filter(|event| {
             event.kind() == "m.room.redaction"
                 && oracle.accepted.contains(&event.id)
-                && !oracle.shown.contains(&event.id)
+                && !starling.shown.contains(&event.id)
         });
         known.redacted.extend(hidden.filter_map(redacted_by).map(str::to_owned));
         let (one, other) = (softly(graph, &graph.model)?, softly(graph, &graph.whole)?);

@@ -117,7 +117,7 @@ impl Play<'_> {
         let views = stage.views(&room, &graph).await?;
         let [one, other] = views.as_slice() else { anyhow::bail!("not two servers") };
         let names = names(&graph);
-        let known = Known::of(&graph, other)?;
+        let known = Known::of(&graph, one, other)?;
         let (compared, found) = compare::differences(&names, &known, (one, other), self.way);
         all.add(Compared { events: graph.events.len() + 1, ..compared });
         if self.control {
