@@ -110,7 +110,8 @@ impl Overload {
         overload
     }
 
-    fn at_work(&self) -> i64 {
+    /// How many requests are worked on.
+    pub(crate) fn at_work(&self) -> i64 {
         self.0.open.get() - self.0.waiting.get()
     }
 

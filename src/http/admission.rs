@@ -1,12 +1,14 @@
 //! Requests that are refused because there are more than can be answered.
 
+use std::sync::Arc;
+
 use axum::{
     extract::{Request, State},
     middleware::Next,
     response::{IntoResponse as _, Response},
 };
 use http::{HeaderValue, Method, StatusCode, header};
-use starling_engine::rng;
+use starling_engine::{measures::Entered, rng};
 
 use crate::overload::Overload;
 
@@ -17,17 +19,21 @@ const AGAIN_AFTER: (u32, u32) = (1_000, 4_000);
 /// what it is; and so is the question of a browser whether it may ask, which costs no more than a refusal.
 pub(super) async fn admit(
     State(overload): State<Overload>,
-    request: Request,
+    mut request: Request,
     next: Next,
 ) -> Response {
-    if is_exempt(&request) {
-        return next.run(request).await;
+    if !is_exempt(&request) {
+        let Some(place) = overload.admit() else { return refusal() };
+        request.extensions_mut().insert(AtWork(Arc::new(place)));
     }
-    match overload.admit() {
-        Some(_at_work) => next.run(request).await,
-        None => refusal(),
-    }
+    next.run(request).await
 }
+
+/// The place of a request among those that are worked on. Whoever answers keeps it until that is done.
+#[derive(Clone, Debug)]
+pub(super) struct AtWork(
+    #[expect(dead_code, reason = "it is given back when it is dropped")] Arc<Entered>,
+);
 
 fn is_exempt(request: &Request) -> bool {
     request.method() == Method::OPTIONS || request.uri().path().starts_with("/_synapse/admin/")

@@ -10,6 +10,8 @@ use axum::{
 use http::StatusCode;
 use tokio_util::task::TaskTracker;
 
+use super::admission::AtWork;
+
 /// The requests that change something, each in a task of its own.
 ///
 /// A connection that closes takes its requests with it, at whatever point they wait. Between two
@@ -32,13 +34,61 @@ impl Changes {
 /// answer of a long poll whose client is gone.
 pub(super) async fn finish(
     State(changes): State<Changes>,
-    request: Request,
+    mut request: Request,
     next: Next,
 ) -> Response {
-    if request.method().is_safe() {
-        return next.run(request).await;
+    let is_safe = request.method().is_safe();
+    let at_work = request.extensions_mut().remove::<AtWork>();
+    let work = async move {
+        let answer = next.run(request).await;
+        drop(at_work);
+        answer
+    };
+    if is_safe {
+        return work.await;
     }
     // The doors catch the panics of their routes, so a task breaks only when the runtime ends.
-    let answer = changes.0.spawn(next.run(request)).await;
+    let answer = changes.0.spawn(work).await;
     answer.unwrap_or_else(|_| StatusCode::INTERNAL_SERVER_ERROR.into_response())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use axum::{Router, body::Body, middleware, routing::any};
+    use futures_util::FutureExt as _;
+    use http::Method;
+    use tokio::sync::Notify;
+    use tower::ServiceExt as _;
+
+    use super::{super::admission, *};
+    use crate::overload::Overload;
+
+    #[tokio::test]
+    async fn a_change_whose_client_is_gone_is_worked_on_until_it_is_done() {
+        for (method, at_work) in [(Method::PUT, 1), (Method::GET, 0)] {
+            let (changes, overload) = (Changes::default(), Overload::default());
+            let (wake, woken) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
+            let (began, goes_on) = (wake.clone(), woken.clone());
+            let answer = any(move || async move {
+                began.notify_one();
+                goes_on.notified().await;
+            });
+            let router = Router::new()
+                .fallback(answer)
+                .layer(middleware::from_fn_with_state(changes.clone(), finish))
+                .layer(middleware::from_fn_with_state(overload.clone(), admission::admit));
+            let request = Request::builder().method(method.clone()).body(Body::empty()).unwrap();
+            let mut asking = Box::pin(router.oneshot(request));
+            assert!((&mut asking).now_or_never().is_none());
+            wake.notified().await;
+            assert_eq!(overload.at_work(), 1, "{method}");
+            drop(asking);
+            assert_eq!(overload.at_work(), at_work, "{method}");
+            woken.notify_one();
+            changes.end(Duration::from_secs(10)).await;
+            assert_eq!(overload.at_work(), 0, "{method}");
+        }
+    }
 }
