@@ -1,18 +1,29 @@
 //! Writing many rows with few statements.
 
+use std::{
+    collections::HashMap,
+    sync::{LazyLock, Mutex, PoisonError},
+};
+
 use crate::db::{Conn, Result, Value, composed};
 
 /// How many rows one statement takes at most. A bounded set of texts (64, 32, 16 … rows) keeps the
 /// drivers' statement caches effective.
 const LARGEST: usize = 64;
 
+/// The texts by head, tail and count of rows.
+type Texts = HashMap<(&'static str, &'static str, usize), &'static str>;
+
+/// Each text is made once and kept: seven for each call of [`insert`] in the program.
+static TEXTS: LazyLock<Mutex<Texts>> = LazyLock::new(Mutex::default);
+
 /// Inserts `rows`, or updates by them, with statements `{head} VALUES (…), (…) {tail}`. Each row has the
 /// same number of values; no two rows may have the same key when `tail` updates on conflict. The values of a
 /// row are made when it is its turn: those of all rows of a large room would be several times what it says.
 pub(crate) async fn insert(
     conn: &mut Conn,
-    head: &str,
-    tail: &str,
+    head: &'static str,
+    tail: &'static str,
     rows: impl IntoIterator<Item = Vec<Value>, IntoIter: ExactSizeIterator + Send>,
 ) -> Result<()> {
     let mut rows = rows.into_iter().peekable();
@@ -34,7 +45,12 @@ fn largest_step(rows: usize) -> usize {
     step.max(1)
 }
 
-fn text(head: &str, tail: &str, rows: usize, columns: usize) -> String {
+fn text(head: &'static str, tail: &'static str, rows: usize, columns: usize) -> &'static str {
+    let mut texts = TEXTS.lock().unwrap_or_else(PoisonError::into_inner);
+    texts.entry((head, tail, rows)).or_insert_with(|| compose(head, tail, rows, columns).leak())
+}
+
+fn compose(head: &str, tail: &str, rows: usize, columns: usize) -> String {
     let mut text = format!("{head} VALUES ");
     for row in 0..rows {
         text.push_str(if row == 0 { "(" } else { ", (" });
@@ -68,7 +84,7 @@ mod tests {
     #[test]
     fn text_numbers_the_placeholders() {
         assert_eq!(
-            text("INSERT INTO t (a, b)", "ON CONFLICT DO NOTHING", 2, 2),
+            compose("INSERT INTO t (a, b)", "ON CONFLICT DO NOTHING", 2, 2),
             "INSERT INTO t (a, b) VALUES ($1, $2), ($3, $4) ON CONFLICT DO NOTHING"
         );
     }

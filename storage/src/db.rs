@@ -28,7 +28,11 @@ pub use self::{
     pools::{Connections, Db},
     row::{FromColumn, KeptRow, Row},
 };
-use crate::{dialect, measures::Measures, slow::Slow};
+use crate::{
+    dialect::{self, Singles},
+    measures::Measures,
+    slow::Slow,
+};
 
 /// A database error. Callers cannot act on it: it is logged and answered as an internal error.
 #[derive(Debug, thiserror::Error)]
@@ -112,6 +116,16 @@ pub enum Value {
     Ints(Vec<i64>),
 }
 
+impl Value {
+    fn is_list_of_one(&self) -> bool {
+        match self {
+            Self::Texts(values) => values.len() == 1,
+            Self::Ints(values) => values.len() == 1,
+            _ => false,
+        }
+    }
+}
+
 macro_rules! value_from {
     ($($from:ty => |$v:ident| $to:expr;)*) => {
         $(impl From<$from> for Value { fn from($v: $from) -> Self { $to } })*
@@ -152,7 +166,7 @@ pub fn sql(text: &'static str) -> Statement {
 }
 
 /// Starts a statement from a text that the caller composed of constants; never of outside input.
-pub(crate) fn composed(text: String, values: Vec<Value>) -> Statement {
+pub(crate) fn composed(text: impl Into<Cow<'static, str>>, values: Vec<Value>) -> Statement {
     Statement { text: text.into(), values, long: false }
 }
 
@@ -187,7 +201,8 @@ impl Statement {
             }
             Driver::Postgres(c) => {
                 let query = bind_postgres(sqlx::query(self.safe()), self.values);
-                query.execute(c).await?.rows_affected()
+                // In a box, or whoever asks SQLite would carry the room that this takes.
+                Box::pin(query.execute(c)).await?.rows_affected()
             }
         };
         watch.succeeded(changed);
@@ -219,9 +234,12 @@ impl Statement {
     }
 
     fn for_sqlite(&self) -> Rc<str> {
+        let values = self.values.iter().enumerate();
+        let singles =
+            Singles::of(values.filter(|(_, v)| v.is_list_of_one()).map(|(index, _)| index));
         match &self.text {
-            Cow::Borrowed(text) => dialect::sqlite_once(text),
-            Cow::Owned(text) => dialect::sqlite(text).into(),
+            Cow::Borrowed(text) => dialect::sqlite_once(text, singles),
+            Cow::Owned(text) => dialect::sqlite(text, singles).into(),
         }
     }
 

@@ -3,30 +3,50 @@
 use std::{cell::RefCell, collections::HashMap, rc::Rc};
 
 thread_local! {
-    /// What [`sqlite`] made of texts that are a part of the program, by their address and length.
-    static TRANSLATED: RefCell<HashMap<(usize, usize), Rc<str>>> = RefCell::default();
+    /// What [`sqlite`] made of texts that are a part of the program, by their address and length and by which
+    /// lists have one value.
+    static TRANSLATED: RefCell<HashMap<(usize, usize, Singles), Rc<str>>> = RefCell::default();
+}
+
+/// Which list parameters have one value: such a list is that value.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub(crate) struct Singles(u64);
+
+impl Singles {
+    /// These parameters, counted from 0; only the first 64 are looked at.
+    pub(crate) fn of(indices: impl Iterator<Item = usize>) -> Self {
+        Self(indices.filter(|index| *index < 64).fold(0, |bits, index| bits | 1 << index))
+    }
+
+    /// Whether the parameter of a number, counted from 1, is one.
+    pub(crate) fn has(self, number: &str) -> bool {
+        let index = number.parse::<u32>().ok().and_then(|number| number.checked_sub(1));
+        index.and_then(|index| self.0.checked_shr(index)).is_some_and(|bits| bits & 1 == 1)
+    }
 }
 
 /// As [`sqlite`], once for a text that is a part of the program.
-pub(crate) fn sqlite_once(text: &'static str) -> Rc<str> {
-    let place = (text.as_ptr().addr(), text.len());
-    let translate = || sqlite(text).into();
+pub(crate) fn sqlite_once(text: &'static str, singles: Singles) -> Rc<str> {
+    let place = (text.as_ptr().addr(), text.len(), singles);
+    let translate = || sqlite(text, singles).into();
     TRANSLATED.with_borrow_mut(|known| known.entry(place).or_insert_with(translate).clone())
 }
 
 /// Turns a statement in PostgreSQL's dialect into SQLite's: placeholders are `?1`, and list parameters are
-/// JSON arrays there.
-pub(crate) fn sqlite(text: &str) -> String {
+/// JSON arrays there, but for those of one value: SQLite makes a table of an array for each time that the
+/// statement runs.
+pub(crate) fn sqlite(text: &str, singles: Singles) -> String {
     let mut out = String::with_capacity(text.len() + 64);
     let mut pieces = text.split('$');
     out.push_str(pieces.next().unwrap_or_default());
     for piece in pieces {
         if !piece.starts_with(|c: char| c.is_ascii_digit()) {
             out.push('$');
-        } else if let Some((number, rest)) = piece.split_once(')').filter(|_| opens_list(&mut out))
+        } else if let Some((number, rest)) = piece.split_once(')')
+            && let Some(end) = open_list(&mut out, singles.has(number))
         {
             out.push_str(number);
-            out.push_str("))");
+            out.push_str(end);
             out.push_str(rest);
             continue;
         } else {
@@ -37,17 +57,21 @@ pub(crate) fn sqlite(text: &str) -> String {
     out
 }
 
-/// Replaces the beginning of a list at the end of what was written, if there is one.
-fn opens_list(out: &mut String) -> bool {
-    for (operator, keyword) in [("= ANY(", "IN"), ("<> ALL(", "NOT IN")] {
-        if out.ends_with(operator) {
-            out.truncate(out.len() - operator.len());
-            out.push_str(keyword);
+/// Replaces the beginning of a list at the end of what was written, if there is one; what ends it.
+fn open_list(out: &mut String, single: bool) -> Option<&'static str> {
+    for (list, of_one, of_many) in [("= ANY(", "= ?", "IN"), ("<> ALL(", "<> ?", "NOT IN")] {
+        if out.ends_with(list) {
+            out.truncate(out.len() - list.len());
+            if single {
+                out.push_str(of_one);
+                return Some("");
+            }
+            out.push_str(of_many);
             out.push_str(" (SELECT value FROM json_each(?");
-            return true;
+            return Some("))");
         }
     }
-    false
+    None
 }
 
 /// A migration's text for SQLite (`true`) or PostgreSQL (`false`).
@@ -63,9 +87,12 @@ pub(crate) fn schema(text: &str, sqlite: bool) -> String {
 
 const ESCAPE: char = '\u{10FFFF}';
 
+/// The first byte of [`ESCAPE`], and of few other characters.
+const FIRST_OF_ESCAPE: u8 = 0xF4;
+
 /// PostgreSQL's TEXT cannot hold U+0000, which Matrix strings may; both databases store it escaped.
 pub(crate) fn encode_text(text: String) -> String {
-    if !text.contains(['\0', ESCAPE]) {
+    if memchr::memchr2(0, FIRST_OF_ESCAPE, text.as_bytes()).is_none() {
         return text;
     }
     text.replace(ESCAPE, "\u{10FFFF}1").replace('\0', "\u{10FFFF}0")
@@ -101,13 +128,23 @@ mod tests {
     use super::*;
 
     #[test]
-    fn list_parameters_become_json_arrays() {
-        let text = sqlite("SELECT 1 WHERE a = ANY($2) AND b <> ALL($1) AND c = $3 OR d = '$.x'");
+    fn list_parameters_become_json_arrays_or_single_values() {
+        let text = "SELECT 1 WHERE a = ANY($2) AND b <> ALL($1) AND c = $3 OR d = '$.x'";
         assert_eq!(
-            text,
+            sqlite(text, Singles::default()),
             "SELECT 1 WHERE a IN (SELECT value FROM json_each(?2)) \
              AND b NOT IN (SELECT value FROM json_each(?1)) AND c = ?3 OR d = '$.x'"
         );
+        assert_eq!(
+            sqlite(text, Singles::of([1].into_iter())),
+            "SELECT 1 WHERE a = ?2 AND b NOT IN (SELECT value FROM json_each(?1)) AND c = ?3 \
+             OR d = '$.x'"
+        );
+        assert_eq!(
+            &*sqlite_once(text, Singles::of([0, 1, 64].into_iter())),
+            "SELECT 1 WHERE a = ?2 AND b <> ?1 AND c = ?3 OR d = '$.x'"
+        );
+        assert!(!Singles::of([64].into_iter()).has("65"));
     }
 
     #[test]

@@ -2,6 +2,8 @@
 
 pub mod partial;
 
+use std::collections::BTreeMap;
+
 use crate::{
     bulk,
     change::{At, RoomClaim},
@@ -140,12 +142,13 @@ pub struct ServerUpdate {
 /// Writes the rows of a batch that need no position.
 pub(crate) async fn apply(conn: &mut Conn, rows: Vec<Write>) -> Result<Vec<Write>> {
     let (mut forward, mut backward, mut placed) = (vec![], vec![], vec![]);
+    let mut updates = vec![];
     for row in rows {
         match row {
             Write::Forward { room_id, event_id, add } => forward.push((room_id, event_id, add)),
             Write::Backward { room_id, event_id, add } => backward.push((room_id, event_id, add)),
             Write::Server(_) | Write::Partial(_) => placed.push(row),
-            Write::Update(update) => put_update(conn, update).await?,
+            Write::Update(update) => updates.push(update),
             Write::RemoveAlias { alias } => {
                 sql("DELETE FROM aliases WHERE alias = $1").bind(alias).execute(conn).await?;
             }
@@ -168,6 +171,9 @@ pub(crate) async fn apply(conn: &mut Conn, rows: Vec<Write>) -> Result<Vec<Write
             }
         }
     }
+    for update in bulk::last_by_key(updates, |update| update.room_id.clone()) {
+        put_update(conn, update).await?;
+    }
     put_forward(conn, forward).await?;
     put_backward(conn, backward).await?;
     Ok(placed)
@@ -188,17 +194,23 @@ async fn put_update(conn: &mut Conn, update: RoomUpdate) -> Result<()> {
 }
 
 async fn put_forward(conn: &mut Conn, rows: Vec<(String, String, bool)>) -> Result<()> {
-    let rows = bulk::last_by_key(rows, |(room, event, _)| (room.clone(), event.clone()));
-    let mut adds: Vec<Vec<Value>> = vec![];
+    // An end that another event of the batch follows comes and goes: it was never written.
+    let mut first_and_last = BTreeMap::new();
     for (room_id, event_id, add) in rows {
-        if add {
-            adds.push(vec![room_id.into(), event_id.into()]);
-        } else {
-            sql("DELETE FROM forward_extremities WHERE room_id = $1 AND event_id = $2")
-                .bind(room_id)
-                .bind(event_id)
-                .execute(conn)
-                .await?;
+        first_and_last.entry((room_id, event_id)).or_insert((add, add)).1 = add;
+    }
+    let mut adds: Vec<Vec<Value>> = vec![];
+    for ((room_id, event_id), change) in first_and_last {
+        match change {
+            (true, false) => {}
+            (_, true) => adds.push(vec![room_id.into(), event_id.into()]),
+            (false, false) => {
+                sql("DELETE FROM forward_extremities WHERE room_id = $1 AND event_id = $2")
+                    .bind(room_id)
+                    .bind(event_id)
+                    .execute(conn)
+                    .await?;
+            }
         }
     }
     bulk::insert(
@@ -391,6 +403,10 @@ pub async fn are_backward_extremities(
     room_id: &str,
     event_ids: &[String],
 ) -> Result<Vec<String>> {
+    // Many rooms have none, which is cheaper to see than that it is none of so many.
+    if backward_extremities(conn, room_id, 1).await?.is_empty() {
+        return Ok(vec![]);
+    }
     sql("SELECT event_id FROM backward_extremities WHERE room_id = $1 AND event_id = ANY($2)")
         .bind(room_id)
         .bind(event_ids)

@@ -4,11 +4,12 @@
 
 use futures_util::FutureExt as _;
 use ruma::{
-    OwnedRoomId, OwnedUserId, UInt,
+    EventId, OwnedRoomId, OwnedUserId, RoomId, UInt, UserId,
     push::{Action, FlattenedJson, PushConditionPowerLevelsCtx, PushConditionRoomCtx, Ruleset},
     serde::Raw,
 };
-use serde_json::Value;
+use serde::Serialize;
+use serde_json::{Value, value::RawValue};
 
 use crate::events::Pdu;
 
@@ -19,6 +20,37 @@ pub struct Subject {
     room_id: OwnedRoomId,
     joined_members: UInt,
     power_levels: Option<PushConditionPowerLevelsCtx>,
+}
+
+/// What rules can be about: the event as clients know it, without what only servers look at.
+#[derive(Serialize)]
+struct Readable<'a> {
+    content: &'a RawValue,
+    event_id: &'a EventId,
+    origin_server_ts: UInt,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    redacts: Option<&'a EventId>,
+    room_id: &'a RoomId,
+    sender: &'a UserId,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    state_key: Option<&'a str>,
+    #[serde(rename = "type")]
+    kind: String,
+}
+
+impl<'a> From<&'a Pdu> for Readable<'a> {
+    fn from(pdu: &'a Pdu) -> Self {
+        Self {
+            content: &pdu.content,
+            event_id: &pdu.event_id,
+            origin_server_ts: pdu.origin_server_ts.get(),
+            redacts: pdu.redacts.as_deref(),
+            room_id: &pdu.room_id,
+            sender: &pdu.sender,
+            state_key: pdu.state_key.as_deref(),
+            kind: pdu.kind.to_string(),
+        }
+    }
 }
 
 /// What an event does to somebody.
@@ -54,9 +86,9 @@ impl Subject {
     ) -> Option<Self> {
         // Rooms of old versions may hold numbers that no type here can; reading them as below would
         // panic.
-        serde_json::from_str::<Value>(pdu.json.get()).ok()?;
+        serde_json::from_str::<Value>(pdu.content.get()).ok()?;
         Some(Self {
-            event: FlattenedJson::from_raw(&Raw::<()>::from_json(pdu.json.clone())),
+            event: FlattenedJson::from_raw(&Raw::new(&Readable::from(pdu)).ok()?),
             room_id: pdu.room_id.clone(),
             joined_members: UInt::try_from(joined_members).unwrap_or_default(),
             power_levels,

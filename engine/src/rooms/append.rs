@@ -72,7 +72,7 @@ pub async fn append(batch: &mut Batch, new: NewEvent) -> Result<(), Internal> {
     if new.disposition == Disposition::Outlier {
         return redactions::catch_up(batch, &event, Place::Nowhere).await;
     }
-    edges::link(batch, &event).await?;
+    edges::link(batch, &event, new.local).await?;
     if new.disposition != Disposition::Accepted {
         return Ok(());
     }
@@ -132,7 +132,7 @@ async fn relate(batch: &mut Batch, event: &Arc<StoredEvent>, local: bool) -> Res
 pub async fn backfill(batch: &mut Batch, new: NewEvent) -> Result<(), Internal> {
     let event = keep(batch, &new).await?;
     rank(batch, &event).await?;
-    edges::link(batch, &event).await?;
+    edges::link(batch, &event, false).await?;
     if new.disposition != Disposition::Accepted {
         return Ok(());
     }

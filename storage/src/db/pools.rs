@@ -78,7 +78,8 @@ impl Db {
         let acquired = async {
             Ok(match &self.pools {
                 Pools::Sqlite { readers, .. } => Kind::Sqlite(readers.acquire().await?),
-                Pools::Postgres(pool) => Kind::Postgres(pool.acquire().await?),
+                // In a box, or whoever asks SQLite would carry the room that this takes.
+                Pools::Postgres(pool) => Kind::Postgres(Box::pin(pool.acquire()).await?),
             })
         };
         Ok(self.conn(self.waited_for(acquired).await?))

@@ -12,6 +12,7 @@ use std::{
 
 use rusqlite::{
     Connection, OpenFlags,
+    config::DbConfig,
     types::{Value as Column, ValueRef},
 };
 use tokio::{
@@ -251,8 +252,14 @@ fn bind(statement: &mut rusqlite::Statement<'_>, values: Vec<Value>) -> Result<(
             Value::Int(v) => statement.raw_bind_parameter(place, v),
             Value::Small(v) => statement.raw_bind_parameter(place, v),
             Value::Bytes(v) => statement.raw_bind_parameter(place, v),
-            Value::Texts(v) => statement.raw_bind_parameter(place, dialect::json_list::texts(v)),
-            Value::Ints(v) => statement.raw_bind_parameter(place, dialect::json_list::ints(v)),
+            Value::Texts(v) => match <[String; 1]>::try_from(v) {
+                Ok([only]) => statement.raw_bind_parameter(place, dialect::encode_text(only)),
+                Err(v) => statement.raw_bind_parameter(place, dialect::json_list::texts(v)),
+            },
+            Value::Ints(v) => match *v {
+                [only] => statement.raw_bind_parameter(place, only),
+                _ => statement.raw_bind_parameter(place, dialect::json_list::ints(v)),
+            },
         }?;
     }
     Ok(())
@@ -275,6 +282,8 @@ fn connect(path: &Path, role: Role) -> Result<Connection> {
         )?,
     };
     conn.busy_timeout(BUSY)?;
+    // Without, a statement with a `LIMIT` is compiled anew for each value that is bound to it.
+    conn.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
     conn.set_prepared_statement_cache_capacity(PREPARED);
     if let Role::Writer | Role::Reader = role {
         conn.execute_batch(
@@ -294,4 +303,23 @@ fn frozen(path: &Path) -> Result<String> {
     let path = path.to_str().ok_or_else(|| DbError::Unavailable("not UTF-8".to_owned()))?;
     let path = path.replace('%', "%25").replace('?', "%3f").replace('#', "%23");
     Ok(format!("file:{path}?immutable=1"))
+}
+
+#[cfg(test)]
+mod tests {
+    use rusqlite::StatementStatus;
+
+    use super::*;
+
+    #[test]
+    fn a_limit_that_is_bound_does_not_have_the_statement_compiled_anew() {
+        let dir = tempfile::tempdir().unwrap();
+        let conn = connect(&dir.path().join("t.db"), Role::Writer).unwrap();
+        conn.execute_batch("CREATE TABLE t (a INTEGER PRIMARY KEY)").unwrap();
+        let mut statement = conn.prepare("SELECT a FROM t ORDER BY a LIMIT ?1").unwrap();
+        for limit in [1, 2, 3] {
+            assert!(statement.query([limit]).unwrap().next().unwrap().is_none());
+        }
+        assert_eq!(statement.get_status(StatementStatus::RePrepare), 0);
+    }
 }

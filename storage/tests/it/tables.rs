@@ -45,6 +45,46 @@ async fn an_event_is_read_by_its_room_only() {
 }
 
 #[tokio::test]
+async fn the_ends_of_a_graph_are_those_that_stay_when_a_change_is_over() {
+    on_each(|storage| async move {
+        storage.commit(new_room("!r")).await.unwrap();
+        let ends = async |steps: &[(&str, bool)]| {
+            let mut change = Change::new();
+            for (event_id, add) in steps {
+                let (room_id, event_id) = ("!r".to_owned(), (*event_id).to_owned());
+                change.write(rooms::Write::Forward { room_id, event_id, add: *add });
+            }
+            storage.commit(change).await.unwrap();
+            let mut conn = storage.read().await.unwrap();
+            rooms::forward_extremities(&mut conn, "!r").await.unwrap()
+        };
+        assert_eq!(ends(&[("$a", true), ("$a", false), ("$b", true)]).await, ["$b"]);
+        assert_eq!(ends(&[("$b", false), ("$b", true), ("$c", true)]).await, ["$b", "$c"]);
+        assert_eq!(ends(&[("$b", false), ("$b", true), ("$b", false)]).await, ["$c"]);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_list_of_any_length_is_asked_for() {
+    on_each(|storage| async move {
+        for room in ["!r", "!s\0", "!t"] {
+            storage.commit(new_room(room)).await.unwrap();
+        }
+        let mut conn = storage.read().await.unwrap();
+        for wanted in [vec![], vec!["!s\0"], vec!["!r", "!s\0"], vec!["!x"]] {
+            let ids: Vec<String> = wanted.iter().map(ToString::to_string).collect();
+            let rows = rooms::get_many(&mut conn, &ids).await.unwrap();
+            let mut found: Vec<_> = rows.iter().map(|row| &*row.room_id).collect();
+            found.sort_unstable();
+            let there: Vec<_> = wanted.iter().copied().filter(|id| *id != "!x").collect();
+            assert_eq!(found, there);
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn an_event_keeps_its_place_when_it_comes_again_without_one() {
     on_each(|storage| async move {
         let put = async |state_before, flags| {

@@ -7,8 +7,12 @@ use starling_storage::{
 
 use crate::{events::StoredEvent, internal::Internal, rooms::batch::Batch};
 
-/// Notes an event's predecessors.
-pub(super) async fn link(batch: &mut Batch, event: &StoredEvent) -> Result<(), Internal> {
+/// Notes an event's predecessors. `local`: this deployment owes it to the other servers in the room.
+pub(super) async fn link(
+    batch: &mut Batch,
+    event: &StoredEvent,
+    local: bool,
+) -> Result<(), Internal> {
     let room_id = batch.room.id.to_string();
     let prev_events = &event.pdu.prev_events;
     let known = batch.events(prev_events).await?;
@@ -25,6 +29,10 @@ pub(super) async fn link(batch: &mut Batch, event: &StoredEvent) -> Result<(), I
                 add: Some(event.pdu.depth),
             });
         }
+    }
+    // What this server made now, nobody can have named yet.
+    if local && event.pdu.sender.server_name() == batch.engine.config.server_name {
+        return Ok(());
     }
     // It may have been one of the unknown itself.
     batch.change.write(rooms::Write::Backward {
