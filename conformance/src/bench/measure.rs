@@ -1,4 +1,4 @@
-//! How long requests took.
+//! How long requests took, and what each of many cost.
 
 use std::{
     future::Future,
@@ -94,9 +94,26 @@ pub(crate) async fn in_turn<T, U, F: Future<Output = Result<U>>>(
     Ok((Series::new(name, taken.concat(), elapsed), outcomes))
 }
 
+/// The processor time that each of so many took, in milliseconds. Where there was none, it is that of one.
+pub(crate) fn cpu_ms_each(cpu_seconds: f64, count: usize) -> f64 {
+    cpu_seconds * 1_000.0 / float(count).max(1.0)
+}
+
+/// A count as a number to calculate with.
+pub(super) fn float(count: usize) -> f64 {
+    u32::try_from(count).map_or(f64::INFINITY, f64::from)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn processor_time_is_shared_by_all() {
+        let is = |each: f64, wanted: f64| assert!((each - wanted).abs() < 1e-9, "{each}");
+        is(cpu_ms_each(0.5, 4), 125.0);
+        is(cpu_ms_each(0.5, 0), 500.0);
+    }
 
     #[test]
     fn percentiles_are_taken_by_rank() {

@@ -4,7 +4,10 @@ use std::{fmt::Write as _, time::Duration};
 
 use serde::Serialize;
 
-use super::{measure::Series, process::Usage};
+use super::{
+    measure::{Series, float},
+    process::Usage,
+};
 
 const HEADER: &str = "\n| Scenario | Requests | Count | Per second | p50 ms | p95 ms | p99 ms | max ms | \
                       CPU s | Peak MiB |\n\
@@ -60,8 +63,7 @@ fn milliseconds(time: Duration) -> f64 {
 }
 
 fn per_second(count: usize, elapsed: Duration) -> f64 {
-    let count = u32::try_from(count).map_or(f64::INFINITY, f64::from);
-    count / elapsed.as_secs_f64().max(f64::EPSILON)
+    float(count) / elapsed.as_secs_f64().max(f64::EPSILON)
 }
 
 /// One line for each kind of request. Processor and memory are the scenario's, and stand on its first.

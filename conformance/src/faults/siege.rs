@@ -8,7 +8,7 @@ use tokio::time::Instant;
 
 use super::pulse::{People, Pulse, at_most, millis};
 use crate::{
-    bench::process::Watched,
+    bench::{measure::cpu_ms_each, process::Watched},
     report::{Report, say},
     servers::{DatabaseKind, Kind, Server, Spec, TestCa},
 };
@@ -95,7 +95,7 @@ impl Siege {
             let after = self.watched.settled().await?;
             played?;
             let cpu = (after.cpu_seconds - before.cpu_seconds - others).max(0.0);
-            let cpu_ms = cpu * 1000.0 / events.max(1) as f64;
+            let cpu_ms = cpu_ms_each(cpu, events);
             let more = after.peak_mib - memory;
             figures.push(("cpu_ms_per_event", (cpu_ms * 100.0).round() / 100.0));
             figures.push(("p99_ms_of_others", during.p99().as_millis() as f64));

@@ -16,6 +16,7 @@ use self::rows::Row;
 use super::{
     Scenario,
     federation::{self, title},
+    measure::cpu_ms_each,
     process::{Usage, Watched},
     stage::{Scale, Stage},
 };
@@ -65,13 +66,12 @@ struct Cost {
 
 impl Cost {
     /// Of each of so many.
-    fn of(usage: Usage, count: usize) -> Result<Self> {
-        let each = f64::from(u32::try_from(count.max(1))?) / 1_000.0;
-        Ok(Self {
-            server: usage.cpu_seconds / each,
-            database: usage.database_seconds / each,
+    fn of(usage: Usage, count: usize) -> Self {
+        Self {
+            server: cpu_ms_each(usage.cpu_seconds, count),
+            database: cpu_ms_each(usage.database_seconds, count),
             count,
-        })
+        }
     }
 }
 
@@ -141,7 +141,7 @@ async fn play(scenario: &mut dyn Scenario, stage: &Stage, watched: &Watched) -> 
     let after = watched.settled().await?;
     scenario.verify(stage).await?;
     let count = series.first().context("nothing was measured")?.count();
-    Cost::of(Usage::between(before, after), count)
+    Ok(Cost::of(Usage::between(before, after), count))
 }
 
 async fn resident(watched: &Watched) -> Result<Cost> {
@@ -159,5 +159,5 @@ async fn across(options: &Options, kind: Kind) -> Result<Cost> {
         json: None,
     };
     let (usage, count) = federation::saturated(&options, kind).await?;
-    Cost::of(usage, count)
+    Ok(Cost::of(usage, count))
 }

@@ -11,7 +11,10 @@ use serde_json::{Value, json};
 
 use super::pair::{Measured, Pair};
 use crate::{
-    bench::{measure::Series, process::Usage},
+    bench::{
+        measure::{Series, cpu_ms_each},
+        process::Usage,
+    },
     client::{Sync, User},
 };
 
@@ -107,7 +110,8 @@ impl Flow {
         figures.insert("missing in /sync", json!(compared.missing.len()));
         figures.insert("out of order", json!(compared.out_of_order));
         figures.insert("told twice", json!(compared.twice));
-        figures.insert("CPU ms per message", json!(per_message_ms(usage, count)));
+        let cpu_ms = cpu_ms_each(usage.cpu_seconds, count);
+        figures.insert("CPU ms per message", json!((cpu_ms * 100.0).round() / 100.0));
         let sent = said.iter().flatten().map(|said| said.taken).collect();
         let acknowledged = said.iter().flatten().map(|said| said.at + said.taken).max();
         let sending = acknowledged.map_or(Duration::ZERO, |at| at - begun);
@@ -236,11 +240,6 @@ fn flaw(strict: bool, compared: &Compared, lost: usize) -> Option<String> {
     let missing = missing.len();
     let flawed = strict && missing + out_of_order + twice > 0;
     flawed.then(|| format!("{missing} are missing, {out_of_order} out of order, {twice} doubled"))
-}
-
-fn per_message_ms(usage: Usage, count: usize) -> f64 {
-    let count = u32::try_from(count).map_or(f64::INFINITY, f64::from).max(1.0);
-    (usage.cpu_seconds * 1e5 / count).round() / 100.0
 }
 
 #[cfg(test)]

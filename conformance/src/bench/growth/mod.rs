@@ -178,8 +178,7 @@ async fn step(
     for (event_id, body) in acknowledged {
         sent.note(event_id, body)?;
     }
-    let count = f64::from(u32::try_from(messages.max(1))?);
-    let cpu_ms = usage.cpu_seconds * 1_000.0 / count;
+    let cpu_ms = measure::cpu_ms_each(usage.cpu_seconds, messages);
     Ok(Step { size, p50_ms: show_ms(&series), cpu_ms })
 }
 

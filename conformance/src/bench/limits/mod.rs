@@ -21,6 +21,7 @@ use std::{path::PathBuf, time::Duration};
 use anyhow::Result;
 use serde_json::json;
 
+use super::measure::{cpu_ms_each, float};
 use crate::{
     report::{Report, say},
     servers::ports,
@@ -56,17 +57,13 @@ struct Rate {
 
 impl Rate {
     fn new(count: usize, elapsed: Duration, cpu_seconds: f64) -> Self {
-        let cpu_ms = cpu_seconds * 1_000.0 / float(count);
+        let cpu_ms = cpu_ms_each(cpu_seconds, count);
         Self { count, seconds: elapsed.as_secs_f64(), cpu_ms }
     }
 
     fn per_second(self) -> f64 {
         float(self.count) / self.seconds.max(1e-9)
     }
-}
-
-fn float(count: usize) -> f64 {
-    u32::try_from(count).map_or(f64::INFINITY, f64::from).max(1.0)
 }
 
 /// What Starling does beside what can be done, and what is worth knowing of both.

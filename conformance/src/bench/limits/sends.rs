@@ -5,12 +5,13 @@ use anyhow::{Context as _, Result};
 use super::{
     Compared, Options, Rate,
     batches::Batches,
-    float, metrics_address,
+    metrics_address,
     written::{self, Written},
 };
 use crate::{
     bench::{
         Scenario as _,
+        measure::float,
         process::{Usage, Watched},
         send::Send,
         stage::{Scale, Stage},
@@ -49,9 +50,9 @@ pub(super) async fn compare(options: &Options) -> Result<Compared> {
     let sizes = after.1.since(&before.1);
     let (loop_cpu, elapsed) = (own_cpu()?, written.write(&copy, &sizes)?);
     let limit = Rate::new(series.count(), elapsed, own_cpu()? - loop_cpu);
-    let mean = |of: f64| of / float(sizes.len());
+    let mean = |of: f64| of / float(sizes.len()).max(1.0);
     let notes = vec![
-        format!("{:.1} rows each", float(written.rows()) / float(series.count())),
+        format!("{:.1} rows each", float(written.rows()) / float(series.count()).max(1.0)),
         format!(
             "{} transactions of Starling, of {:.1} changes each, those included that follow messages; as \
              many of the loop, of {:.1} messages each, spread alike",
