@@ -5,7 +5,8 @@
 //! server acknowledged is missing or there twice: a figure of a server that forgets is worth nothing.
 //!
 //! [`costs`] compares what single things cost with what they may cost, [`limits`] what is done with what can be done.
-//! [`federation`] measures what passes between two servers, [`large_join`] how a large room is joined.
+//! [`federation`] measures what passes between two servers, [`large_join`] how a large room is joined,
+//! [`state_resolution`] how its branches are merged.
 
 mod accounts;
 mod backup;
@@ -32,6 +33,7 @@ mod show;
 mod sliding;
 mod spaces;
 mod stage;
+pub mod state_resolution;
 mod suite;
 mod sync;
 mod to_device;
@@ -108,6 +110,8 @@ pub enum Instead {
     LargeJoin(large_join::Options),
     /// How near Starling comes to what its parts allow on this machine.
     Limits(limits::Options),
+    /// What it takes to merge branches of a room with much state.
+    StateResolution(state_resolution::Options),
     /// Answers every request with the same bytes: what `limits` compares /sync with.
     #[command(hide = true)]
     Handler(limits::handler::Options),
@@ -140,6 +144,7 @@ pub async fn run(options: Options) -> Result<bool> {
         Some(Instead::Growth(options)) => growth::run(options).await,
         Some(Instead::LargeJoin(options)) => large_join::run(options).await,
         Some(Instead::Limits(options)) => limits::run(options).await,
+        Some(Instead::StateResolution(options)) => state_resolution::run(options).await,
         Some(Instead::Handler(options)) => limits::handler::serve(options).await,
         None => client_api(options).await,
     }

@@ -121,7 +121,8 @@ impl Peer {
         self.put(server, &target, &body).await
     }
 
-    fn create_event(&self, version: &str, creator: &str) -> Result<Event> {
+    /// The event with which `creator` makes a room, and nothing else of it.
+    pub fn create_event(&self, version: &str, creator: &str) -> Result<Event> {
         let rules = rules(version)?;
         let mut content = json!({ "room_version": version });
         if !rules.authorization.use_room_create_sender {
@@ -143,15 +144,17 @@ pub fn invite_state(room: &Room) -> Value {
     kinds.iter().filter_map(|kind| room.state_event(kind, "")).map(|event| event.pdu).collect()
 }
 
-fn room_id(create: &Event) -> Result<String> {
+/// The id of the room that this event makes.
+pub fn room_id(create: &Event) -> Result<String> {
     match create.pdu["room_id"].as_str() {
         Some(id) => Ok(id.to_owned()),
         None => Ok(format!("!{}", create.id.strip_prefix('$').context("an id without sigil")?)),
     }
 }
 
-/// From room version 12 on a creator must not be listed.
-fn power_levels(version: &str, creator: &str) -> Result<Value> {
+/// The content of the first power levels, which let the creator do everything. From room version 12 on a creator
+/// must not be listed.
+pub fn power_levels(version: &str, creator: &str) -> Result<Value> {
     let creator_is_above = rules(version)?.authorization.explicitly_privilege_room_creators;
     Ok(if creator_is_above { json!({ "users": {} }) } else { json!({ "users": { creator: 100 } }) })
 }

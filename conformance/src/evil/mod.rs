@@ -26,7 +26,7 @@ mod serve;
 
 pub use event::Event;
 pub(crate) use event::verify;
-pub use join::invite_state;
+pub use join::{invite_state, power_levels, room_id};
 pub use json::{raw, render};
 pub use key::Key;
 pub use peer::Peer;

@@ -24,7 +24,7 @@ pub struct Room {
     view: Arc<Mutex<View>>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 struct View {
     events: BTreeMap<String, Event>,
     /// The state before each event that came after the room was first seen.
@@ -41,8 +41,14 @@ impl Room {
         Self { id: id.to_owned(), version: version.to_owned(), view: Arc::default() }
     }
 
+    /// The same room as somebody sees it who hears nothing more of the others from now on.
+    pub fn branch(&self) -> Self {
+        let view = Arc::new(Mutex::new(self.view().clone()));
+        Self { id: self.id.clone(), version: self.version.clone(), view }
+    }
+
     /// Begins with a state that another server told, its auth events included.
-    pub(super) fn learn(&self, state: Vec<Event>, auth: Vec<Event>) {
+    pub fn learn(&self, state: Vec<Event>, auth: Vec<Event>) {
         let mut view = self.view();
         for event in auth {
             view.events.insert(event.id.clone(), event);

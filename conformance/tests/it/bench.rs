@@ -1,7 +1,7 @@
 //! The bench, on a small scale: every scenario runs to its end and finds that nothing was lost.
 
 use starling_conformance::{
-    bench::{self, Options, costs, federation, growth},
+    bench::{self, Options, costs, federation, growth, state_resolution},
     servers::Kind,
 };
 
@@ -105,4 +105,28 @@ async fn growth_is_measured() {
     }
     let weighed = &report["figures"]["bytes on disk per message, up to 40"];
     assert!(weighed.as_u64().is_some(), "{report}");
+}
+
+#[tokio::test]
+async fn branches_become_the_state_that_they_should() {
+    drop(support::spec());
+    let json = tempfile::NamedTempFile::new().unwrap();
+    for room_version in ["11", "12"] {
+        let options = state_resolution::Options {
+            state: 50,
+            forks: vec![2, 20],
+            merges: 2,
+            room_version: room_version.to_owned(),
+            database: None,
+            json: Some(json.path().to_owned()),
+        };
+        assert!(state_resolution::run(options).await.unwrap());
+        let report: serde_json::Value = serde_json::from_reader(json.reopen().unwrap()).unwrap();
+        let merges = report["figures"]["merges"].as_array().unwrap();
+        assert_eq!(merges.len(), 2, "{report}");
+        for merged in merges {
+            assert_eq!(merged["requests"][1]["count"], 2, "{report}");
+            assert!(merged["requests"][1]["p50_ms"].as_f64().unwrap() > 0.0, "{report}");
+        }
+    }
 }

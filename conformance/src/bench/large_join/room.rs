@@ -2,18 +2,18 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 use bytes::Bytes;
 use serde_json::{Value, json};
 use tokio::sync::Notify;
 
 use crate::{
-    evil::{Event, Key, Peer, Received, Reply, now},
+    evil::{Event, Key, Peer, Received, Reply, Room, now, power_levels, room_id},
     random,
     servers::TestCa,
 };
 
-/// The room version: nothing of what is measured depends on it.
+/// The room version, where nothing of what is measured depends on it.
 const VERSION: &str = "11";
 /// How long keys are valid.
 const KEY_LIFE_MS: u64 = 24 * 60 * 60 * 1000;
@@ -34,6 +34,8 @@ pub struct LargeRoom {
     pub peer: Peer,
     /// The room.
     pub id: String,
+    /// Its version.
+    pub version: String,
     /// The names of the servers, and the port at which they are all reached.
     pub names: Vec<(String, u16)>,
     /// The users in the room.
@@ -57,6 +59,11 @@ struct Pdus {
 impl LargeRoom {
     /// Makes the room.
     pub async fn make(ca: &TestCa, size: Size) -> Result<Self> {
+        Self::make_in(ca, VERSION, size).await
+    }
+
+    /// Makes a room of this version.
+    pub async fn make_in(ca: &TestCa, version: &str, size: Size) -> Result<Self> {
         let domain = format!("{}.large.test", random::suffix()?);
         let peer = Peer::start_as(ca, &[&format!("*.{domain}")]).await?;
         let port = peer.port()?;
@@ -65,9 +72,23 @@ impl LargeRoom {
             keys.insert(format!("s{number}.{domain}"), Key::new()?);
         }
         let names: Vec<(String, u16)> = keys.keys().map(|name| (name.clone(), port)).collect();
-        let (id, pdus, members) = events(&peer, &keys, size.members)?;
+        let (id, pdus, members) = events(&peer, version, &keys, size.members)?;
         publish(&peer, keys);
-        Ok(Self { peer, id, names, members, tell: Arc::new(Notify::new()), pdus })
+        let (version, tell) = (version.to_owned(), Arc::new(Notify::new()));
+        Ok(Self { peer, id, version, names, members, tell, pdus })
+    }
+
+    /// The ids of the events of its state.
+    pub fn state(&self) -> &[String] {
+        &self.pdus.ids
+    }
+
+    /// The room as somebody sees it who knows how it began and none of the members.
+    pub fn beginning(&self) -> Result<Room> {
+        let first = self.pdus.first.iter().map(|pdu| Event::received(&self.version, pdu));
+        let room = Room::empty(&self.id, &self.version);
+        room.learn(first.collect::<Result<_>>()?, Vec::new());
+        Ok(room)
     }
 
     /// Lets the peer take joins. It answers with all members or, where it is asked to and `omit` is
@@ -93,7 +114,7 @@ impl LargeRoom {
         });
         let json = |text: String| Reply::Bytes(200, "application/json", Bytes::from(text));
         let (whole, pdu_list) = (json(whole), json(pdu_list));
-        let (tell, held) = (self.tell.clone(), omit);
+        let (tell, held, version) = (self.tell.clone(), omit, self.version.clone());
         self.peer.script(move |request| {
             let piece = |piece: &str| request.pieces.iter().any(|it| it == piece);
             if piece("make_join") {
@@ -102,7 +123,7 @@ impl LargeRoom {
                 event["sender"] = json!(user);
                 event["state_key"] = json!(user);
                 event["origin_server_ts"] = json!(now());
-                return Some(Reply::ok(json!({ "room_version": VERSION, "event": event })));
+                return Some(Reply::ok(json!({ "room_version": version, "event": event })));
             }
             if piece("send_join") {
                 let may_omit = omit && request.query.contains("omit_members=true");
@@ -126,31 +147,34 @@ impl LargeRoom {
 /// Makes the events: those by which the room is created, and the joins of all members.
 fn events(
     peer: &Peer,
+    version: &str,
     keys: &BTreeMap<String, Key>,
     count: usize,
 ) -> Result<(String, Pdus, Vec<String>)> {
     let creator = peer.user("creator");
-    let id = format!("!{}:{}", random::suffix()?, peer.name);
-    let mut chain = Chain { id: id.clone(), last: None, depth: 0, ts: now() };
-    let mut first: Vec<Event> = Vec::new();
-    let power = json!({ "users": { &creator: 100 } });
+    let create = peer.create_event(version, &creator)?;
+    let id = room_id(&create)?;
+    let last = create.id.clone();
+    let mut chain = Chain { version, id: id.clone(), last, depth: 1, ts: now() };
+    // A room that is named by its create event is known by it, so that no event names it once more.
+    let names_create = create.pdu.get("room_id").is_some();
+    let of = |first: &[Event], kinds: [&str; 3]| -> Vec<String> {
+        let is_named = |kind| kinds.contains(&kind) && (names_create || kind != "m.room.create");
+        first.iter().filter(|event| is_named(event.kind())).map(|event| event.id.clone()).collect()
+    };
+    let mut first: Vec<Event> = vec![create];
     for (kind, key, content) in [
-        ("m.room.create", "", json!({ "room_version": VERSION })),
         ("m.room.member", creator.as_str(), json!({ "membership": "join" })),
-        ("m.room.power_levels", "", power),
+        ("m.room.power_levels", "", power_levels(version, &creator)?),
         ("m.room.join_rules", "", json!({ "join_rule": "public" })),
         ("m.room.history_visibility", "", json!({ "history_visibility": "shared" })),
         ("m.room.name", "", json!({ "name": "Large" })),
     ] {
-        let before = first.iter().take(3).map(|event| event.id.clone()).collect();
+        let before = of(&first, ["m.room.create", "m.room.member", "m.room.power_levels"]);
         let draft = chain.draft(&creator, kind, key, content, before);
         first.push(chain.seal(&draft, &peer.name, &peer.key)?);
     }
-    let of = |kind: &str| first.iter().find(|event| event.kind() == kind).map(|it| it.id.clone());
-    let authority: Vec<String> = ["m.room.create", "m.room.power_levels", "m.room.join_rules"]
-        .iter()
-        .filter_map(|kind| of(kind))
-        .collect();
+    let authority = of(&first, ["m.room.create", "m.room.power_levels", "m.room.join_rules"]);
     let mut ids: Vec<String> = first.iter().map(|event| event.id.clone()).collect();
     let (mut members, mut texts) = (vec![creator], String::new());
     for (number, (server, key)) in (0..count).zip(keys.iter().cycle()) {
@@ -169,7 +193,7 @@ fn events(
     let pdus = Pdus {
         first: first.into_iter().map(|event| event.pdu).collect(),
         members: texts,
-        last: chain.last.clone().context("no event")?,
+        last: chain.last.clone(),
         depth: chain.depth,
         ids,
         authority,
@@ -178,14 +202,15 @@ fn events(
 }
 
 /// Events, each of which follows the one before.
-struct Chain {
+struct Chain<'a> {
+    version: &'a str,
     id: String,
-    last: Option<String>,
+    last: String,
     depth: u64,
     ts: u64,
 }
 
-impl Chain {
+impl Chain<'_> {
     fn draft(
         &self,
         sender: &str,
@@ -194,17 +219,16 @@ impl Chain {
         content: Value,
         auth_events: Vec<String>,
     ) -> Value {
-        let prev: Vec<&String> = self.last.iter().collect();
         json!({
             "type": kind, "room_id": self.id, "sender": sender, "state_key": state_key,
             "content": content, "origin_server_ts": self.ts, "depth": self.depth + 1,
-            "prev_events": prev, "auth_events": auth_events,
+            "prev_events": [self.last], "auth_events": auth_events,
         })
     }
 
     fn seal(&mut self, draft: &Value, server: &str, key: &Key) -> Result<Event> {
-        let event = Event::seal(VERSION, draft, server, key)?;
-        self.last = Some(event.id.clone());
+        let event = Event::seal(self.version, draft, server, key)?;
+        self.last.clone_from(&event.id);
         self.depth += 1;
         Ok(event)
     }
