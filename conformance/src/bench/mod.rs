@@ -6,13 +6,14 @@
 //!
 //! [`costs`] compares what single things cost with what they may cost, [`limits`] what is done with what can be done.
 //! [`federation`] measures what passes between two servers, [`large_join`] how a large room is joined,
-//! [`state_resolution`] how its branches are merged.
+//! [`state_resolution`] how its branches are merged, [`start_up`] how soon a server that has much is there again.
 
 mod accounts;
 mod backup;
 pub mod costs;
 mod counts;
 mod directory;
+mod disk;
 mod fan_out;
 pub mod federation;
 pub mod growth;
@@ -33,6 +34,7 @@ mod show;
 mod sliding;
 mod spaces;
 mod stage;
+pub mod start_up;
 pub mod state_resolution;
 mod suite;
 mod sync;
@@ -110,6 +112,8 @@ pub enum Instead {
     LargeJoin(large_join::Options),
     /// How near Starling comes to what its parts allow on this machine.
     Limits(limits::Options),
+    /// How soon a server that has much answers after it was stopped or killed.
+    StartUp(start_up::Options),
     /// What it takes to merge branches of a room with much state.
     StateResolution(state_resolution::Options),
     /// Answers every request with the same bytes: what `limits` compares /sync with.
@@ -144,6 +148,7 @@ pub async fn run(options: Options) -> Result<bool> {
         Some(Instead::Growth(options)) => growth::run(options).await,
         Some(Instead::LargeJoin(options)) => large_join::run(options).await,
         Some(Instead::Limits(options)) => limits::run(options).await,
+        Some(Instead::StartUp(options)) => start_up::run(options).await,
         Some(Instead::StateResolution(options)) => state_resolution::run(options).await,
         Some(Instead::Handler(options)) => limits::handler::serve(options).await,
         None => client_api(options).await,

@@ -145,7 +145,8 @@ async fn idle(stage: &Stage, user: &User, count: usize) -> Result<(Series, Vec<V
     .await
 }
 
-async fn sync(user: &User, since: Option<&str>, timeout: usize) -> Result<Value> {
+/// One answer of /sync.
+pub(super) async fn sync(user: &User, since: Option<&str>, timeout: usize) -> Result<Value> {
     let template = "/_matrix/client/v3/sync?timeout={}&filter={}";
     let mut target = path(template, &[&timeout.to_string(), FILTER]);
     if let Some(since) = since {

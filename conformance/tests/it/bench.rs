@@ -1,7 +1,7 @@
 //! The bench, on a small scale: every scenario runs to its end and finds that nothing was lost.
 
 use starling_conformance::{
-    bench::{self, Options, costs, federation, growth, state_resolution},
+    bench::{self, Options, costs, federation, growth, start_up, state_resolution},
     servers::Kind,
 };
 
@@ -128,5 +128,28 @@ async fn branches_become_the_state_that_they_should() {
             assert_eq!(merged["requests"][1]["count"], 2, "{report}");
             assert!(merged["requests"][1]["p50_ms"].as_f64().unwrap() > 0.0, "{report}");
         }
+    }
+}
+
+#[tokio::test]
+async fn nothing_is_lost_by_a_stop_or_a_kill() {
+    drop(support::spec());
+    let json = tempfile::NamedTempFile::new().unwrap();
+    let options = start_up::Options {
+        mib: 4,
+        rooms: 3,
+        starts: 1,
+        concurrency: 4,
+        database: None,
+        json: Some(json.path().to_owned()),
+    };
+    assert!(start_up::run(options).await.unwrap());
+    let report: serde_json::Value = serde_json::from_reader(json.reopen().unwrap()).unwrap();
+    assert!(report["figures"]["MiB in the database"].as_u64().unwrap() >= 4, "{report}");
+    let starts = report["figures"]["starts"].as_array().unwrap();
+    assert_eq!(starts.len(), 2, "{report}");
+    for start in starts {
+        let until = |place: usize| start["requests"][place]["p50_ms"].as_f64().unwrap();
+        assert!(0.0 < until(0) && until(0) < until(1) && until(1) < until(2), "{report}");
     }
 }

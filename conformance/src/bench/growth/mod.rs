@@ -3,15 +3,15 @@
 //! and how much disk messages and changes of state take.
 
 mod crowd;
-mod disk;
 
 use std::path::PathBuf;
 
 use anyhow::{Context as _, Result, ensure};
 use serde_json::json;
 
-use self::{crowd::Crowd, disk::disk};
+use self::crowd::Crowd;
 use super::{
+    disk::disk,
     load::{self, Acknowledged},
     measure::{self, Series},
     process::{Usage, Watched},

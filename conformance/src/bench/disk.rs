@@ -30,6 +30,14 @@ pub(super) async fn disk(server: &Server) -> Result<u64> {
     Ok(bytes)
 }
 
+/// How many bytes the database has while the server runs, without what is in the log beside it only.
+pub(super) fn stored(server: &Server) -> Result<u64> {
+    match server.backends() {
+        Some(database) => database.bytes(),
+        None => Ok(fs::metadata(server.directory().join("data/starling.db"))?.len()),
+    }
+}
+
 fn size(path: &Path) -> Result<u64> {
     let metadata = fs::metadata(path)?;
     if !metadata.is_dir() {
