@@ -1,6 +1,6 @@
 //! Which address answers what.
 
-use axum::routing::any_service;
+use axum::{Router, routing::any_service};
 use axum_server::tls_rustls::RustlsConfig;
 
 use crate::{
@@ -9,6 +9,7 @@ use crate::{
     doors::Doors,
     http::{self, Around, Listener, Server},
     metrics::Api,
+    overload::Overload,
 };
 
 /// Where services that are no servers ask who a user is.
@@ -78,23 +79,25 @@ impl Listeners {
         };
         let (client, with_admin) = (client_api(doors.client), client_api(doors.client_and_admin));
         let line = |api| around.traffic.connections(api);
+        let bounded = |router: &Router| (router.clone(), around.overload.clone());
+        let unbounded = |router| (router, Overload::default());
         for (listener, for_admin) in self.client {
             let router = if for_admin { &with_admin } else { &client };
-            server.answer(listener, (None, line(Api::Client)), router.clone())?;
+            server.answer(listener, (None, line(Api::Client)), bounded(router))?;
         }
         for listener in self.tools {
-            server.answer(listener, (None, line(Api::Client)), with_admin.clone())?;
+            server.answer(listener, (None, line(Api::Client)), bounded(&with_admin))?;
         }
         for listener in self.federation {
-            server.answer(listener, (tls, line(Api::Federation)), federation.clone())?;
+            server.answer(listener, (tls, line(Api::Federation)), bounded(&federation))?;
         }
         for listener in self.metrics {
             let router = wrap(doors.metrics.clone(), Api::Metrics);
-            server.answer(listener, (None, line(Api::Metrics)), router)?;
+            server.answer(listener, (None, line(Api::Metrics)), unbounded(router))?;
         }
         if let Some(listener) = self.admin {
             let router = wrap(doors.admin, Api::Orders);
-            server.answer(listener, (None, line(Api::Orders)), router)?;
+            server.answer(listener, (None, line(Api::Orders)), unbounded(router))?;
         }
         Ok(server)
     }

@@ -1,32 +1,65 @@
 //! Requests that are refused because there are more than can be answered.
 
-use std::sync::Arc;
+use std::{
+    convert::Infallible,
+    future::{Ready, ready},
+    sync::Arc,
+    task::{Context, Poll},
+};
 
 use axum::{
-    extract::{Request, State},
-    middleware::Next,
+    Router,
     response::{IntoResponse as _, Response},
 };
-use http::{HeaderValue, Method, StatusCode, header};
+use futures_util::future::Either;
+use http::{HeaderValue, Method, Request, StatusCode, header};
 use starling_engine::{measures::Entered, rng};
+use tower::Service;
 
 use crate::overload::Overload;
 
 /// When to ask again, in milliseconds: at least so much, and less than so much more, lest all come back at once.
 const AGAIN_AFTER: (u32, u32) = (1_000, 4_000);
 
-/// Refuses a request when there is too much to do. Administrators are let through: they may have come to see
-/// what it is; and so is the question of a browser whether it may ask, which costs no more than a refusal.
-pub(super) async fn admit(
-    State(overload): State<Overload>,
-    mut request: Request,
-    next: Next,
-) -> Response {
-    if !is_exempt(&request) {
-        let Some(place) = overload.admit() else { return refusal() };
-        request.extensions_mut().insert(AtWork(Arc::new(place)));
+/// What a listener answers with, behind the bound. It stands before the router, not around its routes: what is
+/// refused costs no look for a route, no task, no line in the log.
+///
+/// Administrators are let through: they may have come to see what it is; so is whoever asks whether the server
+/// is well, and the question of a browser whether it may ask, which costs no more than a refusal.
+#[derive(Clone, Debug)]
+pub(super) struct Admission {
+    router: Router,
+    overload: Overload,
+}
+
+impl Admission {
+    pub(super) fn new(router: Router, overload: Overload) -> Self {
+        Self { router, overload }
     }
-    next.run(request).await
+}
+
+impl<B> Service<Request<B>> for Admission
+where
+    Router: Service<Request<B>, Response = Response, Error = Infallible>,
+{
+    type Response = Response;
+    type Error = Infallible;
+    type Future =
+        Either<Ready<Result<Response, Infallible>>, <Router as Service<Request<B>>>::Future>;
+
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        self.router.poll_ready(context)
+    }
+
+    fn call(&mut self, mut request: Request<B>) -> Self::Future {
+        if !is_exempt(request.method(), request.uri().path()) {
+            let Some(place) = self.overload.admit() else {
+                return Either::Left(ready(Ok(refusal())));
+            };
+            request.extensions_mut().insert(AtWork(Arc::new(place)));
+        }
+        Either::Right(self.router.call(request))
+    }
 }
 
 /// The place of a request among those that are worked on. Whoever answers keeps it until that is done.
@@ -35,8 +68,10 @@ pub(super) struct AtWork(
     #[expect(dead_code, reason = "it is given back when it is dropped")] Arc<Entered>,
 );
 
-fn is_exempt(request: &Request) -> bool {
-    request.method() == Method::OPTIONS || request.uri().path().starts_with("/_synapse/admin/")
+fn is_exempt(method: &Method, path: &str) -> bool {
+    method == Method::OPTIONS
+        || path.starts_with("/_synapse/admin/")
+        || path.starts_with("/health/")
 }
 
 /// <https://spec.matrix.org/v1.19/client-server-api/#rate-limiting>
@@ -55,9 +90,7 @@ fn refusal() -> Response {
 #[cfg(test)]
 mod tests {
     use axum::{
-        Router,
         body::{Body, to_bytes},
-        middleware,
         routing::any,
     };
     use tower::ServiceExt as _;
@@ -65,10 +98,10 @@ mod tests {
     use super::*;
 
     async fn ask(overload: &Overload, method: Method, path: &str) -> Response {
-        let layer = middleware::from_fn_with_state(overload.clone(), admit);
-        let router = Router::new().fallback(any(|| async { "done" })).layer(layer);
+        let router = Router::new().fallback(any(|| async { "done" }));
+        let admission = Admission::new(router, overload.clone());
         let request = Request::builder().method(method).uri(path).body(Body::empty()).unwrap();
-        router.oneshot(request).await.unwrap()
+        admission.oneshot(request).await.unwrap()
     }
 
     #[tokio::test]
@@ -85,7 +118,11 @@ mod tests {
         assert_eq!(body["errcode"], "M_LIMIT_EXCEEDED");
         let ms = body["retry_after_ms"].as_u64().unwrap();
         assert!((1_000..5_000).contains(&ms) && seconds == ms.div_ceil(1_000), "{ms} {seconds}");
-        for (method, path) in [(Method::OPTIONS, SYNC), (Method::GET, "/_synapse/admin/v1/rooms")] {
+        for (method, path) in [
+            (Method::OPTIONS, SYNC),
+            (Method::GET, "/_synapse/admin/v1/rooms"),
+            (Method::GET, "/health/ready"),
+        ] {
             assert_eq!(ask(&overload, method, path).await.status(), StatusCode::OK);
         }
     }

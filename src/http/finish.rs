@@ -62,7 +62,7 @@ mod tests {
     use tokio::sync::Notify;
     use tower::ServiceExt as _;
 
-    use super::{super::admission, *};
+    use super::{super::admission::Admission, *};
     use crate::overload::Overload;
 
     #[tokio::test]
@@ -77,10 +77,10 @@ mod tests {
             });
             let router = Router::new()
                 .fallback(answer)
-                .layer(middleware::from_fn_with_state(changes.clone(), finish))
-                .layer(middleware::from_fn_with_state(overload.clone(), admission::admit));
+                .layer(middleware::from_fn_with_state(changes.clone(), finish));
             let request = Request::builder().method(method.clone()).body(Body::empty()).unwrap();
-            let mut asking = Box::pin(router.oneshot(request));
+            let admission = Admission::new(router, overload.clone());
+            let mut asking = Box::pin(admission.oneshot(request));
             assert!((&mut asking).now_or_never().is_none());
             wake.notified().await;
             assert_eq!(overload.at_work(), 1, "{method}");

@@ -22,12 +22,14 @@ use rustix::net::listen;
 use tower::{Layer as _, Service, service_fn};
 
 use super::{
+    admission::Admission,
     connection::{Connection, NoPlace, Peer, Places},
     taking::TakingAcceptor,
 };
 use crate::{
     config::{Limits, ListenAddress},
     metrics::Line,
+    overload::Overload,
 };
 
 /// How many connections may wait to be accepted, if the system allows it (`net.core.somaxconn`). The standard
@@ -108,8 +110,8 @@ impl Server {
         }
     }
 
-    /// Answers the listener's requests with `router`, from now on, and counts its connections in
-    /// `line`. Unix sockets never use TLS.
+    /// Answers the listener's requests with `router`, from now on, as far as `overload` lets them in, and counts
+    /// its connections in `line`. Unix sockets never use TLS.
     ///
     /// # Errors
     ///
@@ -118,26 +120,27 @@ impl Server {
         &mut self,
         listener: Listener,
         (tls, line): (Option<&RustlsConfig>, Line),
-        router: Router,
+        (router, overload): (Router, Overload),
     ) -> anyhow::Result<()> {
+        let answers = Admission::new(router, overload);
         let places = Places::new(self.limits.connections, line);
         let taking = TakingAcceptor(Duration::from_secs(self.limits.body_seconds));
         match (listener, tls) {
             (Listener::Tcp(listener), None) => {
                 let server = self.prepare(axum_server::from_tcp(listener)?);
                 let server = server.acceptor(taking);
-                self.running.spawn(server.serve(connections(router, tcp_peer, places)));
+                self.running.spawn(server.serve(connections(answers, tcp_peer, places)));
             }
             (Listener::Tcp(listener), Some(tls)) => {
                 let acceptor = RustlsAcceptor::new(tls.clone())
                     .handshake_timeout(self.header_time())
                     .acceptor(taking);
                 let server = self.prepare(axum_server::from_tcp(listener)?).acceptor(acceptor);
-                self.running.spawn(server.serve(connections(router, tcp_peer, places)));
+                self.running.spawn(server.serve(connections(answers, tcp_peer, places)));
             }
             (Listener::Unix(listener, path), _) => {
                 let server = self.prepare(axum_server::from_unix(listener)?).acceptor(taking);
-                self.running.spawn(server.serve(connections(router, unix_peer, places)));
+                self.running.spawn(server.serve(connections(answers, unix_peer, places)));
                 self.sockets.push(path);
             }
         }
@@ -176,10 +179,10 @@ impl Server {
     }
 }
 
-/// Makes a connection's service: the router, with the connection in each request's extensions.
+/// Makes a connection's service: what answers, with the connection in each request's extensions.
 /// When the listener has no place left, none is made, which closes the connection.
 fn connections<A>(
-    router: Router,
+    answers: Admission,
     peer: fn(A) -> Peer,
     places: Places,
 ) -> impl Service<
@@ -191,12 +194,12 @@ fn connections<A>(
     service_fn(move |address: A| {
         ready(
             Connection::open(peer(address), &places)
-                .map(|connection| Extension(connection).layer(router.clone())),
+                .map(|connection| Extension(connection).layer(answers.clone())),
         )
     })
 }
 
-type ConnectionService = middleware::AddExtension<Router, Connection>;
+type ConnectionService = middleware::AddExtension<Admission, Connection>;
 
 fn tcp_peer(address: SocketAddr) -> Peer {
     Peer::Network(address.ip())

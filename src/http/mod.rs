@@ -48,18 +48,14 @@ pub(crate) struct Around<'a> {
 /// Puts around a door's router what every request passes. It has to be the door's own router, not
 /// one that hands requests on to it, for only that knows the route.
 pub(crate) fn wrap(router: Router, api: Api, around: &Around<'_>) -> Router {
-    let Around { trusted_proxies, limits, changes, traffic, overload, is_traced } = *around;
+    let Around { trusted_proxies, limits, changes, traffic, is_traced, .. } = *around;
     let trusted: Arc<[IpNet]> = trusted_proxies.into();
     let observer = Observer { traffic: traffic.clone(), api, trusted: trusted.clone(), is_traced };
     let patience = Patience(Duration::from_secs(limits.body_seconds));
-    let overload =
-        if matches!(api, Api::Client | Api::Federation) { overload } else { &Overload::default() };
     router
         .layer(middleware::from_fn_with_state(patience, patience::limit))
         .layer(middleware::from_fn(framing::refuse_doubtful))
         .layer(middleware::from_fn_with_state(trusted, client_ip::find_client_ip))
         .layer(middleware::from_fn_with_state(observer, observe::observe))
         .layer(middleware::from_fn_with_state(changes.clone(), finish::finish))
-        // What is refused costs nothing more: no task, no line in the log.
-        .layer(middleware::from_fn_with_state(overload.clone(), admission::admit))
 }
