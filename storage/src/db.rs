@@ -117,11 +117,12 @@ pub enum Value {
 }
 
 impl Value {
-    fn is_list_of_one(&self) -> bool {
+    /// The only value of a list.
+    fn only(&mut self) -> Option<Self> {
         match self {
-            Self::Texts(values) => values.len() == 1,
-            Self::Ints(values) => values.len() == 1,
-            _ => false,
+            Self::Texts(values) if values.len() == 1 => values.pop().map(Self::from),
+            Self::Ints(values) if values.len() == 1 => values.pop().map(Self::from),
+            _ => None,
         }
     }
 }
@@ -189,14 +190,15 @@ impl Statement {
     /// # Errors
     ///
     /// When the statement fails.
-    pub async fn execute(self, conn: &mut Conn) -> Result<u64> {
+    pub async fn execute(mut self, conn: &mut Conn) -> Result<u64> {
         tracing::trace!(text = &*self.text);
         let (driver, slow) = conn.driver();
         let mut watch = slow.watch(&self.text);
         let changed = match driver {
             Driver::Sqlite(lease) => {
                 consume_budget().await;
-                let text = self.for_sqlite();
+                let singles = take_singles(&mut self.values);
+                let text = self.for_sqlite(singles);
                 aside(self.long, || lease.execute(&text, self.values))?
             }
             Driver::Postgres(c) => {
@@ -233,10 +235,7 @@ impl Statement {
         self.each(conn, of_sqlite, |found| row(&Row::Postgres(&found))).await
     }
 
-    fn for_sqlite(&self) -> Rc<str> {
-        let values = self.values.iter().enumerate();
-        let singles =
-            Singles::of(values.filter(|(_, v)| v.is_list_of_one()).map(|(index, _)| index));
+    fn for_sqlite(&self, singles: Singles) -> Rc<str> {
         match &self.text {
             Cow::Borrowed(text) => dialect::sqlite_once(text, singles),
             Cow::Owned(text) => dialect::sqlite(text, singles).into(),
@@ -245,7 +244,7 @@ impl Statement {
 
     /// Makes each row into a `T` as it comes: a row takes several times the memory of what it says.
     async fn each<T>(
-        self,
+        mut self,
         conn: &mut Conn,
         of_sqlite: impl Fn(Stepped<'_>) -> Result<T>,
         of_postgres: impl Fn(PgRow) -> Result<T>,
@@ -256,7 +255,8 @@ impl Statement {
         let made = match driver {
             Driver::Sqlite(lease) => {
                 consume_budget().await;
-                let text = self.for_sqlite();
+                let singles = take_singles(&mut self.values);
+                let text = self.for_sqlite(singles);
                 aside(self.long, || lease.each(&text, self.values, of_sqlite))?
             }
             Driver::Postgres(c) => {
@@ -288,6 +288,18 @@ impl Statement {
     pub async fn optional(self, conn: &mut Conn) -> Result<Option<KeptRow>> {
         Ok(self.all(conn).await?.into_iter().next())
     }
+}
+
+/// Makes lists of one value that value, as SQLite's text then has it, and says which.
+fn take_singles(values: &mut [Value]) -> Singles {
+    let mut singles = Singles::default();
+    for (index, value) in values.iter_mut().enumerate().take(Singles::MOST) {
+        if let Some(only) = value.only() {
+            *value = only;
+            singles.note(index);
+        }
+    }
+    singles
 }
 
 /// Runs what SQLite does here and now; if it is long, the other tasks of this thread go to another one.

@@ -252,14 +252,8 @@ fn bind(statement: &mut rusqlite::Statement<'_>, values: Vec<Value>) -> Result<(
             Value::Int(v) => statement.raw_bind_parameter(place, v),
             Value::Small(v) => statement.raw_bind_parameter(place, v),
             Value::Bytes(v) => statement.raw_bind_parameter(place, v),
-            Value::Texts(v) => match <[String; 1]>::try_from(v) {
-                Ok([only]) => statement.raw_bind_parameter(place, dialect::encode_text(only)),
-                Err(v) => statement.raw_bind_parameter(place, dialect::json_list::texts(v)),
-            },
-            Value::Ints(v) => match *v {
-                [only] => statement.raw_bind_parameter(place, only),
-                _ => statement.raw_bind_parameter(place, dialect::json_list::ints(v)),
-            },
+            Value::Texts(v) => statement.raw_bind_parameter(place, dialect::json_list::texts(v)),
+            Value::Ints(v) => statement.raw_bind_parameter(place, dialect::json_list::ints(v)),
         }?;
     }
     Ok(())
