@@ -71,18 +71,36 @@ pub fn to_client(
     rules: &RoomVersionRules,
 ) -> Result<Box<RawValue>, serde_json::Error> {
     let Shape::Client { room_id } = shape else { return federation(pdu, unsigned) };
-    let event = ClientEvent {
-        content: content(pdu, rules)?,
+    let room_id = room_id || pdu.names_its_room();
+    client_event(pdu, content(pdu, rules)?, room_id, Some(unsigned))
+}
+
+/// What push rules can be about: the event as clients know it, without what the server says beside it.
+///
+/// # Errors
+///
+/// None in practice: strings and JSON that was parsed before.
+pub fn to_rules(pdu: &Pdu) -> Result<Box<RawValue>, serde_json::Error> {
+    client_event(pdu, Cow::Borrowed(&*pdu.content), true, None)
+}
+
+fn client_event(
+    pdu: &Pdu,
+    content: Cow<'_, RawValue>,
+    room_id: bool,
+    unsigned: Option<&Unsigned>,
+) -> Result<Box<RawValue>, serde_json::Error> {
+    serde_json::value::to_raw_value(&ClientEvent {
+        content,
         event_id: &pdu.event_id,
         origin_server_ts: pdu.origin_server_ts.get().into(),
         redacts: pdu.redacts.as_deref(),
-        room_id: (room_id || pdu.names_its_room()).then_some(&*pdu.room_id),
+        room_id: room_id.then_some(&*pdu.room_id),
         sender: &pdu.sender,
         state_key: pdu.state_key.as_deref(),
         kind: &pdu.kind.to_string(),
         unsigned,
-    };
-    serde_json::value::to_raw_value(&event)
+    })
 }
 
 /// The little of a state event that is shown to who is not in the room.
@@ -115,7 +133,8 @@ struct ClientEvent<'a> {
     state_key: Option<&'a str>,
     #[serde(rename = "type")]
     kind: &'a str,
-    unsigned: &'a Unsigned,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    unsigned: Option<&'a Unsigned>,
 }
 
 #[derive(Serialize)]
@@ -206,6 +225,15 @@ mod tests {
         assert_eq!(
             stripped,
             json!({ "type": "x.odd", "state_key": "", "content": { "reason": "spam" }, "sender": "@a:x.org" })
+        );
+        let read: Value = serde_json::from_str(to_rules(&message).unwrap().get()).unwrap();
+        assert_eq!(
+            read,
+            json!({
+                "type": "x.odd", "state_key": "", "content": { "reason": "spam" },
+                "event_id": message.event_id, "origin_server_ts": 7, "room_id": "!r:x.org",
+                "sender": "@a:x.org",
+            })
         );
         let federation = shown(&message, &unsigned, Shape::Federation, &rules);
         assert_eq!(federation["hashes"], json!({ "sha256": "h" }));

@@ -4,14 +4,13 @@
 
 use futures_util::FutureExt as _;
 use ruma::{
-    EventId, OwnedRoomId, OwnedUserId, RoomId, UInt, UserId,
+    OwnedRoomId, OwnedUserId, UInt,
     push::{Action, FlattenedJson, PushConditionPowerLevelsCtx, PushConditionRoomCtx, Ruleset},
     serde::Raw,
 };
-use serde::Serialize;
-use serde_json::{Value, value::RawValue};
+use serde_json::Value;
 
-use crate::events::Pdu;
+use crate::events::{Pdu, client};
 
 /// An event that is laid before rules.
 #[derive(Debug)]
@@ -20,37 +19,6 @@ pub struct Subject {
     room_id: OwnedRoomId,
     joined_members: UInt,
     power_levels: Option<PushConditionPowerLevelsCtx>,
-}
-
-/// What rules can be about: the event as clients know it, without what only servers look at.
-#[derive(Serialize)]
-struct Readable<'a> {
-    content: &'a RawValue,
-    event_id: &'a EventId,
-    origin_server_ts: UInt,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    redacts: Option<&'a EventId>,
-    room_id: &'a RoomId,
-    sender: &'a UserId,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    state_key: Option<&'a str>,
-    #[serde(rename = "type")]
-    kind: String,
-}
-
-impl<'a> From<&'a Pdu> for Readable<'a> {
-    fn from(pdu: &'a Pdu) -> Self {
-        Self {
-            content: &pdu.content,
-            event_id: &pdu.event_id,
-            origin_server_ts: pdu.origin_server_ts.get(),
-            redacts: pdu.redacts.as_deref(),
-            room_id: &pdu.room_id,
-            sender: &pdu.sender,
-            state_key: pdu.state_key.as_deref(),
-            kind: pdu.kind.to_string(),
-        }
-    }
 }
 
 /// What an event does to somebody.
@@ -88,7 +56,7 @@ impl Subject {
         // panic.
         serde_json::from_str::<Value>(pdu.content.get()).ok()?;
         Some(Self {
-            event: FlattenedJson::from_raw(&Raw::new(&Readable::from(pdu)).ok()?),
+            event: FlattenedJson::from_raw(&Raw::<()>::from_json(client::to_rules(pdu).ok()?)),
             room_id: pdu.room_id.clone(),
             joined_members: UInt::try_from(joined_members).unwrap_or_default(),
             power_levels,
