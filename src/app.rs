@@ -121,8 +121,8 @@ async fn serve(
         overload: &overload,
         is_traced: config.telemetry.otlp_endpoint.is_some(),
     };
+    let workers = Workers::start(&engine, &config, held).await?;
     let server = listeners.answer(doors, &config, tls.as_ref(), &around)?;
-    let workers = Workers::start(&engine, &config, held);
     announce(&engine, &addresses).await?;
 
     while signals.next().await == Request::Reload {

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use starling_engine::{
-    Engine,
+    Engine, Internal,
     accounts::{directory, follow, guests, upkeep},
     admin::{retention, tasks},
     deliveries,
@@ -24,8 +24,16 @@ use crate::config::Config;
 pub(crate) struct Workers(Vec<(&'static str, JoinHandle<()>)>);
 
 impl Workers {
-    /// Starts them. Each ends by itself when the engine shuts down.
-    pub(crate) fn start(engine: &Engine, config: &Config, held: tasks::Held) -> Self {
+    /// Starts them, before anybody is answered. Each ends by itself when the engine shuts down.
+    ///
+    /// # Errors
+    ///
+    /// When the database fails.
+    pub(crate) async fn start(
+        engine: &Engine,
+        config: &Config,
+        held: tasks::Held,
+    ) -> Result<Self, Internal> {
         let mut workers = vec![
             ("accounts", tokio::spawn(upkeep::run(engine.clone()))),
             ("memberships", tokio::spawn(follow::run(engine.clone()))),
@@ -38,7 +46,7 @@ impl Workers {
         ];
         workers.push(("push", pushers::start(engine)));
         workers.push(("tasks", tokio::spawn(tasks::run(engine.clone(), held))));
-        let couriers = deliveries::start(engine).into_iter();
+        let couriers = deliveries::start(engine).await?.into_iter();
         workers.extend(couriers.map(|task| ("application services", task)));
         if config.retention.enabled {
             workers.push(("retention", tokio::spawn(retention::run(engine.clone()))));
@@ -49,7 +57,7 @@ impl Workers {
             workers.push(("transactions", tokio::spawn(transaction::upkeep(engine.clone()))));
             workers.push(("device lists", tokio::spawn(remote_lists::run(engine.clone()))));
         }
-        Self(workers)
+        Ok(Self(workers))
     }
 
     /// Waits until all have ended, for `limit` at most.

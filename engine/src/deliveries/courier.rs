@@ -83,6 +83,36 @@ pub(super) async fn run(engine: Engine, service: Arc<ApplicationService>) {
     }
 }
 
+/// Notes of each of these application services that was never told anything that it is told what happens
+/// from now on.
+///
+/// # Errors
+///
+/// When the database fails.
+pub(super) async fn welcome(
+    engine: &Engine,
+    services: &[&Arc<ApplicationService>],
+) -> Result<(), Internal> {
+    let mut change = Change::new();
+    let mut conn = engine.storage.read().await?;
+    for service in services {
+        if rows::service(&mut conn, &service.id).await?.is_none() {
+            change.write(Write::Service(beginning(engine, service)));
+        }
+    }
+    drop(conn);
+    if !change.is_empty() {
+        engine.storage.commit(change).await?;
+    }
+    Ok(())
+}
+
+/// Where an application service begins that was never told anything.
+fn beginning(engine: &Engine, service: &ApplicationService) -> ServiceRow {
+    let cursor_pos = engine.storage.feed().head();
+    ServiceRow { id: service.id.clone(), cursor_pos, txn: None }
+}
+
 impl Courier {
     /// Takes up where it was. `None` when the engine shuts down before the database answers.
     async fn persistent(engine: &Engine, service: &Arc<ApplicationService>) -> Option<Self> {
@@ -99,7 +129,7 @@ impl Courier {
         }
     }
 
-    /// Takes up where it was; who was never told anything is told what happens from now on.
+    /// Takes up where it was.
     ///
     /// # Errors
     ///
@@ -111,10 +141,8 @@ impl Courier {
         let mut conn = engine.storage.read().await?;
         let stored = rows::service(&mut conn, &service.id).await?;
         drop(conn);
-        let is_new = stored.is_none();
-        let cursor_pos = engine.storage.feed().head();
-        let row = stored.unwrap_or(ServiceRow { id: service.id.clone(), cursor_pos, txn: None });
-        let mut courier = Self {
+        let row = stored.unwrap_or_else(|| beginning(engine, service));
+        Ok(Self {
             engine: engine.clone(),
             service: service.clone(),
             interests: Interests::new(engine, service),
@@ -123,11 +151,7 @@ impl Courier {
             told: Told::until_now(engine),
             supplies: Supplies::default(),
             failures: 0,
-        };
-        if is_new {
-            courier.note(Change::new()).await?;
-        }
-        Ok(courier)
+        })
     }
 
     /// Sends one transaction after the other.

@@ -20,12 +20,15 @@ mod transaction;
 
 use std::{
     collections::HashMap,
-    sync::atomic::{AtomicBool, AtomicI64, Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicI64, Ordering},
+    },
 };
 
 use tokio::{sync::Notify, task::JoinHandle};
 
-use crate::{Engine, appservices::ApplicationServices};
+use crate::{Engine, Internal, appservices::ApplicationServices};
 
 /// Which application services wait for their next try.
 #[derive(Debug, Default)]
@@ -83,8 +86,16 @@ impl Memory {
 }
 
 /// Starts telling all application services that listen. The tasks end when the engine shuts down.
-#[must_use]
-pub fn start(engine: &Engine) -> Vec<JoinHandle<()>> {
+///
+/// To be called before anybody is answered: who was never told anything is told what happens from here on.
+///
+/// # Errors
+///
+/// When the database fails.
+pub async fn start(engine: &Engine) -> Result<Vec<JoinHandle<()>>, Internal> {
     let services = engine.config.appservices.iter().filter(|service| service.url.is_some());
-    services.map(|service| tokio::spawn(courier::run(engine.clone(), service.clone()))).collect()
+    let services: Vec<_> = services.collect();
+    courier::welcome(engine, &services).await?;
+    let run = |service| courier::run(engine.clone(), Arc::clone(service));
+    Ok(services.into_iter().map(|service| tokio::spawn(run(service))).collect())
 }

@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use ruma::{OwnedRoomId, OwnedUserId, RoomId, UserId, server_name, user_id};
 use serde_json::{Map, Value, json};
 
-use super::courier::{Courier, End};
+use super::courier::{self, Courier, End};
 use crate::{
     Config, Engine,
     appservices::{ApplicationService, ApplicationServices, Claimed, Registration},
@@ -56,6 +56,7 @@ fn service(engine: &Engine) -> Arc<ApplicationService> {
 }
 
 async fn courier(engine: &Engine) -> Courier {
+    courier::welcome(engine, &[&service(engine)]).await.unwrap();
     Courier::new(engine, &service(engine)).await.unwrap()
 }
 
@@ -129,6 +130,26 @@ async fn it_is_told_what_happens_while_its_users_are_there() {
         assert_eq!(event["state_key"], ghost().as_str());
         assert_eq!(event["unsigned"]["prev_content"]["membership"], "invite");
         assert_eq!(event["unsigned"].get("membership"), None);
+        test
+    })
+    .await
+    .unwrap();
+}
+
+#[tokio::test]
+async fn it_is_told_what_happened_before_its_courier_was_there() {
+    on_each_database_with(settings(), async |test| {
+        let engine = &test.engine;
+        users(&test).await;
+        let room_id = room(engine).await;
+        join_as(engine, &room_id, ghost()).await;
+        courier::welcome(engine, &[&service(engine)]).await.unwrap();
+        say(engine, &room_id, "1").await;
+        // The server may have been killed meanwhile.
+        courier::welcome(engine, &[&service(engine)]).await.unwrap();
+        say(engine, &room_id, "2").await;
+        let mut courier = Courier::new(engine, &service(engine)).await.unwrap();
+        assert_eq!(said(&told(&test, &mut courier).await), ["1", "2"]);
         test
     })
     .await
