@@ -136,6 +136,8 @@ pub struct Inner {
     pub search: search::index::Memory,
     /// Who sends receipts.
     pub receipts: rooms::receipts::Turns,
+    /// Who waits to learn that something was sent.
+    pub answering: rooms::send::answering::Answering,
     /// Events that wait to be sent.
     pub delayed: rooms::delayed::Delayed,
     /// What is remembered of sliding sync.
@@ -221,6 +223,7 @@ impl Engine {
             presence: presence::Memory::default(),
             search: search::index::Memory::default(),
             receipts: rooms::receipts::Turns::default(),
+            answering: rooms::send::answering::Answering::default(),
             delayed: rooms::delayed::Delayed::default(),
             sliding: sync::sliding::Memory::default(),
             caught_up: sync::CaughtUpDevices::new(),

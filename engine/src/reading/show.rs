@@ -223,7 +223,7 @@ impl Reader {
         Ok(())
     }
 
-    /// The transaction IDs by which the reading device sent some of the events.
+    /// The transaction IDs by which the reading device sent some of the events, once it has been answered.
     async fn transactions(
         &self,
         events: &[Seen],
@@ -235,8 +235,11 @@ impl Reader {
             return Ok(HashMap::new());
         }
         let mut conn = self.engine.storage.read().await?;
-        let (user_id, device_id) = (self.user_id.as_str(), device_id.as_str());
-        let rows = transaction_ids(&mut conn, user_id, device_id, &own).await?;
+        let (user, device) = (self.user_id.as_str(), device_id.as_str());
+        let rows = transaction_ids(&mut conn, user, device, &own).await?;
+        drop(conn);
+        let txn_ids = rows.iter().map(|(_, txn_id)| &**txn_id);
+        self.engine.answering.answered(&self.user_id, device_id, txn_ids).await;
         let row = |(event_id, txn_id): (String, String)| Ok((event_id.try_into()?, txn_id));
         rows.into_iter().map(row).collect()
     }

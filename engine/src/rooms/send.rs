@@ -1,6 +1,7 @@
 //! Saying something in a room: messages, state, redactions.
 
 mod ahead;
+pub mod answering;
 pub mod guests;
 mod policed;
 mod related;

@@ -1,20 +1,27 @@
 //! /sync, over a room on a stage.
 
-use std::time::Duration;
+use std::{
+    sync::atomic::{AtomicBool, Ordering},
+    time::Duration,
+};
 
 use futures_util::FutureExt as _;
+use ruma::device_id;
 use serde_json::{Value, json};
 
 use super::{Request, StateWanted};
 use crate::{
     reading::{
+        access::Asking,
         filter::Filter,
         stage::{ALICE, BOB, Stage, after, ids, message, on_stage, user},
     },
     rooms::{
         receipts::{self, Kind, Receipt},
+        send::{self, Message, Transaction},
         typing,
     },
+    test_support::text,
 };
 
 mod caught_up;
@@ -57,6 +64,42 @@ async fn a_first_sync_has_timeline_and_state_before_it() {
         assert_eq!(room["summary"]["m.joined_member_count"], 1);
         let again = stage.sync(ALICE, after(&answer)).await;
         assert!(is_empty(&again), "{again}");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn who_sent_something_is_answered_before_it_is_shown() {
+    on_stage(async |stage| {
+        let engine = &stage.engine;
+        let (alice, sends, reads) = (user(ALICE), device_id!("SENDS"), device_id!("READS"));
+        let transaction = Transaction {
+            device_id: sends.to_owned(),
+            path: "send".to_owned(),
+            txn_id: "1".to_owned(),
+        };
+        let unanswered = engine.answering.begin(&alice, &transaction);
+        let hello = text(&stage.room.room_id, &alice, "hello");
+        let hello = Message { transaction: Some(transaction), ..hello };
+        send::message(engine, hello).await.unwrap();
+        let sync = async |device_id| {
+            let asking = Asking { user_id: &alice, device_id: Some(device_id) };
+            let answer = super::sync(engine, asking, Request::default()).await.unwrap();
+            let answer = serde_json::to_value(answer).unwrap();
+            let event = joined(&stage, &answer)["timeline"]["events"].as_array().unwrap().last();
+            event.unwrap()["unsigned"].get("transaction_id").cloned()
+        };
+        let is_answered = AtomicBool::new(false);
+        let elsewhere = async {
+            assert_eq!(sync(reads).await, None);
+            is_answered.store(true, Ordering::Relaxed);
+            drop(unanswered);
+        };
+        let here = async {
+            assert_eq!(sync(sends).await, Some(json!("1")));
+            assert!(is_answered.load(Ordering::Relaxed));
+        };
+        tokio::join!(here, elsewhere);
     })
     .await;
 }

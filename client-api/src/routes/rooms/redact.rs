@@ -40,6 +40,12 @@ pub(crate) async fn put(mut call: Call) -> Answer {
     if rel_types.len() > MOST_REL_TYPES {
         return Err(Error::invalid_param("too many kinds of relations are named"));
     }
+    let transaction = Transaction {
+        device_id: session.device_id.clone(),
+        path: format!("redact/{}/{}", call.path_arg(0), call.path_arg(1)),
+        txn_id: call.path_arg(2).to_owned(),
+    };
+    let _unanswered = call.engine.answering.begin(&session.user_id, &transaction);
     let redaction = Redaction {
         room_id,
         own_only: session.is_suspended(),
@@ -47,11 +53,7 @@ pub(crate) async fn put(mut call: Call) -> Answer {
         target,
         content: to_raw_value(&content).map_err(Error::internal)?,
         ts: None,
-        transaction: Some(Transaction {
-            device_id: session.device_id,
-            path: format!("redact/{}/{}", call.path_arg(0), call.path_arg(1)),
-            txn_id: call.path_arg(2).to_owned(),
-        }),
+        transaction: Some(transaction),
     };
     let event_id = match rel_types.is_empty() {
         true => send::redact(&call.engine, redaction).await?,

@@ -25,17 +25,19 @@ pub(crate) async fn put(mut call: Call) -> Answer {
         call.content().await?;
         return shadow::sent(&session, &[call.path_arg(0), call.path_arg(1), call.path_arg(2)]);
     }
+    let transaction = Transaction {
+        device_id: session.device_id,
+        path: format!("send/{}/{}", call.path_arg(0), call.path_arg(1)),
+        txn_id: call.path_arg(2).to_owned(),
+    };
+    let _unanswered = call.engine.answering.begin(&session.user_id, &transaction);
     let message = Message {
         room_id,
         sender: session.user_id,
         kind,
         content: call.content().await?,
         ts,
-        transaction: Some(Transaction {
-            device_id: session.device_id,
-            path: format!("send/{}/{}", call.path_arg(0), call.path_arg(1)),
-            txn_id: call.path_arg(2).to_owned(),
-        }),
+        transaction: Some(transaction),
     };
     let event_id = send::message(&call.engine, message).await?;
     answer_json(&json!({ "event_id": event_id }))
