@@ -1,15 +1,8 @@
 //! Finds the address of the client behind trusted proxies.
 
-use std::{
-    net::{IpAddr, SocketAddr},
-    sync::Arc,
-};
+use std::net::{IpAddr, SocketAddr};
 
-use axum::{
-    extract::{Request, State},
-    middleware::Next,
-    response::Response,
-};
+use axum::extract::Request;
 use http::HeaderMap;
 use ipnet::IpNet;
 use starling_client_api::client_ip::ClientIp;
@@ -17,16 +10,11 @@ use starling_client_api::client_ip::ClientIp;
 use super::connection::{Connection, Peer};
 
 /// Puts [`ClientIp`] into the request's extensions.
-pub(super) async fn find_client_ip(
-    State(trusted): State<Arc<[IpNet]>>,
-    mut request: Request,
-    next: Next,
-) -> Response {
+pub(super) fn find_client_ip(request: &mut Request, trusted: &[IpNet]) {
     if let Some(connection) = request.extensions().get::<Connection>() {
-        let ip = client_ip(connection.peer, request.headers(), &trusted);
+        let ip = client_ip(connection.peer, request.headers(), trusted);
         request.extensions_mut().insert(ClientIp(ip));
     }
-    next.run(request).await
 }
 
 /// Each proxy appends the address it was contacted from, so the list is read from its end, as long

@@ -3,8 +3,7 @@
 use std::time::Duration;
 
 use axum::{
-    extract::{Request, State},
-    middleware::Next,
+    extract::Request,
     response::{IntoResponse as _, Response},
 };
 use http::StatusCode;
@@ -28,35 +27,44 @@ impl Changes {
             tracing::warn!(requests = self.0.len(), "requests did not end in time");
         }
     }
-}
 
-/// Runs the request to its end. One that only reads ends with its connection: nobody wants the
-/// answer of a long poll whose client is gone.
-pub(super) async fn finish(
-    State(changes): State<Changes>,
-    mut request: Request,
-    next: Next,
-) -> Response {
-    let is_safe = request.method().is_safe();
-    let at_work = request.extensions_mut().remove::<AtWork>();
-    let work = async move {
-        let answer = next.run(request).await;
-        drop(at_work);
-        answer
-    };
-    if is_safe {
-        return work.await;
+    /// Runs the request to its end. One that only reads ends with its connection: nobody wants the
+    /// answer of a long poll whose client is gone.
+    pub(super) async fn finish<W>(
+        &self,
+        mut request: Request,
+        work: impl FnOnce(Request) -> W,
+    ) -> Response
+    where
+        W: Future<Output = Response> + Send + 'static,
+    {
+        let is_safe = request.method().is_safe();
+        let at_work = request.extensions_mut().remove::<AtWork>();
+        let work = work(request);
+        let work = async move {
+            let answer = work.await;
+            drop(at_work);
+            answer
+        };
+        if is_safe {
+            return work.await;
+        }
+        // The doors catch the panics of their routes, so a task breaks only when the runtime ends.
+        let answer = self.0.spawn(work).await;
+        answer.unwrap_or_else(|_| StatusCode::INTERNAL_SERVER_ERROR.into_response())
     }
-    // The doors catch the panics of their routes, so a task breaks only when the runtime ends.
-    let answer = changes.0.spawn(work).await;
-    answer.unwrap_or_else(|_| StatusCode::INTERNAL_SERVER_ERROR.into_response())
 }
 
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
 
-    use axum::{Router, body::Body, middleware, routing::any};
+    use axum::{
+        Router,
+        body::Body,
+        middleware::{self, Next},
+        routing::any,
+    };
     use futures_util::FutureExt as _;
     use http::Method;
     use tokio::sync::Notify;
@@ -75,9 +83,12 @@ mod tests {
                 began.notify_one();
                 goes_on.notified().await;
             });
-            let router = Router::new()
-                .fallback(answer)
-                .layer(middleware::from_fn_with_state(changes.clone(), finish));
+            let to_its_end = changes.clone();
+            let finish = middleware::from_fn(move |request, next: Next| {
+                let changes = to_its_end.clone();
+                async move { changes.finish(request, |request| next.run(request)).await }
+            });
+            let router = Router::new().fallback(answer).layer(finish);
             let request = Request::builder().method(method.clone()).body(Body::empty()).unwrap();
             let admission = Admission::new(router, overload.clone());
             let mut asking = Box::pin(admission.oneshot(request));

@@ -3,17 +3,16 @@
 use axum::{
     extract::Request,
     http::{HeaderValue, StatusCode, header},
-    middleware::Next,
     response::{IntoResponse as _, Response},
 };
 
 const REFUSAL: &str = r#"{"errcode":"M_UNKNOWN","error":"There is one transfer coding: chunked"}"#;
 
-/// Refuses a request that names transfer codings other than `chunked` once, and closes its connection.
+/// The refusal of a request that names transfer codings other than `chunked` once, which closes its connection.
 /// Those that name a length as well, or none that makes sense, are refused where HTTP is read.
 ///
 /// <https://www.rfc-editor.org/rfc/rfc9112#section-6.1>
-pub(super) async fn refuse_doubtful(request: Request, next: Next) -> Response {
+pub(super) fn refuse_doubtful(request: &Request) -> Option<Response> {
     let mut codings = request.headers().get_all(header::TRANSFER_ENCODING).iter();
     let is_clear = match (codings.next(), codings.next()) {
         (None, _) => true,
@@ -21,9 +20,9 @@ pub(super) async fn refuse_doubtful(request: Request, next: Next) -> Response {
         (Some(_), Some(_)) => false,
     };
     if is_clear {
-        return next.run(request).await;
+        return None;
     }
     let kind = (header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
     let close = (header::CONNECTION, HeaderValue::from_static("close"));
-    (StatusCode::BAD_REQUEST, [kind, close], REFUSAL).into_response()
+    Some((StatusCode::BAD_REQUEST, [kind, close], REFUSAL).into_response())
 }

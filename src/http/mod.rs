@@ -13,7 +13,12 @@ mod taking;
 
 use std::{sync::Arc, time::Duration};
 
-use axum::{Router, middleware};
+use axum::{
+    Router,
+    extract::{Request, State},
+    middleware::{self, Next},
+    response::Response,
+};
 use ipnet::IpNet;
 
 use self::{observe::Observer, patience::Patience};
@@ -52,10 +57,33 @@ pub(crate) fn wrap(router: Router, api: Api, around: &Around<'_>) -> Router {
     let trusted: Arc<[IpNet]> = trusted_proxies.into();
     let observer = Observer { traffic: traffic.clone(), api, trusted: trusted.clone(), is_traced };
     let patience = Patience(Duration::from_secs(limits.body_seconds));
-    router
-        .layer(middleware::from_fn_with_state(patience, patience::limit))
-        .layer(middleware::from_fn(framing::refuse_doubtful))
-        .layer(middleware::from_fn_with_state(trusted, client_ip::find_client_ip))
-        .layer(middleware::from_fn_with_state(observer, observe::observe))
-        .layer(middleware::from_fn_with_state(changes.clone(), finish::finish))
+    let passage = Arc::new(Passage { changes: changes.clone(), observer, trusted, patience });
+    router.layer(middleware::from_fn_with_state(passage, pass))
+}
+
+/// What every request passes. It is one layer: each one more costs every request the copy of all that are in it.
+struct Passage {
+    changes: Changes,
+    observer: Observer,
+    trusted: Arc<[IpNet]>,
+    patience: Patience,
+}
+
+async fn pass(State(passage): State<Arc<Passage>>, request: Request, next: Next) -> Response {
+    let changes = passage.changes.clone();
+    let work = async move |request| {
+        let answer = |request| passage.answer(request, next);
+        passage.observer.observe(request, answer).await
+    };
+    changes.finish(request, work).await
+}
+
+impl Passage {
+    async fn answer(&self, mut request: Request, next: Next) -> Response {
+        client_ip::find_client_ip(&mut request, &self.trusted);
+        if let Some(refusal) = framing::refuse_doubtful(&request) {
+            return refusal;
+        }
+        next.run(self.patience.limit(request)).await
+    }
 }

@@ -3,8 +3,7 @@
 use std::sync::Arc;
 
 use axum::{
-    extract::{MatchedPath, Request, State},
-    middleware::Next,
+    extract::{MatchedPath, Request},
     response::Response,
 };
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
@@ -34,7 +33,6 @@ const NO_ROUTE: &str = "(no route)";
 const LONGEST_ID: usize = 64;
 
 /// What all requests of an API have in common.
-#[derive(Clone)]
 pub(super) struct Observer {
     pub(super) traffic: Traffic,
     pub(super) api: Api,
@@ -44,39 +42,40 @@ pub(super) struct Observer {
     pub(super) is_traced: bool,
 }
 
-/// Runs the request in a span that names it in every log line of its handling.
-///
-/// The span has the route and not the address: addresses and queries hold tokens and names.
-pub(super) async fn observe(
-    State(observer): State<Observer>,
-    request: Request,
-    next: Next,
-) -> Response {
-    let Observer { traffic, api, trusted, is_traced } = observer;
-    let started = Instant::now();
-    let _in_flight = traffic.enter(api);
-    let (method, route) = (request.method().clone(), request.extensions().get().cloned());
-    let connection = request.extensions().get::<Connection>();
-    let is_believed = connection.is_some_and(|it| is_trusted_proxy(it.peer, &trusted));
-    let headers = is_believed.then(|| request.headers());
-    let id = headers.and_then(given_id).unwrap_or_else(rng::token::<9>);
-    let quiet = request.uri().path().starts_with("/health/");
-    let route = route.as_ref().map_or(NO_ROUTE, MatchedPath::as_str);
-    let span = match is_traced {
-        true => traced_span((&method, route, &id), headers),
-        false => span(&method, route, &id),
-    };
-    span.in_scope(|| tracing::event!(target: TARGET, Level::DEBUG, "began"));
-    let mut response = next.run(request).instrument(span.clone()).await;
-    traffic.count((api, &method, route), response.status(), started.elapsed());
-    span.in_scope(|| log_outcome(response.status(), started, quiet));
-    if is_traced {
-        note_status(&span, response.status());
+impl Observer {
+    /// Runs the request in a span that names it in every log line of its handling.
+    ///
+    /// The span has the route and not the address: addresses and queries hold tokens and names.
+    pub(super) async fn observe(
+        &self,
+        request: Request,
+        answer: impl AsyncFnOnce(Request) -> Response,
+    ) -> Response {
+        let started = Instant::now();
+        let _in_flight = self.traffic.enter(self.api);
+        let (method, route) = (request.method().clone(), request.extensions().get().cloned());
+        let connection = request.extensions().get::<Connection>();
+        let is_believed = connection.is_some_and(|it| is_trusted_proxy(it.peer, &self.trusted));
+        let headers = is_believed.then(|| request.headers());
+        let id = headers.and_then(given_id).unwrap_or_else(rng::token::<9>);
+        let quiet = request.uri().path().starts_with("/health/");
+        let route = route.as_ref().map_or(NO_ROUTE, MatchedPath::as_str);
+        let span = match self.is_traced {
+            true => traced_span((&method, route, &id), headers),
+            false => span(&method, route, &id),
+        };
+        span.in_scope(|| tracing::event!(target: TARGET, Level::DEBUG, "began"));
+        let mut response = answer(request).instrument(span.clone()).await;
+        self.traffic.count((self.api, &method, route), response.status(), started.elapsed());
+        span.in_scope(|| log_outcome(response.status(), started, quiet));
+        if self.is_traced {
+            note_status(&span, response.status());
+        }
+        if let Ok(value) = HeaderValue::from_str(&id) {
+            response.headers_mut().insert(REQUEST_ID, value);
+        }
+        response
     }
-    if let Ok(value) = HeaderValue::from_str(&id) {
-        response.headers_mut().insert(REQUEST_ID, value);
-    }
-    response
 }
 
 /// The id that a proxy gave a request. Only of one that is believed: whoever chooses an id could forge another

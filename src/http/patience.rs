@@ -4,9 +4,7 @@ use std::time::Duration;
 
 use axum::{
     body::{Body, HttpBody as _},
-    extract::{Request, State},
-    middleware::Next,
-    response::Response,
+    extract::Request,
 };
 use futures_util::{StreamExt as _, stream};
 use tokio::time::{Instant, timeout_at};
@@ -19,15 +17,11 @@ const SLOWEST: u64 = 1_024;
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Patience(pub(super) Duration);
 
-/// Waits for a request's body as long as it comes, and breaks off one that does not.
-pub(super) async fn limit(
-    State(Patience(patience)): State<Patience>,
-    request: Request,
-    next: Next,
-) -> Response {
-    let (parts, body) = request.into_parts();
-    let body = if body.is_end_stream() { body } else { hurried(body, patience) };
-    next.run(Request::from_parts(parts, body)).await
+impl Patience {
+    /// The request with a body that is waited for as long as it comes, and broken off when it does not.
+    pub(super) fn limit(self, request: Request) -> Request {
+        request.map(|body| if body.is_end_stream() { body } else { hurried(body, self.0) })
+    }
 }
 
 #[derive(Debug, thiserror::Error)]
