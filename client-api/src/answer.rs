@@ -1,10 +1,13 @@
 //! Making a response.
 
+use std::sync::Arc;
+
 use axum::{body::Body, response::Response};
 use bytes::BytesMut;
 use http::{HeaderValue, StatusCode, header};
 use ruma::api::{OutgoingResponse, OutgoingResponseExt as _};
 use serde::Serialize;
+use starling_engine::rooms::send::answering::Unanswered;
 
 use crate::error::Error;
 
@@ -34,5 +37,12 @@ pub(crate) fn raw_json(body: impl Into<Body>) -> Answer {
     let mut response = Response::new(body.into());
     let json = HeaderValue::from_static("application/json");
     response.headers_mut().insert(header::CONTENT_TYPE, json);
+    Ok(response)
+}
+
+/// An answer that ends the waiting for it when it is written.
+pub(crate) fn held(unanswered: Unanswered, answer: Answer) -> Answer {
+    let mut response = answer?;
+    response.extensions_mut().insert(Arc::new(unanswered));
     Ok(response)
 }

@@ -9,7 +9,7 @@ use serde_json::{
 use starling_engine::rooms::send::{self, Redaction, Transaction};
 
 use crate::{
-    answer::{Answer, json as answer_json},
+    answer::{Answer, held, json as answer_json},
     call::Call,
     error::Error,
     limits::Doing,
@@ -45,7 +45,7 @@ pub(crate) async fn put(mut call: Call) -> Answer {
         path: format!("redact/{}/{}", call.path_arg(0), call.path_arg(1)),
         txn_id: call.path_arg(2).to_owned(),
     };
-    let _unanswered = call.engine.answering.begin(&session.user_id, &transaction);
+    let unanswered = call.engine.answering.begin(&session.user_id, &transaction);
     let redaction = Redaction {
         room_id,
         own_only: session.is_suspended(),
@@ -59,7 +59,7 @@ pub(crate) async fn put(mut call: Call) -> Answer {
         true => send::redact(&call.engine, redaction).await?,
         false => send::redact_with_related(&call.engine, redaction, &rel_types).await?,
     };
-    answer_json(&json!({ "event_id": event_id }))
+    held(unanswered, answer_json(&json!({ "event_id": event_id })))
 }
 
 #[cfg(test)]

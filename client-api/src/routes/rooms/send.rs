@@ -6,7 +6,7 @@ use starling_engine::rooms::send::{self, Message, Transaction};
 
 use super::delayed_event;
 use crate::{
-    answer::{Answer, json as answer_json},
+    answer::{Answer, held, json as answer_json},
     call::Call,
     limits::Doing,
     shadow,
@@ -30,7 +30,7 @@ pub(crate) async fn put(mut call: Call) -> Answer {
         path: format!("send/{}/{}", call.path_arg(0), call.path_arg(1)),
         txn_id: call.path_arg(2).to_owned(),
     };
-    let _unanswered = call.engine.answering.begin(&session.user_id, &transaction);
+    let unanswered = call.engine.answering.begin(&session.user_id, &transaction);
     let message = Message {
         room_id,
         sender: session.user_id,
@@ -40,7 +40,7 @@ pub(crate) async fn put(mut call: Call) -> Answer {
         transaction: Some(transaction),
     };
     let event_id = send::message(&call.engine, message).await?;
-    answer_json(&json!({ "event_id": event_id }))
+    held(unanswered, answer_json(&json!({ "event_id": event_id })))
 }
 
 #[cfg(test)]
