@@ -18,8 +18,12 @@ use starling_storage::{
 pub(super) const MAX_PDUS: usize = 50;
 /// How many ephemeral messages a transaction has at most (by the specification).
 pub(super) const MAX_EDUS: usize = 100;
-/// A server that is owed more events than this gets the newest of each room, and asks for more.
+/// A server that is owed more events than this, and was away for long, gets the newest of each room and asks for the
+/// others. One that is only slower than we are is given everything: clients that follow may not hear of what their
+/// server had to ask for.
 const CATCH_UP_ABOVE: usize = 500;
+/// How old the oldest event is that a server was not given when it was away for long, in milliseconds.
+const CATCH_UP_AFTER_MS: i64 = 10 * 60 * 1_000;
 /// What a transaction may cost. A server that has to fetch what it missed takes its time.
 const LIMITS: Limits = Limits { timeout: Duration::from_secs(60), max_body: 256 * 1024 };
 
@@ -58,12 +62,17 @@ pub(super) async fn owed(
     if cursor >= head {
         return Ok((Vec::new(), cursor));
     }
-    let page = i64::try_from(CATCH_UP_ABOVE + 1).unwrap_or(i64::MAX);
+    let page = |count| i64::try_from(count).unwrap_or(i64::MAX);
+    let (server_name, page_of_all) = (server.as_str(), page(CATCH_UP_ABOVE + 1));
     let mut conn = engine.storage.read().await?;
-    let mut rows = timeline::owed_to(&mut conn, server.as_str(), cursor, head, page).await?;
-    if rows.len() > CATCH_UP_ABOVE {
-        let page = i64::try_from(limit).unwrap_or(i64::MAX);
-        rows = timeline::newest_owed_to(&mut conn, server.as_str(), cursor, head, page).await?;
+    let mut rows = timeline::owed_to(&mut conn, server_name, cursor, head, page(limit)).await?;
+    let long_ago = engine.clock.now_ms() - CATCH_UP_AFTER_MS;
+    if rows.first().is_some_and(|(oldest, _)| oldest.received_ts < long_ago) {
+        let all = timeline::owed_to(&mut conn, server_name, cursor, head, page_of_all).await?;
+        if all.len() > CATCH_UP_ABOVE {
+            let newest = timeline::newest_owed_to;
+            rows = newest(&mut conn, server_name, cursor, head, page(limit)).await?;
+        }
     }
     Ok(first(rows, limit, head, server))
 }
@@ -179,4 +188,42 @@ pub(super) async fn destination(
     let joined = starling_storage::rooms::first_joined_pos(&mut conn, server.as_str()).await?;
     let cursor_pos = joined.map_or(head, |pos| pos.saturating_sub(1));
     Ok(DestinationRow { server: server.to_string(), cursor_pos, ..DestinationRow::default() })
+}
+
+#[cfg(test)]
+mod tests {
+    use ruma::server_name;
+
+    use super::*;
+    use crate::{
+        reading::stage::{ALICE, Stage, message},
+        testing::{config, on_each_database_with},
+    };
+
+    #[tokio::test]
+    async fn who_was_away_for_long_is_given_the_newest_and_who_is_slow_everything() {
+        on_each_database_with(config(server_name!("a.org")), async |test| {
+            let (engine, carol) = (&test.engine, "@carol:b.org");
+            let mut stage = Stage::new(engine.clone()).await;
+            stage.member(carol, carol, "join").await;
+            let cursor = engine.storage.feed().head();
+            let said: Vec<_> =
+                (0..=CATCH_UP_ABOVE).map(|_| stage.room.send(message(ALICE, "hello"))).collect();
+            stage.append(&said).await;
+            let owed = async || {
+                let server = server_name!("b.org");
+                let (events, cursor) = owed(engine, server, cursor, MAX_PDUS).await.unwrap();
+                (events.into_iter().map(|event| event.event_id).collect::<Vec<_>>(), cursor)
+            };
+            let (events, next) = owed().await;
+            assert!(events.iter().eq(said[..MAX_PDUS].iter().map(|pdu| pdu.event_id.as_str())));
+            assert!(next < engine.storage.feed().head());
+            test.clock.advance(CATCH_UP_AFTER_MS + 1_000);
+            let newest = said.last().unwrap().event_id.to_string();
+            assert_eq!(owed().await, (vec![newest], engine.storage.feed().head()));
+            test
+        })
+        .await
+        .unwrap();
+    }
 }
