@@ -105,8 +105,8 @@ impl Flow {
         let compared = Compared::of(&said, &heard)?;
         let last = heard.last().map_or(Duration::ZERO, |heard| heard.at - begun);
         let mut figures = BTreeMap::new();
-        let (count, lost) =
-            (said.iter().flatten().count(), lost(&follower, &room, &compared).await?);
+        let count = said.iter().flatten().count();
+        let history = History::of_missing(&follower, &room, &compared.missing).await?;
         figures.insert("missing in /sync", json!(compared.missing.len()));
         figures.insert("out of order", json!(compared.out_of_order));
         figures.insert("told twice", json!(compared.twice));
@@ -122,7 +122,7 @@ impl Flow {
             ],
             usage,
             figures,
-            flaw: flaw(pair.strict, &compared, lost),
+            flaw: flaw(pair.strict, &compared, &history),
         })
     }
 
@@ -220,26 +220,40 @@ impl Compared {
     }
 }
 
-/// How many of those that `/sync` left out are not in the room's history either.
-async fn lost(follower: &User, room: &str, compared: &Compared) -> Result<usize> {
-    if compared.missing.is_empty() {
-        return Ok(0);
+/// Where those that `/sync` left out are in the room's history, which has so many events, the oldest first.
+#[derive(Debug, Default)]
+struct History {
+    places: Vec<usize>,
+    length: usize,
+}
+
+impl History {
+    /// Not read if nothing was left out.
+    async fn of_missing(follower: &User, room: &str, missing: &[String]) -> Result<Self> {
+        if missing.is_empty() {
+            return Ok(Self::default());
+        }
+        let history = follower.history(room).await?;
+        let is_missing = |event: &Value| missing.iter().any(|id| event["event_id"] == id.as_str());
+        let places = history.iter().enumerate().filter(|(_, event)| is_missing(event));
+        Ok(Self { places: places.map(|(place, _)| place).collect(), length: history.len() })
     }
-    let history = follower.history(room).await?;
-    let is_there = |id: &String| history.iter().any(|event| event["event_id"] == id.as_str());
-    Ok(compared.missing.iter().filter(|id| !is_there(id)).count())
 }
 
 /// Other servers than Starling may leave events to those who page back, and tell some twice; what is in no
 /// history is lost on any server.
-fn flaw(strict: bool, compared: &Compared, lost: usize) -> Option<String> {
+fn flaw(strict: bool, compared: &Compared, history: &History) -> Option<String> {
     let Compared { missing, out_of_order, twice, .. } = compared;
-    if lost > 0 {
-        return Some(format!("{lost} messages are lost"));
+    let (missing, History { places, length }) = (missing.len(), history);
+    if missing > places.len() {
+        return Some(format!("{} messages are lost", missing - places.len()));
     }
-    let missing = missing.len();
     let flawed = strict && missing + out_of_order + twice > 0;
-    flawed.then(|| format!("{missing} are missing, {out_of_order} out of order, {twice} doubled"))
+    let flaw = format!("{missing} are missing, {out_of_order} out of order, {twice} doubled");
+    flawed.then(|| match missing {
+        0 => flaw,
+        _ => format!("{flaw}; the missing ones are at {places:?} of {length} in the history"),
+    })
 }
 
 #[cfg(test)]
@@ -262,17 +276,19 @@ mod tests {
     #[test]
     fn what_is_missing_doubled_or_out_of_order_is_noticed() {
         let of = [said(&["$a1", "$a2", "$a3"]), said(&["$b1"])];
+        let nowhere = History::default();
+        let there = History { places: vec![7], length: 9 };
         let good = Compared::of(&of, &heard(&["$a1", "$b1", "$a2", "$a3"])).unwrap();
         assert_eq!((good.taken.len(), good.missing.len(), good.out_of_order), (4, 0, 0));
-        assert_eq!(flaw(true, &good, 0), None);
+        assert_eq!(flaw(true, &good, &nowhere), None);
         let odd = Compared::of(&of, &heard(&["$a2", "$a1", "$a3"])).unwrap();
         assert_eq!((odd.taken.len(), odd.missing.len(), odd.out_of_order), (3, 1, 1));
-        assert!(flaw(true, &odd, 0).is_some() && flaw(false, &odd, 0).is_none());
-        assert!(flaw(false, &odd, 1).is_some());
+        assert!(flaw(true, &odd, &there).unwrap().contains("[7] of 9"));
+        assert!(flaw(false, &odd, &there).is_none() && flaw(false, &odd, &nowhere).is_some());
         let doubled = Compared::of(&of, &heard(&["$a1", "$a1"])).unwrap();
         assert_eq!((doubled.taken.len(), doubled.missing.len(), doubled.twice), (1, 3, 1));
         let twice = Compared::of(&of, &heard(&["$a1", "$b1", "$a2", "$a1", "$a3"])).unwrap();
-        assert!(flaw(true, &twice, 0).is_some() && flaw(false, &twice, 0).is_none());
+        assert!(flaw(true, &twice, &nowhere).is_some() && flaw(false, &twice, &nowhere).is_none());
         assert!(Compared::of(&of, &heard(&["$x"])).is_err());
     }
 
