@@ -2,6 +2,7 @@
 
 mod of_sender;
 mod ranks;
+pub mod transactions;
 
 use crate::{
     bulk,
@@ -10,6 +11,7 @@ use crate::{
 
 pub use of_sender::{SentRow, of_sender};
 pub use ranks::{RankRow, ranks};
+pub use transactions::{ClientRequest, ClientTransaction, SentBy};
 
 /// Bits of [`EventRow::flags`].
 pub mod flags {
@@ -52,6 +54,8 @@ pub struct EventRow {
     pub redacted_by: Option<String>,
     /// The PDU as it is relayed.
     pub json: String,
+    /// By whom it was sent, if it was made here under a transaction.
+    pub sent_by: Option<SentBy>,
 }
 
 impl EventRow {
@@ -60,25 +64,6 @@ impl EventRow {
     pub fn has(&self, flag: i16) -> bool {
         self.flags & flag != 0
     }
-}
-
-/// A client's transaction id and what came of it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ClientTransaction {
-    /// The user.
-    pub user_id: String,
-    /// The device.
-    pub device_id: String,
-    /// The endpoint's path without the transaction id.
-    pub path: String,
-    /// The client's id.
-    pub txn_id: String,
-    /// The room of the event.
-    pub room_id: String,
-    /// The event that was sent.
-    pub event_id: String,
-    /// When.
-    pub created_ts: i64,
 }
 
 /// Rows of this family.
@@ -183,6 +168,7 @@ pub(crate) async fn apply(conn: &mut Conn, rows: Vec<Write>) -> Result<()> {
 async fn put_events(conn: &mut Conn, events: Vec<EventRow>) -> Result<()> {
     let rows = bulk::last_by_key(events, |e| (e.event_id.clone(), e.room_id.clone()));
     let values = rows.into_iter().map(|e| -> Vec<Value> {
+        let (device_id, txn_id) = e.sent_by.map(|by| (by.device_id, by.txn_id)).unzip();
         vec![
             e.room_id.into(),
             e.event_id.into(),
@@ -196,12 +182,14 @@ async fn put_events(conn: &mut Conn, events: Vec<EventRow>) -> Result<()> {
             e.flags.into(),
             e.redacted_by.into(),
             e.json.into(),
+            device_id.into(),
+            txn_id.into(),
         ]
     });
     bulk::insert(
         conn,
-        "INSERT INTO events (room_id, event_id, type, state_key, sender, depth, \
-         origin_server_ts, received_ts, state_before, flags, redacted_by, json)",
+        "INSERT INTO events (room_id, event_id, type, state_key, sender, depth, origin_server_ts, \
+         received_ts, state_before, flags, redacted_by, json, device_id, txn_id)",
         // An event that has its place keeps it when it comes once more without one.
         "ON CONFLICT (event_id, room_id) DO UPDATE SET \
          state_before = COALESCE(excluded.state_before, events.state_before), \
@@ -267,9 +255,7 @@ async fn apply_one(conn: &mut Conn, row: Write) -> Result<()> {
                 .bind(room_id)
                 .bind(target_id)
         }
-        Write::ForgetTransactions { before } => {
-            sql("DELETE FROM client_transactions WHERE created_ts < $1").bind(before)
-        }
+        Write::ForgetTransactions { before } => return transactions::forget(conn, before).await,
         Write::Unrelate { room_id, event_id } => {
             sql("DELETE FROM relations WHERE room_id = $1 AND event_id = $2")
                 .bind(room_id)
@@ -283,87 +269,15 @@ async fn apply_one(conn: &mut Conn, row: Write) -> Result<()> {
     Ok(())
 }
 
-/// Claims a transaction id. `Some` is the winner's row when another had it first.
-pub(crate) async fn claim_transaction(
-    conn: &mut Conn,
-    txn: &ClientTransaction,
-) -> Result<Option<ClientTransaction>> {
-    let changed = sql("INSERT INTO client_transactions \
-         (user_id, device_id, path, txn_id, room_id, event_id, created_ts) \
-         VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT DO NOTHING")
-    .bind(&txn.user_id)
-    .bind(&txn.device_id)
-    .bind(&txn.path)
-    .bind(&txn.txn_id)
-    .bind(&txn.room_id)
-    .bind(&txn.event_id)
-    .bind(txn.created_ts)
-    .execute(conn)
-    .await?;
-    if changed == 1 {
-        return Ok(None);
-    }
-    transaction(conn, &txn.user_id, &txn.device_id, &txn.path, &txn.txn_id).await
-}
-
-/// What came of a client's transaction id.
-///
-/// # Errors
-///
-/// When the database fails.
-pub async fn transaction(
-    conn: &mut Conn,
-    user_id: &str,
-    device_id: &str,
-    path: &str,
-    txn_id: &str,
-) -> Result<Option<ClientTransaction>> {
-    let row = sql("SELECT room_id, event_id, created_ts FROM client_transactions \
-         WHERE user_id = $1 AND device_id = $2 AND path = $3 AND txn_id = $4")
-    .bind(user_id)
-    .bind(device_id)
-    .bind(path)
-    .bind(txn_id)
-    .optional(conn)
-    .await?;
-    row.map(|row| {
-        Ok(ClientTransaction {
-            user_id: user_id.to_owned(),
-            device_id: device_id.to_owned(),
-            path: path.to_owned(),
-            txn_id: txn_id.to_owned(),
-            room_id: row.get(0)?,
-            event_id: row.get(1)?,
-            created_ts: row.get(2)?,
-        })
-    })
-    .transpose()
-}
-
-/// Of `event_ids`, the transaction ids under which the device sent them, as `(event_id, txn_id)`.
-///
-/// # Errors
-///
-/// When the database fails.
-pub async fn transaction_ids(
-    conn: &mut Conn,
-    user_id: &str,
-    device_id: &str,
-    event_ids: &[String],
-) -> Result<Vec<(String, String)>> {
-    sql("SELECT event_id, txn_id FROM client_transactions \
-         WHERE event_id = ANY($1) AND user_id = $2 AND device_id = $3")
-    .bind(event_ids)
-    .bind(user_id)
-    .bind(device_id)
-    .map(conn, |row| Ok((row.get(0)?, row.get(1)?)))
-    .await
-}
-
 const COLUMNS: &str = "room_id, event_id, type, state_key, sender, depth, origin_server_ts, \
-                       received_ts, state_before, flags, redacted_by, json";
+                       received_ts, state_before, flags, redacted_by, json, device_id, txn_id";
+
+/// How many columns an event has.
+pub(crate) const EVENT_COLUMNS: usize = 14;
 
 pub(crate) fn event_row(row: &Row) -> Result<EventRow> {
+    let sent_by = |(device_id, txn_id)| SentBy { device_id, txn_id };
+    let (device_id, txn_id): (Option<String>, Option<String>) = (row.get(12)?, row.get(13)?);
     Ok(EventRow {
         room_id: row.get(0)?,
         event_id: row.get(1)?,
@@ -377,6 +291,7 @@ pub(crate) fn event_row(row: &Row) -> Result<EventRow> {
         flags: row.get(9)?,
         redacted_by: row.get(10)?,
         json: row.get(11)?,
+        sent_by: device_id.zip(txn_id).map(sent_by),
     })
 }
 

@@ -52,6 +52,7 @@ const MIGRATIONS: &[(i64, &str, &str)] = &[
         "own rules by membership",
         include_str!("../../migrations/0075_own_rules_by_membership.sql"),
     ),
+    (76, "transactions", include_str!("../../migrations/0076_transactions.sql")),
 ];
 
 /// Applies the migrations that the database has not seen.
@@ -111,6 +112,17 @@ fn migration(db: &Db, version: i64, name: &'static str, text: &str) -> Migration
 mod tests {
     use super::*;
     use crate::test_support::TempDatabase;
+
+    #[test]
+    fn every_file_is_in_the_list() {
+        let files = std::fs::read_dir("../migrations").unwrap();
+        let mut numbers: Vec<i64> = files
+            .map(|file| file.unwrap().file_name().into_string().unwrap())
+            .map(|name| name.split('_').next().unwrap().parse().unwrap())
+            .collect();
+        numbers.sort_unstable();
+        assert!(numbers.iter().eq(MIGRATIONS.iter().map(|(number, ..)| number)), "{numbers:?}");
+    }
 
     #[tokio::test]
     async fn a_database_of_every_earlier_schema_is_upgraded() {

@@ -11,7 +11,7 @@
 use crate::{
     bulk,
     db::{Conn, Result, Value, composed, sql},
-    events::{EventRow, event_row},
+    events::{EVENT_COLUMNS, EventRow, event_row},
     memberships::{self, MembershipRow},
     timeline::EVENT,
 };
@@ -171,7 +171,7 @@ pub async fn newer(
          WHERE t.pos > $1 AND t.pos <= $2 ORDER BY t.pos LIMIT $3"
     );
     let values = vec![from.into(), until.into(), limit.into()];
-    composed(text, values).map(conn, |row| Ok((row.get(12)?, event_row(row)?))).await
+    composed(text, values).map(conn, |row| Ok((row.get(EVENT_COLUMNS)?, event_row(row)?))).await
 }
 
 /// The next `limit` events of all timelines with their positions: those at `from` and before, the
@@ -187,7 +187,7 @@ pub async fn older(conn: &mut Conn, from: i64, limit: i64) -> Result<Vec<(i64, E
          WHERE t.pos <= $1 ORDER BY t.pos DESC LIMIT $2"
     );
     let values = vec![from.into(), limit.into()];
-    composed(text, values).map(conn, |row| Ok((row.get(12)?, event_row(row)?))).await
+    composed(text, values).map(conn, |row| Ok((row.get(EVENT_COLUMNS)?, event_row(row)?))).await
 }
 
 /// Those of the rooms that are encrypted.

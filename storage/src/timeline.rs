@@ -6,7 +6,7 @@ use crate::{
     bulk,
     change::At,
     db::{Conn, Result, Row, Value, sql},
-    events::{EventRow, event_row},
+    events::{EVENT_COLUMNS, EventRow, event_row},
     unread::Numbers,
 };
 
@@ -137,10 +137,11 @@ impl Direction {
 }
 
 pub(crate) const EVENT: &str = "e.room_id, e.event_id, e.type, e.state_key, e.sender, e.depth, \
-                     e.origin_server_ts, e.received_ts, e.state_before, e.flags, e.redacted_by, e.json";
+                     e.origin_server_ts, e.received_ts, e.state_before, e.flags, e.redacted_by, e.json, \
+                     e.device_id, e.txn_id";
 
 pub(crate) fn event_and_entry(row: &Row) -> Result<(EventRow, Entry)> {
-    Ok((event_row(row)?, entry(row, 12)?))
+    Ok((event_row(row)?, entry(row, EVENT_COLUMNS)?))
 }
 
 /// The newest `limit` events of a room with `after < pos <= until`, newest first: /sync's order.

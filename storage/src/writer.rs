@@ -22,7 +22,6 @@ use self::{
 use crate::{
     change::{At, Change},
     db::{Conn, Db, DbError, Result, sql},
-    events,
     facts::Positioned,
     feed::Feed,
     measure::Entered,
@@ -63,7 +62,7 @@ pub enum CommitError {
     Conflict,
     /// The transaction id was used before, for this event.
     #[error("the transaction id was used before")]
-    TransactionTaken(Box<events::ClientTransaction>),
+    TransactionTaken(String),
     /// The user id, alias or room id is taken.
     #[error("the name is taken")]
     NameTaken,

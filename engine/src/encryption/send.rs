@@ -8,7 +8,9 @@ use ruma::{DeviceId, OwnedServerName, UserId};
 use serde::Serialize;
 use serde_json::value::RawValue;
 use starling_storage::{
-    Change, Claim, CommitError, Fact, events::ClientTransaction, to_device::Write,
+    Change, Claim, CommitError, Fact,
+    events::{ClientRequest, ClientTransaction},
+    to_device::Write,
 };
 
 use super::{
@@ -70,11 +72,12 @@ pub async fn send(
     let (here, there) = check(engine, &kind, messages)?;
     let mut change = Change::new();
     change.claim(Claim::Transaction(ClientTransaction {
-        user_id: sender.to_string(),
-        device_id: device.to_string(),
-        path: format!("/sendToDevice/{kind}"),
-        txn_id,
-        room_id: String::new(),
+        request: ClientRequest::new(
+            sender.as_str(),
+            device.as_str(),
+            &format!("/sendToDevice/{kind}"),
+            &txn_id,
+        ),
         event_id: String::new(),
         created_ts: engine.clock.now_ms(),
     }));

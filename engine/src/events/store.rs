@@ -11,7 +11,7 @@ use ruma::{
 use serde_json::value::RawValue;
 use starling_storage::{
     Fact,
-    events::{self as rows, EventRow, flags},
+    events::{self as rows, EventRow, SentBy, flags},
     rooms,
 };
 
@@ -31,6 +31,8 @@ pub struct StoredEvent {
     pub redacted_by: Option<OwnedEventId>,
     /// Our time when it was stored, in milliseconds since the epoch.
     pub received_ts: i64,
+    /// By whom it was sent, if it was made here under a transaction.
+    pub sent_by: Option<Box<SentBy>>,
 }
 
 impl StoredEvent {
@@ -67,6 +69,7 @@ impl StoredEvent {
             flags: row.flags,
             redacted_by: row.redacted_by.map(TryInto::try_into).transpose()?,
             received_ts: row.received_ts,
+            sent_by: row.sent_by.map(Box::new),
         })
     }
 
@@ -87,6 +90,7 @@ impl StoredEvent {
             flags: self.flags,
             redacted_by: self.redacted_by.as_ref().map(ToString::to_string),
             json: pdu.json.get().to_owned(),
+            sent_by: self.sent_by.as_deref().cloned(),
         }
     }
 }

@@ -36,6 +36,7 @@ fn message() -> (EventRow, Pdu) {
         flags: 0,
         redacted_by: None,
         json: pdu.json.get().to_owned(),
+        sent_by: None,
     };
     (row, pdu)
 }

@@ -5,9 +5,8 @@ use std::{
     sync::Arc,
 };
 
-use ruma::{OwnedEventId, events::room::member::MembershipState};
+use ruma::{EventId, OwnedEventId, events::room::member::MembershipState};
 use serde_json::value::RawValue;
-use starling_storage::events::transaction_ids;
 
 use super::{
     bundle::Bundles,
@@ -89,7 +88,7 @@ impl Reader {
         form: &Form,
         bundles: &Bundles,
     ) -> Result<Vec<Box<RawValue>>, Internal> {
-        let transactions = self.transactions(events).await?;
+        let transactions = self.transactions(events).await;
         let emptied = self.emptied(events.iter()).await?;
         let mut shown = Vec::with_capacity(events.len());
         for Seen { event, membership, .. } in events {
@@ -99,7 +98,8 @@ impl Reader {
             }
             let mut unsigned = self.unsigned(event, form).await?;
             unsigned.membership = Some(membership.to_string());
-            unsigned.transaction_id = transactions.get(&event.pdu.event_id).cloned();
+            unsigned.transaction_id =
+                transactions.get(&*event.pdu.event_id).map(|&id| id.to_owned());
             unsigned.relations = bundles.get(&event.pdu.event_id).cloned();
             self.add_replaced(event, &mut unsigned).await?;
             shown.push(self.form(event, &unsigned, form)?);
@@ -224,23 +224,18 @@ impl Reader {
     }
 
     /// The transaction IDs by which the reading device sent some of the events, once it has been answered.
-    async fn transactions(
-        &self,
-        events: &[Seen],
-    ) -> Result<HashMap<OwnedEventId, String>, Internal> {
-        let Some(device_id) = &self.device_id else { return Ok(HashMap::new()) };
+    async fn transactions<'a>(&self, events: &'a [Seen]) -> HashMap<&'a EventId, &'a str> {
+        let Some(device_id) = &self.device_id else { return HashMap::new() };
         let own = events.iter().filter(|seen| seen.event.pdu.sender == self.user_id);
-        let own: Vec<String> = own.map(|seen| seen.event.pdu.event_id.to_string()).collect();
-        if own.is_empty() {
-            return Ok(HashMap::new());
+        let of_device = own.filter_map(|Seen { event, .. }| {
+            let by = event.sent_by.as_deref().filter(|by| device_id == &*by.device_id)?;
+            Some((&*event.pdu.event_id, &*by.txn_id))
+        });
+        let txn_ids: HashMap<_, _> = of_device.collect();
+        if !txn_ids.is_empty() {
+            let answering = &self.engine.answering;
+            answering.answered(&self.user_id, device_id, txn_ids.values().copied()).await;
         }
-        let mut conn = self.engine.storage.read().await?;
-        let (user, device) = (self.user_id.as_str(), device_id.as_str());
-        let rows = transaction_ids(&mut conn, user, device, &own).await?;
-        drop(conn);
-        let txn_ids = rows.iter().map(|(_, txn_id)| &**txn_id);
-        self.engine.answering.answered(&self.user_id, device_id, txn_ids).await;
-        let row = |(event_id, txn_id): (String, String)| Ok((event_id.try_into()?, txn_id));
-        rows.into_iter().map(row).collect()
+        txn_ids
     }
 }

@@ -235,6 +235,7 @@ async fn keep(batch: &mut Batch, new: &NewEvent) -> Result<Arc<StoredEvent>, Int
         flags: bits,
         redacted_by,
         received_ts: batch.engine.clock.now_ms(),
+        sent_by: batch.sent_by.take_if(|_| new.local),
     });
     batch.added.note(new);
     batch.change.write(Write::Put(Box::new(event.to_row())));

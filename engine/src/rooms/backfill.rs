@@ -266,5 +266,6 @@ fn stored(batch: &Batch, new: &NewEvent) -> StoredEvent {
         flags: if rejected { flags::REJECTED } else { 0 },
         redacted_by: None,
         received_ts: batch.engine.clock.now_ms(),
+        sent_by: None,
     }
 }

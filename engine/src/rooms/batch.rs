@@ -10,7 +10,7 @@ use ruma::{EventId, OwnedEventId, events::StateEventType};
 use serde_json::value::RawValue;
 use starling_storage::{
     Change, Claim, CommitError, Committed, DbError,
-    events::{ClientTransaction, flags},
+    events::{ClientTransaction, SentBy, flags},
     rooms::{self as rows, NewRoom, RoomUpdate},
 };
 
@@ -66,7 +66,7 @@ impl From<CommitError> for BatchError {
     fn from(error: CommitError) -> Self {
         match error {
             CommitError::Conflict => Self::Conflict,
-            CommitError::TransactionTaken(winner) => match winner.event_id.try_into() {
+            CommitError::TransactionTaken(event_id) => match event_id.try_into() {
                 Ok(event_id) => Self::TransactionTaken(event_id),
                 Err(error) => Self::Internal(Internal::from(error)),
             },
@@ -100,6 +100,8 @@ pub struct Batch {
     pub(super) waiting: Waiting,
     /// What is counted once it is written.
     pub(super) added: Added,
+    /// By whom the next event that is made here is sent.
+    pub(super) sent_by: Option<Box<SentBy>>,
     /// Whether new outliers are as many as would take the place of what is kept in memory of other rooms.
     pub(super) in_bulk: bool,
 }
@@ -183,6 +185,7 @@ impl Batch {
             unsettled: false,
             waiting: Waiting::default(),
             added: Added::default(),
+            sent_by: None,
             in_bulk: false,
         }
     }

@@ -20,7 +20,7 @@ use starling_storage::{
     Change, Claim, CommitError,
     accounts::{self, flags},
     delayed_events::{self as rows, DelayedEventRow, Write},
-    events::{self, ClientTransaction},
+    events::{ClientTransaction, transactions},
     memberships,
 };
 use tokio::sync::{Mutex, MutexGuard, Notify};
@@ -153,11 +153,7 @@ pub async fn schedule(engine: &Engine, later: Later) -> Result<String, DelayErro
     let mut change = Change::new();
     if let Some(transaction) = &later.transaction {
         change.claim(Claim::Transaction(ClientTransaction {
-            user_id: later.sender.to_string(),
-            device_id: transaction.device_id.to_string(),
-            path: transaction.path.clone(),
-            txn_id: transaction.txn_id.clone(),
-            room_id: later.room_id.to_string(),
+            request: transaction.request(&later.sender),
             event_id: delay_id.clone(),
             created_ts: now,
         }));
@@ -177,7 +173,7 @@ pub async fn schedule(engine: &Engine, later: Later) -> Result<String, DelayErro
             engine.delayed.wake.notify_one();
             Ok(delay_id)
         }
-        Err(CommitError::TransactionTaken(done)) => Ok(done.event_id),
+        Err(CommitError::TransactionTaken(delay_id)) => Ok(delay_id),
         Err(error) => Err(Internal::from(error).into()),
     }
 }
@@ -219,10 +215,9 @@ pub async fn named(
     user_id: &UserId,
     transaction: &Transaction,
 ) -> Result<Option<String>, Internal> {
-    let Transaction { device_id, path, txn_id } = transaction;
     let mut conn = engine.storage.read().await?;
-    let done = events::transaction(&mut conn, user_id.as_str(), device_id.as_str(), path, txn_id);
-    Ok(done.await?.map(|done| done.event_id))
+    let (request, now_ms) = (transaction.request(user_id), engine.clock.now_ms());
+    Ok(transactions::outcome(&mut conn, request, now_ms).await?)
 }
 
 /// The events of a user that wait.

@@ -17,7 +17,7 @@ use ruma::{
 };
 use serde::de::IgnoredAny;
 use serde_json::value::{RawValue, to_raw_value};
-use starling_storage::events::{self as rows, ClientTransaction};
+use starling_storage::events::{ClientRequest, ClientTransaction, SentBy, transactions};
 
 use super::{
     authorize::Denied,
@@ -128,6 +128,18 @@ pub struct Transaction {
     pub path: String,
     /// The client's ID for the request.
     pub txn_id: String,
+}
+
+impl Transaction {
+    /// The request of a user under this transaction.
+    pub(super) fn request(&self, user_id: &UserId) -> ClientRequest {
+        ClientRequest::new(user_id.as_str(), self.device_id.as_str(), &self.path, &self.txn_id)
+    }
+
+    /// By whom events are sent under it.
+    fn sent_by(&self) -> Box<SentBy> {
+        Box::new(SentBy { device_id: self.device_id.to_string(), txn_id: self.txn_id.clone() })
+    }
 }
 
 /// Something to be said.
@@ -326,11 +338,11 @@ async fn done_before(
     user_id: &UserId,
     transaction: Option<&Transaction>,
 ) -> Result<Option<OwnedEventId>, Internal> {
-    let Some(Transaction { device_id, path, txn_id }) = transaction else { return Ok(None) };
+    let Some(transaction) = transaction else { return Ok(None) };
     let mut conn = engine.storage.read().await?;
-    let done =
-        rows::transaction(&mut conn, user_id.as_str(), device_id.as_str(), path, txn_id).await?;
-    Ok(done.map(|done| done.event_id.try_into()).transpose()?)
+    let (request, now_ms) = (transaction.request(user_id), engine.clock.now_ms());
+    let done = transactions::outcome(&mut conn, request, now_ms).await?;
+    Ok(done.map(TryInto::try_into).transpose()?)
 }
 
 /// Makes one event and commits it.
@@ -372,6 +384,7 @@ async fn attempt(
 ) -> Result<Option<OwnedEventId>, SendError> {
     let mut batch = Batch::new(engine, guard);
     let before = prepare(&batch, draft).await?;
+    batch.sent_by = transaction.map(Transaction::sent_by);
     let pdu = build::author(&mut batch, draft).await?;
     if let Some(same) = before.filter(|before| says_the_same(before, &pdu, guard)) {
         return Ok(Some(same.event_id.clone()));
@@ -425,11 +438,7 @@ fn says_the_same(before: &Pdu, new: &Pdu, room: &room::Room) -> bool {
 fn note_transaction(batch: &mut Batch, pdu: &Pdu, transaction: Option<&Transaction>) {
     let Some(transaction) = transaction else { return };
     batch.claim_transaction(ClientTransaction {
-        user_id: pdu.sender.to_string(),
-        device_id: transaction.device_id.to_string(),
-        path: transaction.path.clone(),
-        txn_id: transaction.txn_id.clone(),
-        room_id: pdu.room_id.to_string(),
+        request: transaction.request(&pdu.sender),
         event_id: pdu.event_id.to_string(),
         created_ts: batch.engine.clock.now_ms(),
     });

@@ -78,17 +78,11 @@ const IN_BATCHES: [(&str, &str); 11] = [
 ];
 
 /// Tables that name rooms and keep their rows when one is purged: whether a room may be joined, what
-/// was reported, what was done, which keys users keep, what a client's transaction was (which is forgotten after a week), how far the user
-/// directory has come, which rooms clients were sent, so that they are told that these are gone.
+/// was reported, what was done, which keys users keep, how far the user directory has come, which rooms
+/// clients were sent, so that they are told that these are gone.
 #[cfg(test)]
-const KEPT: [&str; 6] = [
-    "blocked_rooms",
-    "reports",
-    "client_transactions",
-    "directory_progress",
-    "key_backup_sessions",
-    "sliding_rooms",
-];
+const KEPT: [&str; 5] =
+    ["blocked_rooms", "reports", "directory_progress", "key_backup_sessions", "sliding_rooms"];
 
 pub(crate) async fn apply(conn: &mut Conn, write: Write) -> Result<()> {
     match write {

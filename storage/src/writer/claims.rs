@@ -32,9 +32,7 @@ pub(super) fn split_repeated_claims(pending: Vec<Pending>) -> (Vec<Pending>, Vec
 
 fn claim_key(claim: &Claim) -> String {
     match claim {
-        Claim::Transaction(t) => {
-            format!("t\0{}\0{}\0{}\0{}", t.user_id, t.device_id, t.path, t.txn_id)
-        }
+        Claim::Transaction(txn) => format!("t\0{:?}", txn.request),
         Claim::NewUser(user) => format!("u\0{}", user.user_id),
         Claim::Guest { user_id, .. } => format!("u\0{user_id}"),
         Claim::Threepid(row) => format!("3\0{}\0{}", row.medium, row.address),
@@ -66,8 +64,8 @@ fn claim_key(claim: &Claim) -> String {
 pub(super) async fn claim(conn: &mut Conn, change: &Change) -> Result<Option<CommitError>> {
     for claim in &change.claims {
         let (won, lost) = match claim {
-            Claim::Transaction(txn) => match events::claim_transaction(conn, txn).await? {
-                Some(winner) => return Ok(Some(CommitError::TransactionTaken(Box::new(winner)))),
+            Claim::Transaction(txn) => match events::transactions::claim(conn, txn).await? {
+                Some(event_id) => return Ok(Some(CommitError::TransactionTaken(event_id))),
                 None => continue,
             },
             Claim::NewUser(user) => {

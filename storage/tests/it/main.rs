@@ -63,6 +63,7 @@ fn event_row(room_id: &str, event_id: &str, depth: i64) -> EventRow {
         flags: 0,
         redacted_by: None,
         json: format!("{{\"depth\":{depth}}}"),
+        sent_by: None,
     }
 }
 

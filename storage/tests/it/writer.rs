@@ -9,7 +9,7 @@ use futures_util::poll;
 use starling_storage::{
     Change, Claim, CommitError, Fact,
     accounts::{self, UserRow},
-    events::{self, ClientTransaction},
+    events::{self, ClientRequest, ClientTransaction, transactions},
     rooms,
     timeline::{self, Entry},
 };
@@ -17,16 +17,11 @@ use tokio::task::JoinSet;
 
 use crate::{account_data, message, new_room, on_each};
 
-fn transaction(event_id: &str) -> ClientTransaction {
-    ClientTransaction {
-        user_id: "@a:b".to_owned(),
-        device_id: "D".to_owned(),
-        path: "send".to_owned(),
-        txn_id: "1".to_owned(),
-        room_id: "!r".to_owned(),
-        event_id: event_id.to_owned(),
-        created_ts: 7,
-    }
+const DAY_MS: i64 = 24 * 60 * 60 * 1_000;
+
+fn transaction(event_id: &str, created_ts: i64) -> ClientTransaction {
+    let request = ClientRequest::new("@a:b", "D", "send", "1");
+    ClientTransaction { request, event_id: event_id.to_owned(), created_ts }
 }
 
 #[tokio::test]
@@ -56,7 +51,7 @@ async fn a_transaction_id_has_one_winner() {
             let storage = storage.clone();
             tasks.spawn(async move {
                 let mut change = account_data("@a:b", n);
-                change.claim(Claim::Transaction(transaction(&format!("${n}"))));
+                change.claim(Claim::Transaction(transaction(&format!("${n}"), 7)));
                 (n, storage.commit(change).await)
             });
         }
@@ -65,8 +60,8 @@ async fn a_transaction_id_has_one_winner() {
         assert_eq!(winners.len(), 1);
         for (_, outcome) in outcomes.iter().filter(|(_, r)| r.is_err()) {
             match outcome {
-                Err(CommitError::TransactionTaken(t)) => {
-                    assert_eq!(t.event_id, format!("${}", winners[0]));
+                Err(CommitError::TransactionTaken(event_id)) => {
+                    assert_eq!(*event_id, format!("${}", winners[0]));
                 }
                 other => panic!("unexpected {other:?}"),
             }
@@ -80,23 +75,50 @@ async fn a_transaction_id_has_one_winner() {
 async fn transaction_ids_are_forgotten_after_a_time() {
     on_each(|storage| async move {
         storage.commit(new_room("!r")).await.unwrap();
-        let claim = async |event_id: &str| {
+        let claim = async |event_id: &str, day: i64| {
             let mut change = account_data("@a:b", 1);
-            change.claim(Claim::Transaction(transaction(event_id)));
-            storage.commit(change).await
+            change.claim(Claim::Transaction(transaction(event_id, day * DAY_MS)));
+            match storage.commit(change).await {
+                Ok(_) => event_id.to_owned(),
+                Err(CommitError::TransactionTaken(event_id)) => event_id,
+                Err(error) => panic!("{error}"),
+            }
         };
-        let forget = async |before| {
+        let forget = async |before_day| {
             let mut change = Change::new();
+            let before = before_day * DAY_MS;
             change.write(events::Write::ForgetTransactions { before });
             storage.commit(change).await.unwrap();
         };
-        claim("$1").await.unwrap();
-        forget(7).await;
-        assert!(matches!(claim("$2").await, Err(CommitError::TransactionTaken(_))));
-        forget(8).await;
-        claim("$2").await.unwrap();
+        let request = transaction("", 0).request;
+        let outcome = async |day: i64| {
+            let mut conn = storage.read().await.unwrap();
+            transactions::outcome(&mut conn, request, day * DAY_MS).await.unwrap()
+        };
+        for days in [-10, 3, 73] {
+            assert_eq!(outcome(days).await, None);
+            assert_eq!(claim("$1", days).await, "$1");
+            for later in 0..7 {
+                forget(days + later - 7).await;
+                assert_eq!(claim("$2", days + later).await, "$1", "{later}");
+                assert_eq!(outcome(days + later).await.as_deref(), Some("$1"));
+            }
+            forget(days + 14).await;
+        }
+        assert_eq!(claim("$3", 84).await, "$3");
     })
     .await;
+}
+
+#[test]
+fn the_parts_of_a_request_do_not_run_together() {
+    let parts =
+        [["ab", "c", "", ""], ["a", "bc", "", ""], ["", "ab", "c", ""], ["ab", "", "c", ""]];
+    let requests =
+        parts.map(|[user, device, path, txn]| ClientRequest::new(user, device, path, txn));
+    for (place, request) in requests.iter().enumerate() {
+        assert!(!requests[place + 1..].contains(request), "{place}");
+    }
 }
 
 #[tokio::test]

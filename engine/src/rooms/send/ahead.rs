@@ -34,6 +34,7 @@ pub(super) async fn one(
         return Ok(None);
     }
     let mut batch = Batch::new(engine, &guard);
+    batch.sent_by = transaction.map(Transaction::sent_by);
     let pdu = build::author(&mut batch, draft).await?;
     note_transaction(&mut batch, &pdu, transaction);
     match batch.commit_ahead(guard, &pdu.event_id).await {

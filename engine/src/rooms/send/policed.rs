@@ -69,6 +69,7 @@ async fn put(
     for _ in 0..MAX_ATTEMPTS {
         let mut batch = Batch::new(engine, &guard);
         prepare(&batch, draft).await?;
+        batch.sent_by = transaction.map(Transaction::sent_by);
         match judge::judge(&mut batch, pdu, None).await? {
             Judged::Ready(mut new) if new.disposition == Disposition::Accepted => {
                 new.local = true;

@@ -2,7 +2,7 @@
 
 use ruma::{RoomVersionId, device_id};
 use serde_json::json;
-use starling_storage::{timeline, unread};
+use starling_storage::{events as rows, timeline, unread};
 
 use super::*;
 use crate::{

@@ -260,5 +260,6 @@ pub(in crate::rooms) fn outlier(engine: &Engine, pdu: &Pdu) -> EventRow {
         flags: flags::OUTLIER,
         redacted_by: None,
         json: pdu.json.get().to_owned(),
+        sent_by: None,
     }
 }
