@@ -49,10 +49,10 @@ pub(super) struct Courier {
 }
 
 /// Tells an application service everything until the engine shuts down.
-pub(super) async fn run(engine: Engine, service: Arc<ApplicationService>) {
+pub(super) async fn run(mut courier: Courier) {
+    let (engine, service) = (courier.engine.clone(), courier.service.clone());
     let mut head = engine.storage.feed().watch();
     let mut passing = engine.notifier.passing();
-    let Some(mut courier) = Courier::persistent(&engine, &service).await else { return };
     loop {
         // Whatever is in flight then is found there after the next start.
         let drained = tokio::select! {
@@ -83,75 +83,45 @@ pub(super) async fn run(engine: Engine, service: Arc<ApplicationService>) {
     }
 }
 
-/// Notes of each of these application services that was never told anything that it is told what happens
-/// from now on.
-///
-/// # Errors
-///
-/// When the database fails.
-pub(super) async fn welcome(
-    engine: &Engine,
-    services: &[&Arc<ApplicationService>],
-) -> Result<(), Internal> {
-    let mut change = Change::new();
-    let mut conn = engine.storage.read().await?;
-    for service in services {
-        if rows::service(&mut conn, &service.id).await?.is_none() {
-            change.write(Write::Service(beginning(engine, service)));
-        }
-    }
-    drop(conn);
-    if !change.is_empty() {
-        engine.storage.commit(change).await?;
-    }
-    Ok(())
-}
-
-/// Where an application service begins that was never told anything.
-fn beginning(engine: &Engine, service: &ApplicationService) -> ServiceRow {
-    let cursor_pos = engine.storage.feed().head();
-    ServiceRow { id: service.id.clone(), cursor_pos, txn: None }
-}
-
 impl Courier {
-    /// Takes up where it was. `None` when the engine shuts down before the database answers.
-    async fn persistent(engine: &Engine, service: &Arc<ApplicationService>) -> Option<Self> {
-        loop {
-            match Self::new(engine, service).await {
-                Ok(courier) => return Some(courier),
-                Err(error) => tracing::error!(%error, "how far an application service is told \
-                    could not be read"),
-            }
-            tokio::select! {
-                () = engine.shutdown.cancelled() => return None,
-                () = tokio::time::sleep(OWN_FAULT_PAUSE) => {}
-            }
-        }
-    }
-
-    /// Takes up where it was.
+    /// One for each of these application services, where it was. Who was never told anything is told what happens
+    /// from here on, which is noted.
     ///
     /// # Errors
     ///
     /// When the database fails.
-    pub(super) async fn new(
+    pub(super) async fn of_all<'a>(
         engine: &Engine,
-        service: &Arc<ApplicationService>,
-    ) -> Result<Self, Internal> {
+        services: impl Iterator<Item = &'a Arc<ApplicationService>>,
+    ) -> Result<Vec<Self>, Internal> {
+        let (mut couriers, mut change) = (Vec::new(), Change::new());
         let mut conn = engine.storage.read().await?;
-        let stored = rows::service(&mut conn, &service.id).await?;
+        for service in services {
+            let row = match rows::service(&mut conn, &service.id).await? {
+                Some(row) => row,
+                None => {
+                    let cursor_pos = engine.storage.feed().head();
+                    let row = ServiceRow { id: service.id.clone(), cursor_pos, txn: None };
+                    change.write(Write::Service(row.clone()));
+                    row
+                }
+            };
+            couriers.push(Self {
+                engine: engine.clone(),
+                service: service.clone(),
+                interests: Interests::new(engine, service),
+                noted: row.cursor_pos,
+                row,
+                told: Told::until_now(engine),
+                supplies: Supplies::default(),
+                failures: 0,
+            });
+        }
         drop(conn);
-        let row = stored.unwrap_or_else(|| beginning(engine, service));
-        Ok(Self {
-            engine: engine.clone(),
-            service: service.clone(),
-            interests: Interests::new(engine, service),
-            noted: row.cursor_pos,
-            row,
-            told: Told::until_now(engine),
-            supplies: Supplies::default(),
-            failures: 0,
-        })
+        if !change.is_empty() {
+            engine.storage.commit(change).await?;
+        }
+        Ok(couriers)
     }
 
     /// Sends one transaction after the other.

@@ -20,14 +20,12 @@ mod transaction;
 
 use std::{
     collections::HashMap,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, AtomicI64, Ordering},
-    },
+    sync::atomic::{AtomicBool, AtomicI64, Ordering},
 };
 
 use tokio::{sync::Notify, task::JoinHandle};
 
+use self::courier::Courier;
 use crate::{Engine, Internal, appservices::ApplicationServices};
 
 /// Which application services wait for their next try.
@@ -94,8 +92,6 @@ impl Memory {
 /// When the database fails.
 pub async fn start(engine: &Engine) -> Result<Vec<JoinHandle<()>>, Internal> {
     let services = engine.config.appservices.iter().filter(|service| service.url.is_some());
-    let services: Vec<_> = services.collect();
-    courier::welcome(engine, &services).await?;
-    let run = |service| courier::run(engine.clone(), Arc::clone(service));
-    Ok(services.into_iter().map(|service| tokio::spawn(run(service))).collect())
+    let couriers = Courier::of_all(engine, services).await?;
+    Ok(couriers.into_iter().map(|courier| tokio::spawn(courier::run(courier))).collect())
 }

@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use ruma::{OwnedRoomId, OwnedUserId, RoomId, UserId, server_name, user_id};
 use serde_json::{Map, Value, json};
 
-use super::courier::{self, Courier, End};
+use super::courier::{Courier, End};
 use crate::{
     Config, Engine,
     appservices::{ApplicationService, ApplicationServices, Claimed, Registration},
@@ -56,8 +56,8 @@ fn service(engine: &Engine) -> Arc<ApplicationService> {
 }
 
 async fn courier(engine: &Engine) -> Courier {
-    courier::welcome(engine, &[&service(engine)]).await.unwrap();
-    Courier::new(engine, &service(engine)).await.unwrap()
+    let service = service(engine);
+    Courier::of_all(engine, std::iter::once(&service)).await.unwrap().pop().unwrap()
 }
 
 /// The transactions that came in, as ID and body.
@@ -137,18 +137,17 @@ async fn it_is_told_what_happens_while_its_users_are_there() {
 }
 
 #[tokio::test]
-async fn it_is_told_what_happened_before_its_courier_was_there() {
+async fn it_is_told_everything_from_its_first_start_on() {
     on_each_database_with(settings(), async |test| {
         let engine = &test.engine;
         users(&test).await;
         let room_id = room(engine).await;
         join_as(engine, &room_id, ghost()).await;
-        courier::welcome(engine, &[&service(engine)]).await.unwrap();
+        // A server that is killed before it told anything.
+        drop(courier(engine).await);
         say(engine, &room_id, "1").await;
-        // The server may have been killed meanwhile.
-        courier::welcome(engine, &[&service(engine)]).await.unwrap();
+        let mut courier = courier(engine).await;
         say(engine, &room_id, "2").await;
-        let mut courier = Courier::new(engine, &service(engine)).await.unwrap();
         assert_eq!(said(&told(&test, &mut courier).await), ["1", "2"]);
         test
     })
