@@ -48,6 +48,11 @@ fn slow(page: &mut Page, measures: &Measures) {
         "Statements that took as long as `log.slow_query_ms`.",
     )
     .is(slow.statements.get());
+    page.gauge(
+        "starling_database_log_pages",
+        "Pages of SQLite's write-ahead log when it was looked at last.",
+    )
+    .is(measures.log_pages.get());
 }
 
 fn connections(page: &mut Page, storage: &Storage) {

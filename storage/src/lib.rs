@@ -7,6 +7,7 @@
 
 mod alone;
 mod bulk;
+mod checkpoints;
 pub mod db;
 pub mod delayed_events;
 mod dialect;

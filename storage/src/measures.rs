@@ -14,6 +14,8 @@ pub struct Measures {
     pub connections: Waiting,
     /// What took long.
     pub slow: Slow,
+    /// Pages of SQLite's write-ahead log when it was looked at last.
+    pub log_pages: Gauge,
 }
 
 /// What the writer does with the changes that it is handed.

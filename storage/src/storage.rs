@@ -5,16 +5,14 @@ use std::{sync::Arc, thread, time::Duration};
 use tokio::{
     runtime::Handle,
     sync::{Mutex, mpsc, oneshot},
-    task::{JoinHandle, spawn_blocking},
+    task::JoinHandle,
 };
 
 use crate::{
     alone::Alone,
     change::Change,
-    db::{
-        Conn, Db, DbError, Pools, Result, sql,
-        sqlite::{Pool, Role},
-    },
+    checkpoints::Checkpoints,
+    db::{Conn, Db, DbError, Result, sql},
     facts,
     feed::Feed,
     measures::Measures,
@@ -24,9 +22,6 @@ use crate::{
 
 /// How many changes may wait for the writer before their callers wait to hand them over.
 const QUEUE: usize = 1024;
-
-/// How often a SQLite file takes in its write-ahead log.
-const CHECKPOINT_EVERY: Duration = Duration::from_secs(2);
 
 /// How often the counter is looked at for what other processes committed.
 const POLL_EVERY: Duration = Duration::from_millis(500);
@@ -63,7 +58,7 @@ impl Submitted {
 #[derive(Clone, Debug)]
 pub struct Storage {
     db: Db,
-    checkpointer: Option<Pool>,
+    checkpoints: Option<Checkpoints>,
     feed: Feed,
     queue: Arc<Mutex<Option<mpsc::Sender<Pending>>>>,
     submit: mpsc::WeakSender<Pending>,
@@ -92,17 +87,14 @@ impl Storage {
         let writer =
             Writer { db: db.clone(), feed: feed.clone(), instance: options.instance, batch: 0 };
         let writer = on_a_thread(writer.run(pending))?;
-        let checkpointer = match db.pools() {
-            Pools::Sqlite { writer, .. } => Some(Pool::open(writer.path(), 1, Role::Writer)?),
-            Pools::Postgres(_) => None,
-        };
-        let background = match &checkpointer {
-            Some(pool) => tokio::spawn(checkpoints(pool.clone())),
+        let checkpoints = Checkpoints::of(&db)?;
+        let background = match &checkpoints {
+            Some(checkpoints) => tokio::spawn(checkpoints.clone().run()),
             None => tokio::spawn(polls(db.clone(), feed.clone())),
         };
         Ok(Self {
             db,
-            checkpointer,
+            checkpoints,
             feed,
             submit: queue.downgrade(),
             queue: Arc::new(Mutex::new(Some(queue))),
@@ -228,8 +220,8 @@ impl Storage {
             task.abort();
             let _ = task.await;
         }
-        if let Some(checkpointer) = &self.checkpointer {
-            checkpointer.close().await;
+        if let Some(checkpoints) = &self.checkpoints {
+            checkpoints.close().await;
         }
         self.db.close().await;
         if let Some(alone) = self.alone.lock().await.take() {
@@ -250,22 +242,6 @@ fn on_a_thread(writer: impl Future<Output = ()> + Send + 'static) -> Result<ones
     let thread = thread::Builder::new().name("writer".to_owned()).spawn(work);
     thread.map_err(|error| DbError::Unavailable(format!("no thread for the writer: {error}")))?;
     Ok(ended)
-}
-
-async fn checkpoints(pool: Pool) {
-    let mut ticks = tokio::time::interval(CHECKPOINT_EVERY);
-    loop {
-        ticks.tick().await;
-        if let Err(error) = checkpoint(&pool).await {
-            tracing::warn!(%error, "the write-ahead log could not be taken in");
-        }
-    }
-}
-
-async fn checkpoint(pool: &Pool) -> Result<()> {
-    let lease = pool.acquire().await?;
-    let done = spawn_blocking(move || lease.checkpoint()).await;
-    done.map_err(|error| DbError::Unavailable(error.to_string()))?
 }
 
 async fn polls(db: Db, feed: Feed) {

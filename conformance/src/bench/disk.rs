@@ -38,6 +38,12 @@ pub(super) fn stored(server: &Server) -> Result<u64> {
     }
 }
 
+/// How many bytes the log beside the database of a running server has; none where there is no such file.
+pub(crate) fn log_of(server: &Server) -> u64 {
+    let log = server.directory().join("data/starling.db-wal");
+    fs::metadata(log).map_or(0, |metadata| metadata.len())
+}
+
 fn size(path: &Path) -> Result<u64> {
     let metadata = fs::metadata(path)?;
     if !metadata.is_dir() {

@@ -13,7 +13,7 @@ mod backup;
 pub mod costs;
 mod counts;
 mod directory;
-mod disk;
+pub(crate) mod disk;
 mod fan_out;
 pub mod federation;
 pub mod growth;

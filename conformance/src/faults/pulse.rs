@@ -104,9 +104,13 @@ async fn ask(people: People, per_second: f64, over: watch::Receiver<bool>) -> Be
     let begun = Instant::now();
     let mut ticks = interval(Duration::from_secs_f64(1.0 / per_second));
     ticks.set_missed_tick_behavior(MissedTickBehavior::Burst);
-    let (mut asked, mut number) = (JoinSet::new(), 0);
+    let (mut asked, mut outcomes, mut number) = (JoinSet::new(), Vec::new(), 0);
     while !*over.borrow() {
         let due = ticks.tick().await;
+        // Of an hour's requests only what came of them is kept.
+        while let Some(outcome) = asked.try_join_next() {
+            outcomes.push(outcome.unwrap_or_else(|error| (Duration::ZERO, Err(error.into()))));
+        }
         let people = people.clone();
         asked.spawn(async move {
             let outcome = one(&people, number).await;
@@ -115,7 +119,7 @@ async fn ask(people: People, per_second: f64, over: watch::Receiver<bool>) -> Be
         number += 1;
     }
     let elapsed = begun.elapsed();
-    let outcomes = asked.join_all().await;
+    outcomes.extend(asked.join_all().await);
     Beat::new(outcomes, elapsed, begun.elapsed())
 }
 

@@ -12,7 +12,7 @@ use tokio::time::{Instant, sleep};
 
 use super::pulse::{People, Pulse, millis};
 use crate::{
-    bench::process::Watched,
+    bench::{disk, process::Watched},
     random,
     report::{Report, say},
     servers::{DatabaseKind, Kind, Server, Spec, TestCa},
@@ -27,6 +27,8 @@ const BUDGET: &str = "48 MiB";
 const SLOPE_MIB: f64 = 1.0;
 /// Growth that says nothing, in MiB: what an allocator keeps differs from moment to moment.
 const NOISE_MIB: f64 = 6.0;
+/// How long the log beside the database may become, in MiB: it is to begin anew again and again.
+const LOG_MIB: f64 = 256.0;
 /// How many more files and connections say nothing: pools follow the load.
 const NOISE_FILES: usize = 20;
 
@@ -52,6 +54,7 @@ pub struct Options {
 struct Sample {
     hours: f64,
     memory_mib: f64,
+    log_mib: f64,
     files: usize,
     backends: usize,
 }
@@ -80,6 +83,13 @@ pub async fn run(options: Options) -> Result<bool> {
             same(&samples, "connections of the database", |it| it.backends)
         })
         .await;
+    let log = samples.iter().map(|it| it.log_mib).fold(0.0, f64::max);
+    report
+        .case("the log of the database stays short", async {
+            ensure!(log <= LOG_MIB, "it had {log:.0} MiB, more than {LOG_MIB}");
+            Ok(())
+        })
+        .await;
     let peak = watched.usage()?.peak_mib;
     report
         .case(&format!("{MEMORY_MIB} MiB are enough"), async {
@@ -92,6 +102,7 @@ pub async fn run(options: Options) -> Result<bool> {
     report.figure("p99_ms", millis(beat.p99()));
     report.figure("memory_mib_an_hour", slope(&samples, |it| it.memory_mib).round());
     report.figure("peak_memory_mib", peak.round());
+    report.figure("log_mib", log.round());
     report.figure("bounded_by_cgroup", bounds.is_some());
     if report.failed() > 0 {
         say(&server.log_tail());
@@ -108,6 +119,7 @@ async fn watch(server: &Server, watched: &Watched, time: Duration) -> Result<Vec
         samples.push(Sample {
             hours: begun.elapsed().as_secs_f64() / 3600.0,
             memory_mib: watched.resident_mib()?,
+            log_mib: disk::log_of(server) as f64 / MIB,
             files: watched.descriptors()?,
             backends: server.backends().map_or(Ok(0), |it| it.pids().map(|pids| pids.len()))?,
         });
@@ -190,6 +202,7 @@ mod tests {
         let sample = |number: usize| Sample {
             hours: number as f64 / 60.0,
             memory_mib: memory(number),
+            log_mib: 0.0,
             files: files(number),
             backends: 0,
         };

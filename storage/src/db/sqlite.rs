@@ -11,7 +11,7 @@ use std::{
 };
 
 use rusqlite::{
-    Connection, OpenFlags,
+    Connection, OpenFlags, Row,
     config::DbConfig,
     types::{Value as Column, ValueRef},
 };
@@ -25,6 +25,9 @@ use crate::dialect;
 
 /// How long another process, or a reader that holds a connection, is waited for.
 const BUSY: Duration = Duration::from_secs(30);
+
+/// What the write-ahead log keeps of the disk when it begins anew, in bytes.
+const LARGEST_IDLE_LOG: i64 = 64 << 20;
 
 /// How many prepared statements each connection keeps.
 const PREPARED: usize = 512;
@@ -126,9 +129,23 @@ impl Lease {
         Ok(run(self.conn()?, "COMMIT")?)
     }
 
-    /// Copies what the write-ahead log holds into the file, beside running transactions.
-    pub(crate) fn checkpoint(&self) -> Result<()> {
-        Ok(self.conn()?.execute_batch("PRAGMA wal_checkpoint(PASSIVE)")?)
+    /// Copies what the write-ahead log holds into the file, beside running transactions. Returns how many pages the
+    /// log has.
+    pub(crate) fn checkpoint(&self) -> Result<i64> {
+        let row = |row: &Row<'_>| row.get("log");
+        Ok(self.conn()?.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], row)?)
+    }
+
+    /// The same, so that the next transaction begins the log anew, unless somebody reads in it for longer than
+    /// `patience`. Until then nobody can write. Returns how many pages are still in it.
+    pub(crate) fn begin_log_anew(&self, patience: Duration) -> Result<i64> {
+        let conn = self.conn()?;
+        conn.busy_timeout(patience)?;
+        let row = |row: &Row<'_>| Ok((row.get("busy")?, row.get("log")?));
+        let outcome = conn.query_row("PRAGMA wal_checkpoint(RESTART)", [], row);
+        conn.busy_timeout(BUSY)?;
+        let (is_read, pages): (bool, i64) = outcome?;
+        Ok(if is_read { pages } else { 0 })
     }
 
     /// Runs a statement to its end; returns how many rows it changed.
@@ -178,7 +195,7 @@ fn run(conn: &Connection, statement: &str) -> rusqlite::Result<()> {
 
 /// The row at which a statement stands.
 #[derive(Clone, Copy, Debug)]
-pub struct Stepped<'r>(&'r rusqlite::Row<'r>);
+pub struct Stepped<'r>(&'r Row<'r>);
 
 impl Stepped<'_> {
     /// What the row says, for when the statement has gone on.
@@ -259,8 +276,8 @@ fn bind(statement: &mut rusqlite::Statement<'_>, values: Vec<Value>) -> Result<(
     Ok(())
 }
 
-/// A checkpoint never happens inside a commit: `wal_autocheckpoint` is off, and [`Lease::checkpoint`] has a
-/// connection of its own.
+/// A checkpoint never happens inside a commit: `wal_autocheckpoint` is off, and
+/// [`Checkpoints`](crate::checkpoints::Checkpoints) sees to it.
 fn connect(path: &Path, role: Role) -> Result<Connection> {
     let flags = OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_URI;
     let conn = match role {
@@ -284,6 +301,7 @@ fn connect(path: &Path, role: Role) -> Result<Connection> {
             "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = OFF; \
              PRAGMA wal_autocheckpoint = 0; PRAGMA temp_store = MEMORY; PRAGMA cache_size = -16384",
         )?;
+        conn.pragma_update(None, "journal_size_limit", LARGEST_IDLE_LOG)?;
     }
     if let Role::Reader = role {
         // Each has a cache of its own, and behind all of them stands that of the system.
