@@ -11,9 +11,8 @@
 use crate::{
     bulk,
     db::{Conn, Result, Value, composed, sql},
-    events::{EVENT_COLUMNS, EventRow, event_row},
     memberships::{self, MembershipRow},
-    timeline::EVENT,
+    timeline::{ENTRY, Entry, entry},
 };
 
 /// How many rooms one statement looks into at most.
@@ -153,41 +152,29 @@ pub async fn progress(conn: &mut Conn, direction: Direction) -> Result<i64> {
     row.optional(conn).await?.map_or(Ok(0), |row| row.get(0))
 }
 
-/// The next `limit` events of all timelines with their positions: those after `from` up to `until`,
-/// the oldest first.
+/// The next `limit` places of all timelines: those after `from` up to `until`, the oldest first.
 ///
 /// # Errors
 ///
 /// When the database fails.
-pub async fn newer(
-    conn: &mut Conn,
-    from: i64,
-    until: i64,
-    limit: i64,
-) -> Result<Vec<(i64, EventRow)>> {
+pub async fn newer(conn: &mut Conn, from: i64, until: i64, limit: i64) -> Result<Vec<Entry>> {
     let text = format!(
-        "SELECT {EVENT}, t.pos FROM timeline t \
-         JOIN events e ON e.event_id = t.event_id AND e.room_id = t.room_id \
-         WHERE t.pos > $1 AND t.pos <= $2 ORDER BY t.pos LIMIT $3"
+        "SELECT {ENTRY} FROM timeline t WHERE t.pos > $1 AND t.pos <= $2 ORDER BY t.pos LIMIT $3"
     );
     let values = vec![from.into(), until.into(), limit.into()];
-    composed(text, values).map(conn, |row| Ok((row.get(EVENT_COLUMNS)?, event_row(row)?))).await
+    composed(text, values).map(conn, |row| entry(row, 0)).await
 }
 
-/// The next `limit` events of all timelines with their positions: those at `from` and before, the
-/// newest first.
+/// The next `limit` places of all timelines: those at `from` and before, the newest first.
 ///
 /// # Errors
 ///
 /// When the database fails.
-pub async fn older(conn: &mut Conn, from: i64, limit: i64) -> Result<Vec<(i64, EventRow)>> {
-    let text = format!(
-        "SELECT {EVENT}, t.pos FROM timeline t \
-         JOIN events e ON e.event_id = t.event_id AND e.room_id = t.room_id \
-         WHERE t.pos <= $1 ORDER BY t.pos DESC LIMIT $2"
-    );
+pub async fn older(conn: &mut Conn, from: i64, limit: i64) -> Result<Vec<Entry>> {
+    let text =
+        format!("SELECT {ENTRY} FROM timeline t WHERE t.pos <= $1 ORDER BY t.pos DESC LIMIT $2");
     let values = vec![from.into(), limit.into()];
-    composed(text, values).map(conn, |row| Ok((row.get(EVENT_COLUMNS)?, event_row(row)?))).await
+    composed(text, values).map(conn, |row| entry(row, 0)).await
 }
 
 /// Those of the rooms that are encrypted.

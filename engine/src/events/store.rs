@@ -97,6 +97,9 @@ impl StoredEvent {
 
 type Key = (OwnedRoomId, OwnedEventId);
 
+/// Events of one room.
+pub type EventsById = HashMap<OwnedEventId, Arc<StoredEvent>>;
+
 /// The events that were read or written last, and the versions of their rooms.
 #[derive(Clone, Debug)]
 pub struct EventCache {
@@ -127,6 +130,19 @@ impl EventCache {
     #[must_use]
     pub fn size(&self) -> Size {
         Size::of_weighed(&self.events)
+    }
+
+    /// Those of the events that are in memory, and the IDs of the others.
+    fn known(&self, room_id: &RoomId, event_ids: &[OwnedEventId]) -> (EventsById, Vec<String>) {
+        let mut found = HashMap::with_capacity(event_ids.len());
+        let mut missing = Vec::new();
+        for event_id in event_ids {
+            match self.events.get(&(room_id.to_owned(), event_id.clone())) {
+                Some(event) => drop(found.insert(event_id.clone(), event)),
+                None => missing.push(event_id.to_string()),
+            }
+        }
+        (found, missing)
     }
 
     /// Forgets events that are there no more.
@@ -198,15 +214,8 @@ pub async fn get_many(
     engine: &Engine,
     room_id: &RoomId,
     event_ids: &[OwnedEventId],
-) -> Result<HashMap<OwnedEventId, Arc<StoredEvent>>, Internal> {
-    let mut found = HashMap::with_capacity(event_ids.len());
-    let mut missing = Vec::new();
-    for event_id in event_ids {
-        match engine.events.events.get(&(room_id.to_owned(), event_id.clone())) {
-            Some(event) => drop(found.insert(event_id.clone(), event)),
-            None => missing.push(event_id.to_string()),
-        }
-    }
+) -> Result<EventsById, Internal> {
+    let (mut found, missing) = engine.events.known(room_id, event_ids);
     engine.measures.caches.events.note(found.len(), missing.len());
     if !missing.is_empty() {
         for (row, rules) in load(engine, room_id, &missing).await? {
@@ -226,7 +235,7 @@ pub async fn get_in_passing(
     engine: &Engine,
     room_id: &RoomId,
     event_ids: &[OwnedEventId],
-) -> Result<HashMap<OwnedEventId, Arc<StoredEvent>>, Internal> {
+) -> Result<EventsById, Internal> {
     let ids: Vec<String> = event_ids.iter().map(ToString::to_string).collect();
     let rows = load(engine, room_id, &ids).await?.into_iter();
     rows.map(|(row, rules)| {
@@ -234,6 +243,30 @@ pub async fn get_in_passing(
         Ok((event.pdu.event_id.clone(), Arc::new(event)))
     })
     .collect()
+}
+
+/// As [`get_in_passing`], from memory where they are there; without those that cannot be read, so that the others
+/// are found.
+///
+/// # Errors
+///
+/// When the database fails.
+pub async fn get_readable(
+    engine: &Engine,
+    room_id: &RoomId,
+    event_ids: &[OwnedEventId],
+) -> Result<EventsById, Internal> {
+    let (mut found, missing) = engine.events.known(room_id, event_ids);
+    if missing.is_empty() {
+        return Ok(found);
+    }
+    for (row, rules) in load(engine, room_id, &missing).await? {
+        match StoredEvent::from_row(row, &rules.1) {
+            Ok(event) => drop(found.insert(event.pdu.event_id.clone(), Arc::new(event))),
+            Err(error) => tracing::warn!(%error, %room_id, "an event is passed over"),
+        }
+    }
+    Ok(found)
 }
 
 /// The rows of events of a room, each with what holds in the room.

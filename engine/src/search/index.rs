@@ -5,12 +5,11 @@ use std::{
     time::Duration,
 };
 
-use ruma::RoomId;
+use ruma::{EventId, OwnedEventId};
 use starling_storage::{
     Change,
-    events::EventRow,
     search::{self as rows, Direction, DocumentRow, Write},
-    timeline,
+    timeline::{self, Entry},
 };
 use tokio::sync::{Mutex, MutexGuard};
 
@@ -93,14 +92,14 @@ async fn step(engine: &Engine, direction: Direction) -> Result<bool, Internal> {
     let limit = i64::try_from(BATCH).unwrap_or(i64::MAX);
     let mut conn = engine.storage.read().await?;
     let (from, until) = (reached.forward, head);
-    let events = match direction {
+    let places = match direction {
         Direction::Forward => rows::newer(&mut conn, from, until, limit).await?,
         Direction::Backward => rows::older(&mut conn, reached.backward, limit).await?,
     };
     drop(conn);
-    let is_full = events.len() == BATCH;
-    let last = events.last().map(|(pos, _)| *pos);
-    let writes = documents(engine, events).await?;
+    let is_full = places.len() == BATCH;
+    let last = places.last().map(|place| place.pos);
+    let writes = documents(engine, &places).await?;
     let pos = match direction {
         Direction::Forward if is_full => last.unwrap_or(head),
         Direction::Forward => head,
@@ -135,44 +134,39 @@ async fn reached(
 }
 
 /// What a batch of events changes in the index.
-async fn documents(engine: &Engine, events: Vec<(i64, EventRow)>) -> Result<Vec<Write>, Internal> {
-    let rooms: HashSet<String> = events.iter().map(|(_, row)| row.room_id.clone()).collect();
-    let room_ids: Vec<String> = rooms.into_iter().collect();
+async fn documents(engine: &Engine, places: &[Entry]) -> Result<Vec<Write>, Internal> {
+    let mut rooms: HashMap<&str, Vec<OwnedEventId>> = HashMap::new();
+    for place in places {
+        let event_ids = rooms.entry(&place.room_id).or_default();
+        event_ids.extend(OwnedEventId::try_from(&*place.event_id));
+    }
+    let room_ids: Vec<String> = rooms.keys().map(ToString::to_string).collect();
     let mut conn = engine.storage.read().await?;
-    let encrypted = rows::encrypted(&mut conn, &room_ids).await?;
+    let encrypted: HashSet<String> =
+        rows::encrypted(&mut conn, &room_ids).await?.into_iter().collect();
     drop(conn);
-    let encrypted: HashSet<String> = encrypted.into_iter().collect();
-    let mut numbers: HashMap<String, i64> = HashMap::new();
+    let mut events = HashMap::new();
+    for (room_id, event_ids) in rooms {
+        let of_room = store::get_readable(engine, room_id.try_into()?, &event_ids).await?;
+        events.insert(room_id, of_room);
+    }
     let mut writes = vec![];
-    for (pos, row) in events {
-        let room = *numbers.entry(row.room_id.clone()).or_insert_with_key(|id| number(id));
-        let is_encrypted = encrypted.contains(&row.room_id);
-        let Some(event) = read(engine, row).await? else { continue };
-        writes.extend(redacted(engine, &event).await?.map(|pos| Write::Remove { pos }));
-        if is_encrypted || event.redacted_by.is_some() || !event.is_visible() {
+    for Entry { pos, room_id, event_id, .. } in places {
+        let of_room = events.get(room_id.as_str());
+        let event = of_room.and_then(|events| events.get(<&EventId>::try_from(&**event_id).ok()?));
+        let Some(event) = event else { continue };
+        writes.extend(redacted(engine, event).await?.map(|pos| Write::Remove { pos }));
+        if encrypted.contains(room_id) || event.redacted_by.is_some() || !event.is_visible() {
             continue;
         }
         let Some(document) = Document::of(&event.pdu) else { continue };
         let terms = document.terms();
         if !terms.is_empty() {
-            let key = document.key.number();
-            writes.push(Write::Put(DocumentRow { pos, room, key, terms }));
+            let (room, key) = (number(room_id), document.key.number());
+            writes.push(Write::Put(DocumentRow { pos: *pos, room, key, terms }));
         }
     }
     Ok(writes)
-}
-
-/// The event of a row. One that cannot be read is left out, so that the others are found.
-async fn read(engine: &Engine, row: EventRow) -> Result<Option<StoredEvent>, Internal> {
-    let room_id = <&RoomId>::try_from(row.room_id.as_str())?;
-    let Some(version) = store::room_version(engine, room_id).await? else { return Ok(None) };
-    match StoredEvent::from_row(row, &version.1) {
-        Ok(event) => Ok(Some(event)),
-        Err(error) => {
-            tracing::warn!(%error, "an event could not be taken into the search index");
-            Ok(None)
-        }
-    }
 }
 
 /// Where the event stands that this one has redacted.
