@@ -15,13 +15,24 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use ruma::{RoomId, UserId};
 use starling_storage::{Fact, Positioned, Storage, memberships};
-use tokio::sync::watch;
+use tokio::{
+    sync::watch,
+    time::{Instant, sleep_until},
+};
 use tokio_util::sync::CancellationToken;
 
 pub use self::{registration::Registration, waiting::Heard};
 
 use self::waiting::{News, Waiting};
 use crate::measures::Counter;
+
+/// Waits until a time. One that has come is not waited for: a timer would be up to a millisecond late, and wakes the
+/// thread that waits for the network.
+pub(crate) async fn until(time: Instant) {
+    if Instant::now() < time {
+        sleep_until(time).await;
+    }
+}
 
 /// Everybody who waits. Cheap to clone.
 #[derive(Clone, Debug, Default)]

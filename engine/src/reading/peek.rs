@@ -15,7 +15,7 @@ use super::{
     show::Form,
     token::PageToken,
 };
-use crate::{Engine, Internal};
+use crate::{Engine, Internal, notifier};
 
 /// How many events one answer has at most: the newest.
 const LARGEST: usize = 1_000;
@@ -63,7 +63,7 @@ pub async fn follow(
         let _waiting = engine.measures.sync.waiting.enter();
         tokio::select! {
             () = registration.woken() => {}
-            () = tokio::time::sleep_until(until) => return Ok(answer),
+            () = notifier::until(until) => return Ok(answer),
             () = engine.shutdown.cancelled() => return Ok(answer),
         }
         // There was nothing up to here.

@@ -33,6 +33,8 @@ pub enum Path<'a> {
         /// Everything up to this position.
         until: i64,
     },
+    /// The same, of places that were read already.
+    Known(&'a [Entry]),
     /// /messages'.
     History {
         /// Where the page begins, and its limits.
@@ -121,14 +123,17 @@ impl Reader {
     async fn chunk(&self, path: Path<'_>, size: usize) -> Result<Vec<Entry>, Internal> {
         let limit = i64::try_from(size).unwrap_or(i64::MAX);
         let room_id = self.room_id.as_str();
-        let mut conn = self.engine.storage.read().await?;
+        let reading = self.engine.storage.read();
         Ok(match path {
+            Path::Known(entries) => entries.iter().take(size).cloned().collect(),
             Path::Newest { after, until } => {
-                timeline::newest(&mut conn, room_id, after, until, limit).await?
+                timeline::newest(&mut reading.await?, room_id, after, until, limit).await?
             }
-            Path::History { range, .. } => timeline::page(&mut conn, room_id, range, limit).await?,
+            Path::History { range, .. } => {
+                timeline::page(&mut reading.await?, room_id, range, limit).await?
+            }
             Path::Related { range, to_event, .. } => {
-                relations::page(&mut conn, room_id, to_event, range, limit).await?
+                relations::page(&mut reading.await?, room_id, to_event, range, limit).await?
             }
         })
     }
@@ -198,6 +203,10 @@ impl Path<'_> {
         let Some((depth, pos)) = last else { return self };
         let from = (depth, pos);
         match self {
+            Self::Known(entries) => {
+                let at = entries.partition_point(|entry| entry.pos >= pos);
+                Self::Known(entries.get(at..).unwrap_or_default())
+            }
             Self::Newest { after, .. } => Self::Newest { after, until: pos.saturating_sub(1) },
             Self::History { range, to } => Self::History { range: Range { from, ..range }, to },
             Self::Related { range, to, to_event } => {

@@ -9,6 +9,7 @@ use starling_storage::{
     receipts::{self, ReceiptRow},
     rooms::{self, RoomRow},
     state,
+    timeline::{self, Entry},
 };
 use tokio::sync::OnceCell;
 
@@ -17,6 +18,9 @@ use crate::{Engine, Internal};
 /// How many stretches are remembered, and how long.
 const REMEMBERED: u64 = 2_000;
 const FOR: Duration = Duration::from_secs(10);
+
+/// In a longer one each looks for what it shows.
+const MOST_ENTRIES: i64 = 20;
 
 /// A room from a position to another, in an epoch.
 #[derive(Clone, Debug, Hash, PartialEq, Eq)]
@@ -34,11 +38,14 @@ pub(super) struct Between {
     pub(super) row: RoomRow,
     /// The receipts of all users that are new.
     pub(super) receipts: Vec<ReceiptRow>,
+    /// The places of all events in between, the newest first, where these are few and nothing is missing here before
+    /// any event of the room.
+    pub(super) entries: Option<Vec<Entry>>,
 }
 
 /// Those that were read last.
 #[derive(Clone, Debug)]
-pub(crate) struct Stretches(Cache<Span, Arc<OnceCell<Option<Between>>>>);
+pub(crate) struct Stretches(Cache<Span, Arc<OnceCell<Option<Arc<Between>>>>>);
 
 impl Stretches {
     pub(crate) fn new() -> Self {
@@ -51,16 +58,12 @@ impl Stretches {
 /// # Errors
 ///
 /// When the database fails.
-pub(super) async fn read(
-    engine: &Engine,
-    span: Span,
-) -> Result<Arc<OnceCell<Option<Between>>>, Internal> {
+pub(super) async fn read(engine: &Engine, span: Span) -> Result<Option<Arc<Between>>, Internal> {
     let stretch = engine.stretches.0.get_with(span.clone(), Arc::default);
-    stretch.get_or_try_init(|| look_up(engine, &span)).await?;
-    Ok(stretch)
+    Ok(stretch.get_or_try_init(|| look_up(engine, &span)).await?.clone())
 }
 
-async fn look_up(engine: &Engine, span: &Span) -> Result<Option<Between>, Internal> {
+async fn look_up(engine: &Engine, span: &Span) -> Result<Option<Arc<Between>>, Internal> {
     let Span { room_id, epoch, after, until } = span;
     let mut conn = engine.storage.snapshot().await?;
     if epochs::all(&mut conn).await?.last().map_or(0, |last| last.epoch) != *epoch {
@@ -72,5 +75,12 @@ async fn look_up(engine: &Engine, span: &Span) -> Result<Option<Between>, Intern
     let Some((_, root)) = now.first().filter(|_| before == now) else { return Ok(None) };
     let Some(row) = rooms::get(&mut conn, room_id).await? else { return Ok(None) };
     let receipts = receipts::between(&mut conn, room, *after, *until).await?;
-    Ok(Some(Between { row: RoomRow { current_state: *root, ..row }, receipts }))
+    let entries = timeline::newest(&mut conn, room_id, *after, *until, MOST_ENTRIES).await?;
+    let is_whole = i64::try_from(entries.len()).is_ok_and(|count| count < MOST_ENTRIES)
+        && rooms::backward_extremities(&mut conn, room_id, 1).await?.is_empty();
+    Ok(Some(Arc::new(Between {
+        row: RoomRow { current_state: *root, ..row },
+        receipts,
+        entries: is_whole.then_some(entries),
+    })))
 }

@@ -20,7 +20,7 @@ use super::{Answer, Request, StateWanted, moment::Moment, streams};
 use crate::{
     Engine, Internal,
     encryption::news,
-    notifier::{Heard, Registration},
+    notifier::{self, Heard, Registration},
     reading::{access::Asking, filter::Filter, token::SyncToken},
 };
 
@@ -178,7 +178,7 @@ impl CaughtUp {
         tokio::select! {
             biased;
             () = wake.cancelled() => false,
-            () = tokio::time::sleep_until(until) => true,
+            () = notifier::until(until) => true,
             () = engine.shutdown.cancelled() => true,
         }
     }

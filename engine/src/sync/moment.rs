@@ -3,7 +3,10 @@
 //! The rest (events up to a position, states by their roots) never changes and is read afterwards, so
 //! that no connection is held while the answer is put together.
 
-use std::collections::{HashMap, HashSet};
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+};
 
 use ruma::{DeviceId, OwnedUserId, RoomId, UserId};
 use starling_storage::{
@@ -16,7 +19,7 @@ use starling_storage::{
 
 use super::{
     Request,
-    between::{self, Span},
+    between::{self, Between, Span},
     caught_up::Step,
 };
 use crate::{
@@ -56,6 +59,8 @@ pub(super) struct Moment {
     pub(super) completed: HashSet<String>,
     /// Rooms whose timeline or state is new.
     pub(super) moved: HashSet<String>,
+    /// What is new in rooms that were heard of.
+    pub(super) stretches: HashMap<String, Arc<Between>>,
     /// The root of each room's state at `since`.
     pub(super) roots: HashMap<String, i64>,
     /// New receipts, by room.
@@ -161,8 +166,7 @@ impl Moment {
         let wants = |room_id: &String| request.filter.room.wants_room(room_id);
         for room_id in heard.rooms.into_iter().filter(wants) {
             let span = Span { room_id: room_id.clone(), epoch, after, until };
-            let stretch = between::read(engine, span).await?;
-            let Some(Some(stretch)) = stretch.get() else { return Ok(None) };
+            let Some(stretch) = between::read(engine, span).await? else { return Ok(None) };
             // Whoever waits for what happens in a room was joined to it, and would have heard of leaving it.
             moment.memberships.push(MembershipRow {
                 user_id: user_id.to_string(),
@@ -180,6 +184,7 @@ impl Moment {
             if !stretch.receipts.is_empty() {
                 moment.receipts.insert(room_id.clone(), stretch.receipts.clone());
             }
+            moment.stretches.insert(room_id.clone(), stretch);
             moment.moved.insert(room_id);
         }
         let rooms: Vec<String> = moment.moved.iter().cloned().collect();

@@ -46,6 +46,7 @@ use super::LONGEST_WAIT;
 use crate::{
     Engine, Internal,
     encryption::inbox,
+    notifier,
     reading::{access::Asking, reader::Reader, show::Form},
 };
 
@@ -106,7 +107,7 @@ pub async fn sync(
             let _waiting = engine.measures.sync.waiting.enter();
             tokio::select! {
                 () = registration.woken() => continue,
-                () = tokio::time::sleep_until(until) => {}
+                () = notifier::until(until) => {}
                 () = engine.shutdown.cancelled() => {}
             }
         }

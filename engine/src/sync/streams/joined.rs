@@ -74,8 +74,7 @@ async fn events(
     let whole = fresh || sync.request.full_state;
     let moved = fresh || sync.moment.moved.contains(&room.room_id);
     let stretch = if moved {
-        let after = sync.moment.since.filter(|_| !fresh).unwrap_or(i64::MIN);
-        let stretch = Stretch::read(sync, reader, after, sync.moment.head).await?;
+        let stretch = read(sync, reader, fresh).await?;
         // What reaches back before the client's token does not continue what the client has.
         match sync.moment.since {
             Some(since) if fresh => stretch.limited_if_before(since),
@@ -105,6 +104,16 @@ async fn events(
     joined.state = news.show(sync, reader).await?;
     let has_summary = joined.summary.joined.is_some();
     Ok(!stretch.events.is_empty() || stretch.limited || !news.is_empty() || has_summary)
+}
+
+/// What of the timeline is new: of a room that was heard of, what everybody there is told.
+async fn read(sync: &Sync<'_>, reader: &mut Reader, fresh: bool) -> Result<Stretch, Internal> {
+    let between = sync.moment.stretches.get(reader.room_id.as_str());
+    if let Some(entries) = between.filter(|_| !fresh).and_then(|it| it.entries.as_deref()) {
+        return Stretch::known(sync, reader, entries).await;
+    }
+    let after = sync.moment.since.filter(|_| !fresh).unwrap_or(i64::MIN);
+    Stretch::read(sync, reader, after, sync.moment.head).await
 }
 
 /// The user as the reader of a room.

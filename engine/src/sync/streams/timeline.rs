@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use serde_json::value::RawValue;
-use starling_storage::rooms::are_backward_extremities;
+use starling_storage::{rooms::are_backward_extremities, timeline::Entry};
 
 use crate::{
     Internal,
@@ -37,10 +37,22 @@ impl Stretch {
         after: i64,
         until: i64,
     ) -> Result<Self, Internal> {
+        Self::find(reader, Self::wanted(sync), (after, until)).await
+    }
+
+    /// The same of a stretch of which all places are known, and where nothing is missing before any event.
+    pub(super) async fn known(
+        sync: &Sync<'_>,
+        reader: &mut Reader,
+        entries: &[Entry],
+    ) -> Result<Self, Internal> {
+        Self::collect(reader, Self::wanted(sync), Path::Known(entries), sync.moment.head).await
+    }
+
+    fn wanted<'a>(sync: &'a Sync<'_>) -> Wanted<'a> {
         let filter = &sync.request.filter.room.timeline;
         let limit = filter.limit(DEFAULT_LIMIT, LARGEST_LIMIT);
-        let wanted = Wanted { filter, ignored: &sync.moment.ignored, limit };
-        Self::find(reader, wanted, (after, until)).await
+        Wanted { filter, ignored: &sync.moment.ignored, limit }
     }
 
     /// The newest events with `after < pos <= until` of those that are wanted.
@@ -49,10 +61,22 @@ impl Stretch {
         wanted: Wanted<'_>,
         (after, until): (i64, i64),
     ) -> Result<Self, Internal> {
+        let mut stretch =
+            Self::collect(reader, wanted, Path::Newest { after, until }, until).await?;
+        stretch.cut_at_gap(reader).await?;
+        Ok(stretch)
+    }
+
+    async fn collect(
+        reader: &mut Reader,
+        wanted: Wanted<'_>,
+        path: Path<'_>,
+        until: i64,
+    ) -> Result<Self, Internal> {
         let limit = wanted.limit;
         // One more tells whether there are more.
         let wanted = Wanted { limit: limit + 1, ..wanted };
-        let found = reader.scan(Path::Newest { after, until }, wanted).await?;
+        let found = reader.scan(path, wanted).await?;
         let mut events = found.events;
         let limited = events.len() > limit || !found.complete;
         events.truncate(limit);
@@ -62,9 +86,7 @@ impl Stretch {
             None if limit == 0 => Some(PageToken::Position(until)),
             None => found.last.map(|(_, pos)| PageToken::Position(pos.saturating_sub(1))),
         };
-        let mut stretch = Self { events, limited, prev };
-        stretch.cut_at_gap(reader).await?;
-        Ok(stretch)
+        Ok(Self { events, limited, prev })
     }
 
     /// Says that there is more than the client has if the stretch begins before this position.

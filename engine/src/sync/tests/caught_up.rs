@@ -11,7 +11,10 @@ use starling_storage::{
 
 use super::{Request, is_empty, joined};
 use crate::{
-    reading::stage::{ALICE, BOB, Stage, after, ids, message, on_stage, user},
+    reading::{
+        filter::Filter,
+        stage::{ALICE, BOB, Stage, after, ids, message, on_stage, user},
+    },
     rooms::{
         receipts::{self, Kind, Receipt},
         typing,
@@ -45,7 +48,7 @@ async fn whom_nothing_concerns_is_answered_without_reading() {
         assert!(is_empty(&second));
         assert_eq!(second["next_batch"], first["next_batch"], "the present was not looked at");
         // Who asks for something else is not answered from memory.
-        let filter = crate::reading::filter::Filter::parse(r#"{"room":{"rooms":[]}}"#).unwrap();
+        let filter = Filter::parse(r#"{"room":{"rooms":[]}}"#).unwrap();
         let third = stage.sync(ALICE, Request { filter, ..after(&second) }).await;
         assert_ne!(third["next_batch"], first["next_batch"]);
         let whole = Request { full_state: true, ..after(&third) };
@@ -130,6 +133,37 @@ async fn only_what_was_heard_of_is_read() {
         let sixth = stage.sync(ALICE, after(&fifth)).await;
         assert_eq!(joined(&stage, &sixth)["timeline"]["events"].as_array().map(Vec::len), Some(1));
         assert_eq!(followed(), 3);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn what_was_heard_of_is_told_as_if_it_had_been_looked_for() {
+    on_stage(async |mut stage| {
+        let cases =
+            [(1, 10), (12, 10), (12, 3), (12, 30), (19, 30), (20, 30), (25, 30), (25, 5), (2, 0)];
+        for (said, limit) in cases {
+            let filter = format!(r#"{{"room":{{"timeline":{{"limit":{limit}}}}}}}"#);
+            let filter = Filter::parse(&filter).unwrap();
+            let request = Request { filter: filter.clone(), ..Request::default() };
+            let first = stage.sync(ALICE, request).await;
+            for _ in 0..said {
+                stage.say(ALICE, "hello").await;
+            }
+            let followed = stage.engine.measures.sync.followed.get();
+            let request = Request { filter, ..after(&first) };
+            let heard = stage.sync(ALICE, request.clone()).await;
+            assert_eq!(stage.engine.measures.sync.followed.get(), followed + 1, "{said} {limit}");
+            let found = stage.sync(ALICE, request).await;
+            let timeline = |answer| {
+                let timeline = joined(&stage, answer)["timeline"].clone();
+                let shown = ids(&timeline["events"]);
+                (shown, timeline["limited"].clone(), timeline["prev_batch"].clone())
+            };
+            assert_eq!(timeline(&heard), timeline(&found), "{said} {limit}");
+            assert_eq!(timeline(&heard).0.len(), said.min(limit));
+            assert_eq!(timeline(&heard).1, said > limit);
+        }
     })
     .await;
 }
