@@ -42,7 +42,7 @@ pub(crate) async fn get(call: Call) -> Answer {
     let state = state_wanted(&query);
     let request = Request {
         since: query.since.as_deref().map(SyncToken::parse).transpose()?,
-        filter: filter(&call.engine, &session, query.filter).await?,
+        filter: filter(&call.engine, &session, query.filter).await?.into(),
         full_state: query.full_state,
         state,
         timeout: Duration::from_millis(query.timeout),

@@ -47,7 +47,7 @@ pub(super) struct Step {
 pub(super) struct CaughtUp {
     /// Up to where; `None` once there is more to look for than was heard of.
     token: Mutex<Option<SyncToken>>,
-    filter: Filter,
+    filter: Arc<Filter>,
     state: StateWanted,
     to_device: bool,
     rooms: usize,
@@ -142,7 +142,8 @@ impl CaughtUp {
             }
             let Some(step) = self.step(since) else { return Ok(None) };
             since = step.token.clone();
-            let Some(moment) = Moment::heard(engine, asking, request, step).await? else {
+            let heard = Box::pin(Moment::heard(engine, asking, request, step)).await?;
+            let Some(moment) = heard else {
                 *self.token() = None;
                 return Ok(None);
             };

@@ -45,7 +45,7 @@ pub struct Request {
     /// Where the last /sync ended.
     pub since: Option<SyncToken>,
     /// What is wanted.
-    pub filter: Filter,
+    pub filter: Arc<Filter>,
     /// Whether the whole state of all rooms is wanted.
     pub full_state: bool,
     /// As of when state is wanted.
@@ -97,9 +97,9 @@ pub async fn sync(
     }
     loop {
         let registration = engine.notifier.register(asking.user_id);
-        let mut moment = Moment::read(engine, asking, &request).await?;
+        let mut moment = Box::pin(Moment::read(engine, asking, &request)).await?;
         if let (Some(until), Some(device)) = (moment.acknowledged.take(), asking.device_id) {
-            inbox::acknowledge(engine, asking.user_id, device, until).await?;
+            Box::pin(inbox::acknowledge(engine, asking.user_id, device, until)).await?;
         }
         let token = moment.token.clone();
         // The next request says that these messages have arrived, which removes them.

@@ -52,8 +52,12 @@ pub async fn events(
         None => moment::now(engine).await?,
     };
     let start = from.to_string();
-    let request =
-        Request { since: Some(from), filter: filter(ALL_EVENTS)?, timeout, ..Request::default() };
+    let request = Request {
+        since: Some(from),
+        filter: filter(ALL_EVENTS)?.into(),
+        timeout,
+        ..Request::default()
+    };
     let answer = sync(engine, asking, request).await?;
     Ok(Chunk { chunk: flat(&answer)?, start, end: answer.next_batch })
 }
@@ -162,7 +166,7 @@ pub async fn initial(
     limit: Option<u64>,
     archived: bool,
 ) -> Result<Initial, Internal> {
-    let request = Request { filter: filter(NO_ROOMS)?, ..Request::default() };
+    let request = Request { filter: filter(NO_ROOMS)?.into(), ..Request::default() };
     // What happens from here on is in the rooms below or comes by `events`.
     let answer = sync(engine, asking, request).await?;
     let mut conn = engine.storage.read().await?;

@@ -1,7 +1,10 @@
 //! /sync, over a room on a stage.
 
 use std::{
-    sync::atomic::{AtomicBool, Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
@@ -28,7 +31,7 @@ mod caught_up;
 mod model;
 
 fn filtered(json: Value) -> Request {
-    Request { filter: Filter::parse(&json.to_string()).unwrap(), ..Request::default() }
+    Request { filter: Filter::parse(&json.to_string()).unwrap().into(), ..Request::default() }
 }
 
 fn joined<'a>(stage: &Stage, answer: &'a Value) -> &'a Value {
@@ -114,7 +117,7 @@ async fn state_after_is_that_at_the_end() {
         let limited = json!({ "room": { "timeline": { "limit": 1 } } });
         let request = Request {
             state: StateWanted::After,
-            filter: Filter::parse(&limited.to_string()).unwrap(),
+            filter: Filter::parse(&limited.to_string()).unwrap().into(),
             ..after(&answer)
         };
         let news = stage.sync(ALICE, request.clone()).await;
@@ -214,7 +217,7 @@ async fn a_room_that_is_joined_meanwhile_comes_whole() {
 
         let join = stage.member(BOB, BOB, "join").await;
         let request = Request {
-            filter: Filter::parse(r#"{"room":{"timeline":{"limit":1}}}"#).unwrap(),
+            filter: Filter::parse(r#"{"room":{"timeline":{"limit":1}}}"#).unwrap().into(),
             ..after(&invited)
         };
         let joined_answer = stage.sync(BOB, request).await;
@@ -303,7 +306,7 @@ async fn lazily_loaded_members_are_those_of_the_timeline() {
         // What changed in a gap is sent although nothing in the timeline needs it.
         stage.member("@carol:a.org", "@carol:a.org", "leave").await;
         stage.say(BOB, "bye").await;
-        let filter = Filter::parse(&lazy.to_string()).unwrap();
+        let filter = Arc::new(Filter::parse(&lazy.to_string()).unwrap());
         let news = stage.sync(ALICE, Request { filter, ..after(&answer) }).await;
         let state = joined(&stage, &news)["state"]["events"].as_array().unwrap();
         assert!(state.iter().any(|event| event["state_key"] == "@carol:a.org"), "{news}");

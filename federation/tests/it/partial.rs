@@ -82,7 +82,7 @@ impl World {
         let asking = Asking { user_id, device_id: Some("DEVICE".into()) };
         let since = since.map(|it| SyncToken::parse(it["next_batch"].as_str().unwrap()).unwrap());
         let filter = Filter::parse(filter).unwrap();
-        let request = Request { filter, since, ..Request::default() };
+        let request = Request { filter: filter.into(), since, ..Request::default() };
         serde_json::to_value(sync(self.b.engine(), asking, request).await.unwrap()).unwrap()
     }
 

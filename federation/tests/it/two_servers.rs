@@ -68,7 +68,7 @@ impl World {
     async fn left(&self, room: &OwnedRoomId) -> Vec<Value> {
         let filter = Filter::parse(r#"{"room":{"include_leave":true}}"#).unwrap();
         let asking = Asking { user_id: &self.bob, device_id: None };
-        let request = Request { filter, ..Request::default() };
+        let request = Request { filter: filter.into(), ..Request::default() };
         let answer = sync(self.b.engine(), asking, request).await.unwrap();
         let answer = serde_json::to_value(answer).unwrap();
         let events = &answer["rooms"]["leave"][room.as_str()]["timeline"]["events"];

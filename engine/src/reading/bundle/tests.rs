@@ -168,7 +168,7 @@ async fn pages_bundle_and_sync_does_where_it_left_events_out() {
         let timeline =
             |answer: &Value| answer["rooms"]["join"][room_id.as_str()]["timeline"].clone();
         let filter = Filter::parse(r#"{"room":{"timeline":{"limit":2}}}"#).unwrap();
-        let limited = Request { filter, ..Request::default() };
+        let limited = Request { filter: filter.into(), ..Request::default() };
         let limited = timeline(&stage.sync(ALICE, limited).await);
         assert_eq!(limited["limited"], true);
         assert!(has_bundle(&limited["events"]));

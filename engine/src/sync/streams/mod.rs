@@ -18,13 +18,23 @@ pub(super) mod left;
 
 pub(super) mod invited;
 
+use futures_util::future::BoxFuture;
 use serde_json::value::RawValue;
 
 use super::{Answer, Request, Sync, moment::Moment};
 use crate::{Engine, Internal, reading::access::Asking, reading::show::Form};
 
-/// Lets each stream say what is new.
-pub(super) async fn all(
+/// Lets each stream say what is new. In a box: whoever waits for news would carry the room that this takes.
+pub(super) fn all<'a>(
+    engine: &'a Engine,
+    asking: Asking<'a>,
+    request: &'a Request,
+    moment: Moment,
+) -> BoxFuture<'a, Result<Answer, Internal>> {
+    Box::pin(put_together(engine, asking, request, moment))
+}
+
+async fn put_together(
     engine: &Engine,
     asking: Asking<'_>,
     request: &Request,

@@ -1,6 +1,6 @@
 //! Those who were told everything are answered without reading, and miss nothing by it.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use serde_json::json;
 use starling_storage::{
@@ -12,6 +12,7 @@ use starling_storage::{
 use super::{Request, is_empty, joined};
 use crate::{
     reading::{
+        access::Asking,
         filter::Filter,
         stage::{ALICE, BOB, Stage, after, ids, message, on_stage, user},
     },
@@ -48,7 +49,7 @@ async fn whom_nothing_concerns_is_answered_without_reading() {
         assert!(is_empty(&second));
         assert_eq!(second["next_batch"], first["next_batch"], "the present was not looked at");
         // Who asks for something else is not answered from memory.
-        let filter = Filter::parse(r#"{"room":{"rooms":[]}}"#).unwrap();
+        let filter = Arc::new(Filter::parse(r#"{"room":{"rooms":[]}}"#).unwrap());
         let third = stage.sync(ALICE, Request { filter, ..after(&second) }).await;
         assert_ne!(third["next_batch"], first["next_batch"]);
         let whole = Request { full_state: true, ..after(&third) };
@@ -144,7 +145,7 @@ async fn what_was_heard_of_is_told_as_if_it_had_been_looked_for() {
             [(1, 10), (12, 10), (12, 3), (12, 30), (19, 30), (20, 30), (25, 30), (25, 5), (2, 0)];
         for (said, limit) in cases {
             let filter = format!(r#"{{"room":{{"timeline":{{"limit":{limit}}}}}}}"#);
-            let filter = Filter::parse(&filter).unwrap();
+            let filter = Arc::new(Filter::parse(&filter).unwrap());
             let request = Request { filter: filter.clone(), ..Request::default() };
             let first = stage.sync(ALICE, request).await;
             for _ in 0..said {
@@ -232,6 +233,17 @@ async fn the_count_of_keys_is_that_of_the_present() {
         let second = stage.sync(ALICE, after(&first)).await;
         assert_eq!(second["next_batch"], first["next_batch"]);
         assert_eq!(second["device_one_time_keys_count"]["signed_curve25519"], 1);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn who_waits_takes_little_room() {
+    on_stage(async |stage| {
+        let (user_id, request) = (user(ALICE), Request::default());
+        let asking = Asking { user_id: &user_id, device_id: None };
+        let bytes = size_of_val(&crate::sync::sync(&stage.engine, asking, request));
+        assert!(bytes < 4_000, "{bytes} bytes for as long as a client waits");
     })
     .await;
 }

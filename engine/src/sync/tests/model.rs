@@ -1,6 +1,6 @@
 //! Random rooms and random clients: nothing is lost, nothing comes twice, and the state adds up.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use proptest::prelude::*;
 use ruma::api::Direction;
@@ -55,7 +55,7 @@ struct Client {
 impl Client {
     async fn sync(&mut self, stage: &Stage, limit: u64, page: u64) {
         let filter = json!({ "room": { "timeline": { "limit": limit } } });
-        let filter = Filter::parse(&filter.to_string()).unwrap();
+        let filter = Arc::new(Filter::parse(&filter.to_string()).unwrap());
         let first = self.last.is_null();
         let request = if first { Request::default() } else { after(&self.last) };
         let request = Request { filter, state: StateWanted::After, ..request };
@@ -102,7 +102,7 @@ async fn page_back(stage: &Stage, from: Option<&str>, to: Option<&str>, page: u6
     }
 }
 
-async fn act(stage: &mut Stage, step: &Step, made: &mut Vec<std::sync::Arc<crate::events::Pdu>>) {
+async fn act(stage: &mut Stage, step: &Step, made: &mut Vec<Arc<crate::events::Pdu>>) {
     let number = made.len();
     let bob_is_in =
         stage.room.state.iter().any(|(key, pdu)| {
