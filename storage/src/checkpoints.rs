@@ -48,28 +48,39 @@ impl Checkpoints {
     /// Does it again and again.
     pub(crate) async fn run(self) {
         let mut ticks = tokio::time::interval(EVERY);
+        let mut long = LONG;
         loop {
             ticks.tick().await;
-            if let Err(error) = self.once(LONG).await {
-                tracing::warn!(%error, "the write-ahead log could not be taken in");
+            match self.once(long).await {
+                Ok(pages) => long = next_time(long, pages),
+                Err(error) => tracing::warn!(%error, "the write-ahead log could not be taken in"),
             }
         }
     }
 
-    /// Takes in what there is, and has a log of `long` pages begun anew.
-    async fn once(&self, long: i64) -> Result<()> {
+    /// Takes in what there is, and has a log of `long` pages begun anew. Returns how many pages it has then.
+    async fn once(&self, long: i64) -> Result<i64> {
         let mut pages = on(&self.own, Lease::checkpoint).await?;
         if pages >= long {
             // Only what was written since is left to be copied, so this is short.
             pages = on(&self.writer, |lease| lease.begin_log_anew(PATIENCE)).await?;
         }
         self.db.measures().log_pages.set(pages);
-        Ok(())
+        Ok(pages)
     }
 
     /// Closes its connection.
     pub(crate) async fn close(&self) {
         self.own.close().await;
+    }
+}
+
+/// How many pages are long the next time. Whoever reads for long, as a backup does, is not waited for each time.
+fn next_time(long: i64, pages: i64) -> i64 {
+    match pages {
+        0 => LONG,
+        _ if pages >= long => pages.saturating_mul(2),
+        _ => long,
     }
 }
 
@@ -131,6 +142,17 @@ mod tests {
         tokio::select! {
             () = taking_in => assert_eq!(pages(&checkpoints), 0),
             () = writing => unreachable!("it never ends"),
+        }
+    }
+
+    #[test]
+    fn a_log_that_is_read_is_left_alone_until_it_is_twice_as_long() {
+        let mut long = LONG;
+        for (pages, expected) in
+            [(5, LONG), (LONG, 2 * LONG), (2 * LONG - 1, 2 * LONG), (2 * LONG, 4 * LONG), (0, LONG)]
+        {
+            long = next_time(long, pages);
+            assert_eq!(long, expected, "{pages}");
         }
     }
 
