@@ -407,7 +407,7 @@ pub(crate) struct Presence {
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct Limits {
     /// Connections that one listener holds at the same time; further ones are closed at once. Each takes some
-    /// 20 KiB of memory, and 40 to 60 while it waits for an answer.
+    /// 20 KiB of memory, and 40 to 50 while it waits for an answer.
     pub(crate) connections: usize,
 
     /// Seconds in which a TLS handshake, and then the head of the next request, must be complete. A
