@@ -142,6 +142,8 @@ impl Buckets {
             ("master.telemetry", "false".to_owned()),
             ("master.volumeSizeLimitMB", "64".to_owned()),
             ("volume.max", "100".to_owned()),
+            // It takes nothing more while one part in a hundred of the disk is free, else.
+            ("volume.minFreeSpace", "1MiB".to_owned()),
         ] {
             command.arg(format!("-{name}={value}"));
         }
