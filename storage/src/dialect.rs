@@ -84,6 +84,8 @@ pub(crate) fn schema(text: &str, sqlite: bool) -> String {
         text.replace(" COLLATE BYTES", "")
     } else {
         let text = text.replace(" COLLATE BYTES", " COLLATE \"C\"");
+        // A key of that type is SQLite's row ID, and takes no tree of its own.
+        let text = text.replace(" INTEGER PRIMARY KEY", " BIGINT PRIMARY KEY");
         text.replace(" BLOB", " BYTEA").replace(" WITHOUT ROWID", "")
     }
 }

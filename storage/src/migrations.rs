@@ -53,6 +53,7 @@ const MIGRATIONS: &[(i64, &str, &str)] = &[
         include_str!("../../migrations/0075_own_rules_by_membership.sql"),
     ),
     (76, "transactions", include_str!("../../migrations/0076_transactions.sql")),
+    (77, "row IDs", include_str!("../../migrations/0077_row_ids.sql")),
 ];
 
 /// Applies the migrations that the database has not seen.
@@ -111,7 +112,7 @@ fn migration(db: &Db, version: i64, name: &'static str, text: &str) -> Migration
 #[cfg(all(test, feature = "test-support"))]
 mod tests {
     use super::*;
-    use crate::test_support::TempDatabase;
+    use crate::{db::sql, test_support::TempDatabase};
 
     #[test]
     fn every_file_is_in_the_list() {
@@ -134,6 +135,70 @@ mod tests {
                 db.close().await;
                 database.remove().await.unwrap();
             }
+        }
+    }
+
+    /// Else SQLite has one more tree for the table, which each new row is written to.
+    #[tokio::test]
+    async fn a_key_that_is_a_number_is_the_row_id() {
+        let database = TempDatabase::sqlite().unwrap();
+        let db = Db::open(&database.url, 2).await.unwrap();
+        run(&db).await.unwrap();
+        let found = sql("SELECT m.name FROM sqlite_master m \
+             JOIN pragma_index_list(m.name) i ON i.origin = 'pk' \
+             WHERE m.type = 'table' AND m.sql NOT LIKE '%WITHOUT ROWID%' \
+             AND (SELECT GROUP_CONCAT(c.type) FROM pragma_index_info(i.name) k \
+               JOIN pragma_table_info(m.name) c ON c.cid = k.cid) = 'BIGINT'")
+        .map(&mut db.read().await.unwrap(), |row| row.get::<String>(0))
+        .await
+        .unwrap();
+        // The driver's own.
+        assert_eq!(found, ["_sqlx_migrations"]);
+        db.close().await;
+        database.remove().await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn what_has_a_position_keeps_it_with_row_ids() {
+        const ROWS: [(&str, &str); 4] = [
+            (
+                "INSERT INTO epochs VALUES (7, 8, 9)",
+                "SELECT epoch + start_pos * created_ts FROM epochs",
+            ),
+            (
+                "INSERT INTO positions VALUES (9000000000000000000, 1, 'r', 'e', 'l')",
+                "SELECT pos + kind FROM positions WHERE subject || object || detail = 'rel'",
+            ),
+            (
+                "INSERT INTO timeline (pos, room_id, event_id, depth, local, thread_root, \
+                 notify_count, highlight_count, notifies) VALUES (-5, 'r', 'e', 3, 1, 't', 20, 400, 2)",
+                "SELECT pos + depth + local + notify_count + highlight_count + notifies \
+                 FROM timeline WHERE room_id || event_id || thread_root = 'ret'",
+            ),
+            (
+                "INSERT INTO search_documents VALUES (11, 12, '13')",
+                "SELECT pos + room + LENGTH(terms) FROM search_documents",
+            ),
+        ];
+        for database in TempDatabase::all().await.unwrap() {
+            let db = Db::open(&database.url, 2).await.unwrap();
+            run_to(&db, 76).await.unwrap();
+            let mut conn = db.write().await.unwrap();
+            for (put, _) in ROWS {
+                sql(put).execute(&mut conn).await.unwrap();
+            }
+            conn.commit().await.unwrap();
+            run(&db).await.unwrap();
+            let mut conn = db.read().await.unwrap();
+            for ((put, get), wanted) in
+                ROWS.into_iter().zip([79, 9_000_000_000_000_000_001, 421, 25])
+            {
+                let row = sql(get).optional(&mut conn).await.unwrap().unwrap();
+                assert_eq!(row.get::<i64>(0).unwrap(), wanted, "{put}");
+            }
+            drop(conn);
+            db.close().await;
+            database.remove().await.unwrap();
         }
     }
 }
