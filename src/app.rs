@@ -19,6 +19,7 @@ use crate::{
     http::{Around, Changes},
     listeners::Listeners,
     log::{self, LogLevel},
+    memory,
     metrics::Traffic,
     overload::Overload,
     signals::{Request, Signals},
@@ -47,7 +48,7 @@ pub(crate) fn run(source: Source) -> anyhow::Result<()> {
         let traces = Traces::start(&config.telemetry, traffic.spans())?;
         let level = log::start(&config.log, traces.as_ref().map(Traces::tracer))?;
         raise_file_limit();
-        serve(source, config, (level, traffic)).await?;
+        serve(source, memory::fit(config), (level, traffic)).await?;
         if let Some(traces) = traces {
             traces.end(TRACES_LIMIT).await;
         }

@@ -12,6 +12,7 @@ mod engine;
 mod http;
 mod listeners;
 mod log;
+mod memory;
 mod metrics;
 mod outside;
 mod overload;

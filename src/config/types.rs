@@ -54,7 +54,7 @@ impl From<ListenAddress> for String {
 }
 
 /// An amount of memory, written with its unit.
-#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, Deserialize, Eq, Ord, PartialEq, PartialOrd, Serialize)]
 #[serde(try_from = "String", into = "String")]
 pub(crate) struct Memory {
     mib: u32,

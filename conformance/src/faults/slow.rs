@@ -5,7 +5,6 @@ use std::{collections::HashSet, fs, net::SocketAddr, path::PathBuf, time::Durati
 
 use anyhow::{Context as _, Result, ensure};
 use clap::Args;
-use rustix::process::{Resource, getrlimit, setrlimit};
 use tokio::{
     io::AsyncWriteExt as _,
     net::{TcpSocket, TcpStream},
@@ -18,7 +17,7 @@ use crate::{
     bench::process::Watched,
     client::User,
     report::{Report, say},
-    servers::{DatabaseKind, Kind, Server, Spec, TestCa},
+    servers::{DatabaseKind, Kind, Server, Spec, TestCa, process::raise_file_limit},
 };
 
 /// How long the server may keep a connection that says or takes nothing: its limits are 30 seconds, and it has to
@@ -59,9 +58,7 @@ pub struct Options {
 
 /// Plays the attack and tells whether the server stood it.
 pub async fn run(options: Options) -> Result<bool> {
-    let mut limit = getrlimit(Resource::Nofile);
-    limit.current = limit.maximum;
-    setrlimit(Resource::Nofile, limit)?;
+    raise_file_limit()?;
     let database = options.database.map_or_else(DatabaseKind::from_env, Ok)?;
     let server = Spec::new(Kind::Starling)?.on(database).start(&TestCa::new()?).await?;
     let victim = victim(&server).await?;

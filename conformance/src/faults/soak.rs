@@ -1,10 +1,6 @@
 //! A long time at half of what the server can do, within little memory: nothing grows.
 
-use std::{
-    fs,
-    path::{Path, PathBuf},
-    time::Duration,
-};
+use std::{path::PathBuf, time::Duration};
 
 use anyhow::{Result, ensure};
 use clap::Args;
@@ -13,16 +9,15 @@ use tokio::time::{Instant, sleep};
 use super::pulse::{People, Pulse, millis};
 use crate::{
     bench::{disk, process::Watched},
-    random,
     report::{Report, say},
-    servers::{DatabaseKind, Kind, Server, Spec, TestCa},
+    servers::{ControlGroup, DatabaseKind, Kind, Server, Spec, TestCa},
 };
 
 const MIB: f64 = 1024.0 * 1024.0;
 /// How much memory the whole process may have, in MiB.
 const MEMORY_MIB: u64 = 256;
-/// What it may keep of events and states; the rest is for everything else.
-const BUDGET: &str = "48 MiB";
+/// What it may keep of events and states where it is not told by its control group how little it may have.
+const BUDGET: &str = "64 MiB";
 /// How much memory may grow in an hour, in MiB.
 const SLOPE_MIB: f64 = 1.0;
 /// Growth that says nothing, in MiB: what an allocator keeps differs from moment to moment.
@@ -62,9 +57,14 @@ struct Sample {
 /// Runs the soak and tells whether nothing grew.
 pub async fn run(options: Options) -> Result<bool> {
     let database = options.database.map_or_else(DatabaseKind::from_env, Ok)?;
-    let spec = Spec::new(Kind::Starling)?.on(database).with_setting("MEMORY_BUDGET", BUDGET);
+    // Dropped after the server, which is in it.
+    let group = ControlGroup::make(MEMORY_MIB)?;
+    let mut spec = Spec::new(Kind::Starling)?.on(database);
+    match &group {
+        Some(group) => spec.group = Some(group.directory().to_owned()),
+        None => spec = spec.with_setting("MEMORY_BUDGET", BUDGET),
+    }
     let server = spec.start(&TestCa::new()?).await?;
-    let bounds = Bounds::around(&server)?;
     let (people, watched) = (People::new(&server, 16).await?, Watched::server(&server)?);
     let rate = match options.rate {
         Some(rate) => rate,
@@ -103,7 +103,7 @@ pub async fn run(options: Options) -> Result<bool> {
     report.figure("memory_mib_an_hour", slope(&samples, |it| it.memory_mib).round());
     report.figure("peak_memory_mib", peak.round());
     report.figure("log_mib", log.round());
-    report.figure("bounded_by_cgroup", bounds.is_some());
+    report.figure("bounded_by_cgroup", group.is_some());
     if report.failed() > 0 {
         say(&server.log_tail());
     }
@@ -155,43 +155,6 @@ fn same(samples: &[Sample], what: &str, of: impl Fn(&Sample) -> usize) -> Result
     let late = most(samples.get(samples.len() - third..).unwrap_or_default());
     ensure!(late <= early + NOISE_FILES, "{what}: first {early}, then {late}");
     Ok(())
-}
-
-/// A control group that bounds the memory of a process, and goes away with this value.
-struct Bounds(PathBuf);
-
-impl Bounds {
-    /// Puts the server into one; `None` where that is not allowed.
-    fn around(server: &Server) -> Result<Option<Self>> {
-        let name = format!("starling-soak-{}", random::suffix()?);
-        let bytes = (MEMORY_MIB as f64 * MIB).to_string();
-        for (folder, limit) in
-            [("/sys/fs/cgroup/memory", "memory.limit_in_bytes"), ("/sys/fs/cgroup", "memory.max")]
-        {
-            let bounds = Self(Path::new(folder).join(&name));
-            let pid = server.pid()?.to_string();
-            let made = fs::create_dir(&bounds.0)
-                .and_then(|()| fs::write(bounds.0.join(limit), &bytes))
-                .and_then(|()| fs::write(bounds.0.join("cgroup.procs"), pid));
-            if made.is_ok() {
-                return Ok(Some(bounds));
-            }
-        }
-        say("no control group can be made here: the memory is measured, and not bounded");
-        Ok(None)
-    }
-}
-
-impl Drop for Bounds {
-    fn drop(&mut self) {
-        let parent = self.0.parent().map(|parent| parent.join("cgroup.procs"));
-        let procs = fs::read_to_string(self.0.join("cgroup.procs")).unwrap_or_default();
-        for pid in procs.lines() {
-            // The process may be gone.
-            let _ = parent.as_ref().map(|parent| fs::write(parent, pid));
-        }
-        let _ = fs::remove_dir(&self.0);
-    }
 }
 
 #[cfg(test)]

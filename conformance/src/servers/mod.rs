@@ -19,6 +19,7 @@ pub mod bucket;
 pub mod ca;
 pub mod cut;
 pub mod database;
+pub mod group;
 pub mod ports;
 pub mod postgres;
 pub mod process;
@@ -29,6 +30,7 @@ pub use bucket::Buckets;
 pub use ca::TestCa;
 pub use database::DatabaseKind;
 use database::{Backends, PostgresDatabase};
+pub use group::ControlGroup;
 pub use postgres::Postgres;
 use process::Process;
 
@@ -74,6 +76,8 @@ pub struct Spec {
     pub settings: Vec<(String, String)>,
     /// Other variables of its environment (Starling only).
     pub variables: Vec<(String, String)>,
+    /// The directory of the control group that it is started in (Starling only).
+    pub group: Option<PathBuf>,
 }
 
 impl Spec {
@@ -90,6 +94,7 @@ impl Spec {
             peers: Vec::new(),
             settings: Vec::new(),
             variables: Vec::new(),
+            group: None,
         })
     }
 

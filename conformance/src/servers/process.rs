@@ -9,11 +9,20 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, bail};
+use rustix::process::{Resource, getrlimit, setrlimit};
 
 /// How long a server may take to end after SIGTERM (design: exit 0 within 10 s), with some reserve.
 const END_LIMIT: Duration = Duration::from_secs(15);
 const POLL: Duration = Duration::from_millis(10);
 const TAIL_LINES: usize = 25;
+
+/// Lets this process have as many files and connections as it may.
+pub fn raise_file_limit() -> Result<()> {
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = limit.maximum;
+    setrlimit(Resource::Nofile, limit)?;
+    Ok(())
+}
 
 /// A running server process. Dropping it kills the process.
 #[derive(Debug)]

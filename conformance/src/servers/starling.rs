@@ -26,7 +26,7 @@ pub fn prepare(spec: &Spec, directory: &Path, database: Option<&PostgresDatabase
 
 /// The command that serves from a prepared directory.
 pub fn command(spec: &Spec, directory: &Path) -> Result<Command> {
-    let mut command = Command::new(binary()?);
+    let mut command = program(spec)?;
     command.arg("serve").arg("--config").arg(directory.join("starling.toml"));
     command.arg("--data").arg(directory.join("data"));
     for (name, value) in &spec.settings {
@@ -34,6 +34,15 @@ pub fn command(spec: &Spec, directory: &Path) -> Result<Command> {
     }
     command.envs(spec.variables.iter().map(|(name, value)| (name, value)));
     Ok(command)
+}
+
+/// What runs the binary: it is in its control group before it looks what that allows.
+fn program(spec: &Spec) -> Result<Command> {
+    let Some(group) = &spec.group else { return Ok(Command::new(binary()?)) };
+    let mut shell = Command::new("sh");
+    shell.args(["-c", r#"echo $$ > "$0" && exec "$@""#]);
+    shell.arg(group.join("cgroup.procs")).arg(binary()?);
+    Ok(shell)
 }
 
 /// The binary under test.

@@ -32,6 +32,7 @@ mod federation;
 mod gone;
 mod health;
 mod hostile;
+mod little_memory;
 mod metrics;
 mod nonsense;
 mod oracle;
