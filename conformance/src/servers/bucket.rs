@@ -142,7 +142,7 @@ impl Buckets {
             ("master.telemetry", "false".to_owned()),
             ("master.volumeSizeLimitMB", "64".to_owned()),
             ("volume.max", "100".to_owned()),
-            // It takes nothing more while one part in a hundred of the disk is free, else.
+            // Else it takes nothing while less than one part in a hundred of the disk is free.
             ("volume.minFreeSpace", "1MiB".to_owned()),
         ] {
             command.arg(format!("-{name}={value}"));
