@@ -1,5 +1,5 @@
--- A position is SQLite's row ID: a table whose key is BIGINT has a second tree there, from keys to row
--- IDs. PostgreSQL knows no such thing; INTEGER becomes BIGINT for it (storage/src/dialect.rs).
+-- For SQLite only (storage/src/dialect.rs): a table whose key is BIGINT has a second tree there, from keys to
+-- row IDs. A key that is INTEGER is the row ID.
 
 ALTER TABLE positions RENAME TO positions_of_76;
 CREATE TABLE positions (

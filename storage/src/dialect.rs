@@ -77,15 +77,18 @@ fn open_list(out: &mut String, single: bool) -> Option<&'static str> {
     None
 }
 
+/// What a migration that means nothing to PostgreSQL begins with.
+const SQLITE_ONLY: &str = "-- For SQLite only";
+
 /// A migration's text for SQLite (`true`) or PostgreSQL (`false`).
 pub(crate) fn schema(text: &str, sqlite: bool) -> String {
-    if sqlite {
+    if !sqlite && text.starts_with(SQLITE_ONLY) {
+        "SELECT 1".to_owned()
+    } else if sqlite {
         // Texts are compared byte by byte there.
         text.replace(" COLLATE BYTES", "")
     } else {
         let text = text.replace(" COLLATE BYTES", " COLLATE \"C\"");
-        // A key of that type is SQLite's row ID, and takes no tree of its own.
-        let text = text.replace(" INTEGER PRIMARY KEY", " BIGINT PRIMARY KEY");
         text.replace(" BLOB", " BYTEA").replace(" WITHOUT ROWID", "")
     }
 }

@@ -54,6 +54,7 @@ const MIGRATIONS: &[(i64, &str, &str)] = &[
     ),
     (76, "transactions", include_str!("../../migrations/0076_transactions.sql")),
     (77, "row IDs", include_str!("../../migrations/0077_row_ids.sql")),
+    (78, "inboxes", include_str!("../../migrations/0078_inboxes.sql")),
 ];
 
 /// Applies the migrations that the database has not seen.
@@ -197,6 +198,30 @@ mod tests {
                 assert_eq!(row.get::<i64>(0).unwrap(), wanted, "{put}");
             }
             drop(conn);
+            db.close().await;
+            database.remove().await.unwrap();
+        }
+    }
+
+    #[tokio::test]
+    async fn what_waits_for_a_device_is_counted() {
+        for database in TempDatabase::all().await.unwrap() {
+            let db = Db::open(&database.url, 2).await.unwrap();
+            run_to(&db, 77).await.unwrap();
+            let mut conn = db.write().await.unwrap();
+            for put in [
+                "INSERT INTO devices (user_id, device_id, created_ts) VALUES ('a', 'd', 0), ('a', 'e', 0)",
+                "INSERT INTO to_device VALUES ('a', 'd', 1, '{}'), ('a', 'd', 2, '{}'), ('b', 'd', 3, '{}')",
+            ] {
+                sql(put).execute(&mut conn).await.unwrap();
+            }
+            conn.commit().await.unwrap();
+            run(&db).await.unwrap();
+            let counts = sql("SELECT to_device_waiting FROM devices ORDER BY device_id")
+                .map(&mut db.read().await.unwrap(), |row| row.get::<i64>(0))
+                .await
+                .unwrap();
+            assert_eq!(counts, [2, 0]);
             db.close().await;
             database.remove().await.unwrap();
         }

@@ -1,13 +1,18 @@
 //! Messages to devices: those that wait for a device of this deployment, and those that wait for
 //! another server.
 
+use std::collections::BTreeMap;
+
 use crate::{
     change::At,
     db::{Conn, Result, sql},
 };
 
-/// How many messages may wait for a device; beyond that the oldest make room.
+/// How many messages may wait for a device; beyond that the oldest of whoever sent most make room.
 pub const MOST_WAITING: i64 = 10_000;
+
+/// How many of them make room at once.
+pub const FREED_AT_ONCE: i64 = 100;
 
 /// Rows of this family.
 #[derive(Clone, Debug)]
@@ -18,6 +23,8 @@ pub enum Write {
         user_id: String,
         /// The device.
         device_id: String,
+        /// Who sent it.
+        sender: String,
         /// The message as /sync shows it.
         json: String,
         /// The fact of it.
@@ -99,8 +106,9 @@ pub(crate) async fn apply(conn: &mut Conn, rows: Vec<(i64, Write)>) -> Result<()
 
 async fn apply_one(conn: &mut Conn, base: i64, row: Write) -> Result<()> {
     match row {
-        Write::Deliver { user_id, device_id, json, at } => {
-            return deliver(conn, &user_id, &device_id, json, at.after(base)).await;
+        Write::Deliver { user_id, device_id, sender, json, at } => {
+            let pos = at.after(base);
+            return deliver(conn, (&user_id, &device_id), (sender, json), pos).await;
         }
         Write::Send { server, json, at } => {
             sql("INSERT INTO to_device_outbox (server, pos, json) VALUES ($1, $2, $3)")
@@ -109,17 +117,11 @@ async fn apply_one(conn: &mut Conn, base: i64, row: Write) -> Result<()> {
                 .bind(json)
         }
         Write::Acknowledged { user_id, device_id, until } => {
-            sql("DELETE FROM to_device WHERE user_id = $1 AND device_id = $2 AND pos <= $3")
-                .bind(user_id)
-                .bind(device_id)
-                .bind(until)
+            return remove(conn, &user_id, &device_id, (0, until)).await;
         }
-        Write::Passed { user_id, device_id, after, until } => sql("DELETE FROM to_device \
-             WHERE user_id = $1 AND device_id = $2 AND pos > $3 AND pos <= $4")
-        .bind(user_id)
-        .bind(device_id)
-        .bind(after)
-        .bind(until),
+        Write::Passed { user_id, device_id, after, until } => {
+            return remove(conn, &user_id, &device_id, (after, until)).await;
+        }
         Write::Sent { server, pos } => {
             sql("DELETE FROM to_device_outbox WHERE server = $1 AND pos = $2")
                 .bind(server)
@@ -134,28 +136,122 @@ async fn apply_one(conn: &mut Conn, base: i64, row: Write) -> Result<()> {
     Ok(())
 }
 
+/// Puts a message into the inbox of a device, if there is such a device.
 async fn deliver(
     conn: &mut Conn,
-    user_id: &str,
-    device_id: &str,
-    json: String,
+    (user_id, device_id): (&str, &str),
+    (sender, json): (String, String),
     pos: i64,
 ) -> Result<()> {
-    sql("INSERT INTO to_device (user_id, device_id, pos, json) \
-         SELECT user_id, device_id, CAST($3 AS BIGINT), $4 FROM devices \
+    let delivered = sql("INSERT INTO to_device (user_id, device_id, pos, sender, json) \
+         SELECT user_id, device_id, CAST($3 AS BIGINT), $4, $5 FROM devices \
          WHERE user_id = $1 AND device_id = $2 ON CONFLICT DO NOTHING")
     .bind(user_id)
     .bind(device_id)
     .bind(pos)
+    .bind(sender)
     .bind(json)
     .execute(conn)
     .await?;
-    sql("DELETE FROM to_device WHERE user_id = $1 AND device_id = $2 AND pos <= \
-         (SELECT t.pos FROM to_device t WHERE t.user_id = $1 AND t.device_id = $2 \
-          ORDER BY t.pos DESC LIMIT 1 OFFSET $3)")
+    if delivered == 0 {
+        return Ok(());
+    }
+    let row = sql("UPDATE devices SET to_device_waiting = to_device_waiting + 1 \
+         WHERE user_id = $1 AND device_id = $2 RETURNING to_device_waiting")
     .bind(user_id)
     .bind(device_id)
-    .bind(MOST_WAITING)
+    .optional(conn)
+    .await?;
+    let waiting: i64 = row.map_or(Ok(0), |row| row.get(0))?;
+    match waiting > MOST_WAITING {
+        true => make_room(conn, user_id, device_id).await,
+        false => Ok(()),
+    }
+}
+
+/// Removes the oldest messages of those who have sent most to a device: several, so that a full inbox is not
+/// counted for each message that comes.
+async fn make_room(conn: &mut Conn, user_id: &str, device_id: &str) -> Result<()> {
+    let senders: Vec<(String, i64)> = sql("SELECT sender, COUNT(*) FROM to_device \
+         WHERE user_id = $1 AND device_id = $2 GROUP BY sender")
+    .bind(user_id)
+    .bind(device_id)
+    .map(conn, |row| Ok((row.get(0)?, row.get(1)?)))
+    .await?;
+    let counted: i64 = senders.iter().map(|(_, count)| count).sum();
+    sql("UPDATE devices SET to_device_waiting = $3 WHERE user_id = $1 AND device_id = $2")
+        .bind(user_id)
+        .bind(device_id)
+        .bind(counted)
+        .execute(conn)
+        .await?;
+    let removed = sql("DELETE FROM to_device WHERE user_id = $1 AND device_id = $2 AND pos IN \
+         (SELECT t.pos FROM to_device t WHERE t.user_id = $1 AND t.device_id = $2 \
+          AND t.sender = ANY($3) ORDER BY t.pos LIMIT $4)")
+    .bind(user_id)
+    .bind(device_id)
+    .bind(&*who_makes_room(senders))
+    .bind(FREED_AT_ONCE)
+    .execute(conn)
+    .await?;
+    count_removed(conn, user_id, device_id, removed).await
+}
+
+/// Of the server whose users have most messages waiting those users who have most, as many as it takes for
+/// [`FREED_AT_ONCE`]: who floods a device takes the place of others only until all servers have as many messages
+/// waiting.
+fn who_makes_room(senders: Vec<(String, i64)>) -> Vec<String> {
+    let server = |sender: &str| sender.split_once(':').map(|(_, server)| server.to_owned());
+    let mut by_server = BTreeMap::<_, Vec<(i64, String)>>::new();
+    for (sender, count) in senders {
+        by_server.entry(server(&sender)).or_default().push((count, sender));
+    }
+    let all = |senders: &[(i64, String)]| senders.iter().map(|(count, _)| *count).sum::<i64>();
+    let most = by_server.into_values().max_by_key(|senders| all(senders));
+    let mut most = most.unwrap_or_default();
+    most.sort_unstable_by(|one, other| other.cmp(one));
+    let mut found = 0;
+    let enough = most.into_iter().take_while(|(count, _)| {
+        let is_wanted = found < FREED_AT_ONCE;
+        found += count;
+        is_wanted
+    });
+    enough.map(|(_, sender)| sender).collect()
+}
+
+/// Removes what waits for a device after a position and up to another.
+async fn remove(
+    conn: &mut Conn,
+    user_id: &str,
+    device_id: &str,
+    (after, until): (i64, i64),
+) -> Result<()> {
+    let removed = sql("DELETE FROM to_device \
+         WHERE user_id = $1 AND device_id = $2 AND pos > $3 AND pos <= $4")
+    .bind(user_id)
+    .bind(device_id)
+    .bind(after)
+    .bind(until)
+    .execute(conn)
+    .await?;
+    count_removed(conn, user_id, device_id, removed).await
+}
+
+/// Takes what was removed from the inbox of a device off its number.
+async fn count_removed(
+    conn: &mut Conn,
+    user_id: &str,
+    device_id: &str,
+    removed: u64,
+) -> Result<()> {
+    if removed == 0 {
+        return Ok(());
+    }
+    sql("UPDATE devices SET to_device_waiting = to_device_waiting - $3 \
+         WHERE user_id = $1 AND device_id = $2")
+    .bind(user_id)
+    .bind(device_id)
+    .bind(i64::try_from(removed).unwrap_or(i64::MAX))
     .execute(conn)
     .await?;
     Ok(())
@@ -228,4 +324,23 @@ pub async fn outgoing(conn: &mut Conn, server: &str, limit: i64) -> Result<Vec<(
         .bind(limit)
         .map(conn, |row| Ok((row.get(0)?, row.get(1)?)))
         .await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whoever_sent_most_makes_room() {
+        let who = |senders: &[(&str, i64)]| {
+            who_makes_room(senders.iter().map(|(who, n)| ((*who).to_owned(), *n)).collect())
+        };
+        assert!(who(&[]).is_empty());
+        assert_eq!(who(&[("", 3)]), [""]);
+        // Many users of one server count together, and among them those with most.
+        let flood = [("@a:evil", 40), ("@b:evil", 60), ("@c:evil", 50), ("@d:good", 140)];
+        assert_eq!(who(&flood), ["@b:evil", "@c:evil"]);
+        let flood = [("@a:evil", 40), ("@b:evil:8448", 200), ("@c:evil", 50), ("@d:good", 140)];
+        assert_eq!(who(&flood), ["@b:evil:8448"]);
+    }
 }

@@ -68,7 +68,8 @@ pub(crate) async fn deliver(
                 *at.get_or_insert_with(|| change.fact(Fact::ToDevice { user_id: user.clone() }));
             let json = serde_json::to_string(&Message { kind, sender, content })?;
             let (user_id, device_id) = (user.clone(), device.device_id);
-            change.write(Write::Deliver { user_id, device_id, json, at });
+            let sender = sender.to_string();
+            change.write(Write::Deliver { user_id, device_id, sender, json, at });
         }
     }
     Ok(())
