@@ -5,7 +5,7 @@
 
 use std::{
     net::{IpAddr, Ipv4Addr},
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, OnceLock, PoisonError},
 };
 
 use axum::{body::Body, extract::MatchedPath};
@@ -29,6 +29,9 @@ use starling_engine::{
 
 use crate::{ClientIp, Door, body, error::Error, limits::Doing};
 
+/// The user who asks, once that is known.
+pub(crate) type Asker = Arc<OnceLock<OwnedUserId>>;
+
 /// A request on its way through a route.
 pub(crate) struct Call {
     /// The engine.
@@ -36,6 +39,7 @@ pub(crate) struct Call {
     /// Settings and limits of this door.
     pub(crate) door: Door,
     parts: Parts,
+    asker: Asker,
     path_args: Vec<String>,
     /// Never contended: a body cannot be shared between threads, and a call must be.
     body: Mutex<Body>,
@@ -43,11 +47,17 @@ pub(crate) struct Call {
 }
 
 impl Call {
-    pub(crate) fn new(door: Door, parts: Parts, path_args: Vec<String>, body: Body) -> Self {
+    pub(crate) fn new(
+        door: Door,
+        (parts, asker): (Parts, Asker),
+        path_args: Vec<String>,
+        body: Body,
+    ) -> Self {
         Self {
             engine: door.engine.clone(),
             door,
             parts,
+            asker,
             path_args,
             body: Mutex::new(body),
             read: None,
@@ -95,6 +105,7 @@ impl Call {
                 session
             }
         };
+        self.asker.get_or_init(|| session.user_id.clone());
         self.limit(Doing::Anything, &session)?;
         if session.device().is_some() {
             devices::note_seen(&self.engine, &session, self.client_ip(), self.user_agent());

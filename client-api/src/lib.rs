@@ -28,6 +28,7 @@ mod sliding;
 #[cfg(test)]
 mod testing;
 mod uia;
+mod untaken;
 mod wish;
 
 pub use client_ip::ClientIp;
@@ -279,12 +280,13 @@ struct Inner {
     engine: Engine,
     settings: Settings,
     limits: limits::Limits,
+    untaken: untaken::Untaken,
 }
 
 impl Door {
     fn new(engine: Engine, settings: Settings) -> Self {
         let limits = limits::Limits::new(&settings, &engine.clock);
-        Self(Arc::new(Inner { engine, settings, limits }))
+        Self(Arc::new(Inner { engine, settings, limits, untaken: Default::default() }))
     }
 }
 

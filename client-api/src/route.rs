@@ -13,7 +13,12 @@ use axum::{
 };
 use futures_util::{FutureExt as _, future::BoxFuture};
 
-use crate::{Door, answer::Answer, call::Call, error::Error};
+use crate::{
+    Door,
+    answer::Answer,
+    call::{Asker, Call},
+    error::Error,
+};
 
 type Handler = Arc<dyn Fn(Call) -> BoxFuture<'static, Answer> + Send + Sync>;
 
@@ -97,21 +102,26 @@ fn spellings(path: &str) -> Vec<String> {
 }
 
 async fn serve(door: Door, handler: Handler, request: Request) -> Response {
-    let answer = match call(door, request).await {
+    let (untaken, asker) = (door.untaken.clone(), Asker::default());
+    let answer = match call(door, request, asker.clone()).await {
         Ok(call) => AssertUnwindSafe(handler(call)).catch_unwind().await,
         Err(error) => Ok(Err(error)),
     };
-    match answer {
+    let response = match answer {
         Ok(Ok(response)) => response,
         Ok(Err(error)) => error.into_response(),
         Err(_) => Error::internal("a route panicked").into_response(),
+    };
+    match asker.get() {
+        Some(user) => untaken.hold(user, response).await,
+        None => response,
     }
 }
 
-async fn call(door: Door, request: Request) -> Result<Call, Error> {
+async fn call(door: Door, request: Request, asker: Asker) -> Result<Call, Error> {
     let (mut parts, body) = request.into_parts();
     let args = path_args(&mut parts).await?;
-    Ok(Call::new(door, parts, args, body))
+    Ok(Call::new(door, (parts, asker), args, body))
 }
 
 /// The path's parameters in their order, each percent-decoded once.

@@ -3,11 +3,10 @@
 use std::{sync::Arc, time::Duration};
 
 use axum::{
-    body::Bytes,
+    body::{Body, Bytes},
     extract::{FromRequest, OriginalUri, RawPathParams, Request, rejection::BytesRejection},
     response::{IntoResponse, Response},
 };
-use bytes::BytesMut;
 use http::header::CONTENT_TYPE;
 use moka::sync::Cache;
 use ruma::{
@@ -270,8 +269,8 @@ pub struct Answer<T>(pub T);
 
 impl<T: OutgoingResponse> IntoResponse for Answer<T> {
     fn into_response(self) -> Response {
-        match self.0.try_into_http_response::<BytesMut>() {
-            Ok(response) => response.map(|body| body.freeze().into()),
+        match self.0.try_into_http_response::<Vec<u8>>() {
+            Ok(response) => response.map(exact),
             Err(error) => Error::internal(error).into_response(),
         }
     }
@@ -284,10 +283,16 @@ pub struct Json<T>(pub T);
 impl<T: Serialize> IntoResponse for Json<T> {
     fn into_response(self) -> Response {
         match serde_json::to_vec(&self.0) {
-            Ok(body) => ([(CONTENT_TYPE, "application/json")], body).into_response(),
+            Ok(body) => ([(CONTENT_TYPE, "application/json")], exact(body)).into_response(),
             Err(error) => Error::internal(error).into_response(),
         }
     }
+}
+
+/// A body that takes no more memory than it is long: until the other server has taken it, which may be long.
+fn exact(mut text: Vec<u8>) -> Body {
+    text.shrink_to_fit();
+    text.into()
 }
 
 /// What a route's handler gives back.

@@ -22,12 +22,22 @@ use crate::servers::Server;
 /// Longer than any long poll that the suites make.
 const REQUEST_LIMIT: Duration = Duration::from_secs(90);
 
+/// Less than `limits.header_seconds`, after which the server closes a connection.
+const IDLE_LIMIT: Duration = Duration::from_secs(20);
+
 /// One way to a server's client API, with an access token or without.
 #[derive(Clone, Debug)]
 pub struct Api {
     http: reqwest::Client,
     base: String,
     token: Option<String>,
+}
+
+/// What speaks HTTP. A connection that is idle is given up before the server does so, which may be at the moment
+/// of the next request.
+fn builder() -> reqwest::ClientBuilder {
+    let builder = reqwest::Client::builder().no_proxy().timeout(REQUEST_LIMIT);
+    builder.pool_idle_timeout(IDLE_LIMIT)
 }
 
 impl Api {
@@ -38,15 +48,14 @@ impl Api {
 
     /// Requests without an access token to a base URL such as `http://127.0.0.1:8008`.
     pub fn at(base: &str) -> Result<Self> {
-        let http = reqwest::Client::builder().no_proxy().timeout(REQUEST_LIMIT).build()?;
+        let http = builder().build()?;
         Ok(Self { http, base: base.to_owned(), token: None })
     }
 
     /// The same way, but with redirects for answers instead of what they lead to.
     pub fn staying(&self) -> Result<Self> {
         let stay = reqwest::redirect::Policy::none();
-        let http =
-            reqwest::Client::builder().no_proxy().timeout(REQUEST_LIMIT).redirect(stay).build()?;
+        let http = builder().redirect(stay).build()?;
         Ok(Self { http, ..self.clone() })
     }
 

@@ -27,6 +27,8 @@ const CLOSED_WITHIN: Duration = Duration::from_secs(40);
 const FLOOR: Duration = Duration::from_millis(1500);
 /// How much more memory there may be, in MiB.
 const MEMORY_MIB: f64 = 200.0;
+/// How many accounts they have.
+const VICTIMS: usize = 10;
 /// How often those ask who never read, each time for all of their room.
 const UNREAD: usize = 200;
 
@@ -61,14 +63,14 @@ pub async fn run(options: Options) -> Result<bool> {
     raise_file_limit()?;
     let database = options.database.map_or_else(DatabaseKind::from_env, Ok)?;
     let server = Spec::new(Kind::Starling)?.on(database).start(&TestCa::new()?).await?;
-    let victim = victim(&server).await?;
+    let victims = victims(&server).await?;
     let people = People::new(&server, 4).await?;
     let watched = Watched::server(&server)?;
     let baseline = Duration::from_secs(options.baseline_seconds);
     let before = Pulse::last(&people, options.rate, baseline).await?;
     let memory = watched.resident_mib()?;
     let pulse = Pulse::begin(&people, options.rate);
-    let mut attack = Attack::begin(&server, &options, &victim).await?;
+    let mut attack = Attack::begin(&server, &options, &victims).await?;
     let count = options.half_open + options.dripping + options.never_reading;
     let mut report = Report::default();
     let (mut held, mut closed) = (0, None);
@@ -111,14 +113,20 @@ async fn judge(report: &mut Report, before: &Beat, during: &Beat) {
     report.case("and waits at most twice as long", slower).await;
 }
 
-/// Somebody whose room says so much that nobody can leave it unread.
-async fn victim(server: &Server) -> Result<User> {
-    let user = User::register(server, "victim").await?;
-    let room = user.create_public_room().await?;
+/// Those in whose names it is asked and not read: their room says so much that nobody can leave it unread.
+async fn victims(server: &Server) -> Result<Vec<User>> {
+    let first = User::register(server, "victim").await?;
+    let room = first.create_public_room().await?;
     for _ in 0..20 {
-        user.say(&room, &"much to read ".repeat(4000)).await?;
+        first.say(&room, &"much to read ".repeat(4000)).await?;
     }
-    Ok(user)
+    let mut victims = vec![first];
+    while victims.len() < VICTIMS {
+        let victim = User::register(server, "victim").await?;
+        victim.join(&room, &[]).await?;
+        victims.push(victim);
+    }
+    Ok(victims)
 }
 
 /// The connections, which live until their tasks are ended.
@@ -132,7 +140,7 @@ struct Attack {
 
 impl Attack {
     /// Opens all connections.
-    async fn begin(server: &Server, options: &Options, victim: &User) -> Result<Self> {
+    async fn begin(server: &Server, options: &Options, victims: &[User]) -> Result<Self> {
         let url = server.client_url();
         let address: SocketAddr = url.trim_start_matches("http://").parse()?;
         let (tasks, ports, begun) = (JoinSet::new(), HashSet::new(), Instant::now());
@@ -141,11 +149,11 @@ impl Attack {
             let stream = attack.connect(address, None).await?;
             attack.tasks.spawn(say_half(stream));
         }
-        for number in 0..options.dripping {
+        for (number, victim) in (0..options.dripping).zip(victims.iter().cycle()) {
             let stream = attack.connect(address, None).await?;
             attack.tasks.spawn(drip(stream, number.is_multiple_of(2), victim.token.clone()));
         }
-        for _ in 0..options.never_reading {
+        for (_, victim) in (0..options.never_reading).zip(victims.iter().cycle()) {
             let stream = attack.connect(address, Some(4096)).await?;
             attack.tasks.spawn(ask_and_not_read(stream, victim.token.clone()));
         }
@@ -227,7 +235,8 @@ async fn drip(mut stream: TcpStream, body: bool, token: String) {
     let letters = if body { "          " } else { "GET /_matr" }.as_bytes().iter().cycle();
     for letter in letters {
         if sent.is_err() {
-            return;
+            // The port is not to be that of somebody else while connections are counted.
+            std::future::pending::<()>().await;
         }
         sent = stream.write_all(std::slice::from_ref(letter)).await;
         sleep(Duration::from_secs(1)).await;

@@ -42,3 +42,4 @@ mod scene;
 mod support;
 mod threepid;
 mod too_many;
+mod untaken;

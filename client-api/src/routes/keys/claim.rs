@@ -7,7 +7,7 @@ use serde::Deserialize;
 use starling_engine::encryption::claim;
 
 use crate::{
-    answer::{Answer, json},
+    answer::{Answer, json, once},
     call::Call,
 };
 
@@ -20,5 +20,5 @@ struct Body {
 pub(crate) async fn post(mut call: Call) -> Answer {
     call.authenticated_or_guest().await?;
     let body: Body = call.body_as().await?;
-    json(&claim::claim(&call.engine, body.one_time_keys, body.timeout).await?)
+    once(json(&claim::claim(&call.engine, body.one_time_keys, body.timeout).await?))
 }
