@@ -7,13 +7,19 @@ use std::{fs, path::Path};
 
 use crate::config::{Config, Memory};
 
-/// Which part of the memory may be kept for events and state, and which the connections of one listener may take.
-const PART: u64 = 4;
+/// What the process has when it does nothing, in bytes; the rest is given away.
+const AT_REST: u64 = 64 << 20;
+
+/// Which part of the rest may be kept for events and state.
+const OF_BUDGET: u64 = 4;
+
+/// Which part of the rest the connections of all listeners may take.
+const OF_CONNECTIONS: u64 = 2;
 
 /// What a connection takes while it waits for an answer, in bytes (`limits.connections`).
 const CONNECTION: u64 = 48 << 10;
 
-/// How many connections there may be, however little memory there is.
+/// How many connections a listener may have, however little memory there is.
 const FEWEST_CONNECTIONS: usize = 64;
 
 /// Bounds what the configuration gives away by the memory that the process may have, and says so in the log.
@@ -34,13 +40,22 @@ pub(crate) fn fit(config: Config) -> Config {
 }
 
 fn fit_into(mut config: Config, allowed: u64) -> Config {
-    let part = allowed / PART;
-    let mib = u32::try_from(part >> 20).unwrap_or(u32::MAX);
+    let rest = allowed.saturating_sub(AT_REST);
+    let mib = u32::try_from((rest / OF_BUDGET) >> 20).unwrap_or(u32::MAX);
     config.memory_budget = config.memory_budget.min(Memory::mib(mib));
-    let fitting = usize::try_from(part / CONNECTION).unwrap_or(usize::MAX);
+    let fitting = usize::try_from(rest / OF_CONNECTIONS / CONNECTION).unwrap_or(usize::MAX);
+    let fitting = fitting / listeners(&config).max(1);
     let connections = &mut config.limits.connections;
     *connections = (*connections).min(fitting.max(FEWEST_CONNECTIONS));
     config
+}
+
+/// At how many addresses clients and other servers connect.
+fn listeners(config: &Config) -> usize {
+    let (clients, tools) = (&config.client.listen, &config.admin.listen);
+    let tools = tools.iter().filter(|address| !clients.contains(address)).count();
+    let federation = &config.federation;
+    clients.len() + tools + if federation.enabled { federation.listen.len() } else { 0 }
 }
 
 /// How many bytes the machine has, or a control group of this process allows it; the files of the system are found
@@ -122,14 +137,15 @@ mod tests {
     }
 
     #[test]
-    fn a_little_memory_is_not_given_away_twice() {
+    fn little_memory_is_not_given_away_twice() {
         let given = |mib: u64| {
             let config = fit_into(Config::default(), mib << 20);
             (config.memory_budget, config.limits.connections)
         };
+        assert_eq!(listeners(&Config::default()), 3);
         assert_eq!(given(0), (Memory::mib(0), FEWEST_CONNECTIONS));
-        assert_eq!(given(256), (Memory::mib(64), 1365));
-        assert_eq!(given(1024), (Memory::mib(256), 5461));
+        assert_eq!(given(256), (Memory::mib(48), 682));
+        assert_eq!(given(1024), (Memory::mib(240), 3413));
         assert_eq!(given(4096), (Memory::mib(256), 10_000));
     }
 }

@@ -64,7 +64,7 @@ pub(crate) struct Config {
     /// Memory for events and state that were used last, such as `512 MiB` or `2 GiB`.
     ///
     /// The whole process needs more: this bounds what it keeps because it has room. It is at most a quarter of
-    /// what the machine has, or the control group that the process was started in allows it.
+    /// what the machine has, or the control group that the process was started in allows it, beyond 64 MiB.
     #[schemars(with = "String")]
     pub(crate) memory_budget: Memory,
 
@@ -408,8 +408,9 @@ pub(crate) struct Presence {
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct Limits {
     /// Connections that one listener holds at the same time; further ones are closed at once. Each takes some
-    /// 20 KiB of memory, and 40 to 50 while it waits for an answer: there are never more than fit, at 48 KiB, into a
-    /// quarter of what the machine has, or the control group that the process was started in allows it.
+    /// 20 KiB of memory, and 40 to 50 while it waits for an answer: those of all listeners are never more than
+    /// fit, at 48 KiB, into half of what the machine has, or the control group that the process was started in allows
+    /// it, beyond 64 MiB.
     pub(crate) connections: usize,
 
     /// Seconds in which a TLS handshake, and then the head of the next request, must be complete. A

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use futures_util::{StreamExt as _, stream::FuturesUnordered};
+use futures_util::{FutureExt as _, StreamExt as _, stream::FuturesUnordered};
 use starling_conformance::{
     client::Api,
     servers::{ControlGroup, Kind, process::raise_file_limit},
@@ -13,10 +13,12 @@ use crate::support;
 
 /// What the server may have, in MiB.
 const MEMORY: u64 = 128;
-/// So many connections fit into a quarter of it.
-const FITTING: usize = 682;
+/// So many connections to each of two listeners fit into half of what of it is given away.
+const FITTING: usize = 341;
 /// How many are tried.
-const TRIED: usize = 800;
+const TRIED: usize = 400;
+/// How many of those that fit may be those by which it was seen that the server is ready.
+const OTHERS: usize = 8;
 const LONG: Duration = Duration::from_secs(30);
 
 #[tokio::test]
@@ -40,7 +42,9 @@ async fn no_more_connections_are_taken_than_memory_is_there_for() {
         let ended = timeout(LONG, connections.next()).await.expect("more than fit were taken");
         assert_eq!(ended, Some(true), "nobody has asked anything");
     }
-    assert!(connections.len() > FITTING / 2, "of {FITTING} only {} are left", connections.len());
+    while let Some(Some(_)) = connections.next().now_or_never() {}
+    let left = connections.len();
+    assert!(left >= FITTING - OTHERS, "of {FITTING} only {left} were taken");
     drop(connections);
     let api = Api::new(&server).unwrap();
     let answered = async {
