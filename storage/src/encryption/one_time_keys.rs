@@ -1,9 +1,14 @@
 //! One-time keys, of which each is handed out once, and fallback keys for when there are none.
 
+use std::sync::LazyLock;
+
 use crate::db::{Conn, Result, Row, sql};
 
-/// How many keys that were handed out are remembered for each device and algorithm.
+/// How many keys that were handed out are remembered for each device and algorithm, at least.
 const REMEMBERED: i64 = 500;
+
+/// After how many new keys of a device those are forgotten that need not be remembered: all of them are looked at.
+const FORGET_EVERY: i64 = 64;
 
 /// A one-time or fallback key of a device.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -79,6 +84,9 @@ async fn add(conn: &mut Conn, key: KeyRow) -> Result<()> {
     .bind(&key.json)
     .execute(conn)
     .await?;
+    if key.ordinal % FORGET_EVERY != 0 {
+        return Ok(());
+    }
     sql("DELETE FROM one_time_keys WHERE user_id = $1 AND device_id = $2 AND algorithm = $3 \
          AND claimed = 1 AND ordinal < $4")
     .bind(key.user_id)
@@ -202,13 +210,20 @@ pub async fn next(
 ///
 /// When the database fails.
 pub async fn count(conn: &mut Conn, user_id: &str, device_id: &str) -> Result<Vec<(String, i64)>> {
-    sql("SELECT algorithm, CAST(SUM(1 - claimed) AS BIGINT) FROM one_time_keys \
-         WHERE user_id = $1 AND device_id = $2 GROUP BY algorithm ORDER BY algorithm")
-    .bind(user_id)
-    .bind(device_id)
-    .map(conn, |row| Ok((row.get(0)?, row.get(1)?)))
-    .await
+    sql(LEFT).bind(user_id).bind(device_id).map(conn, |row| Ok((row.get(0)?, row.get(1)?))).await
 }
+
+/// How many keys are left, by algorithm. Each /sync asks for them: keys that were handed out, of which there are
+/// many more, are not looked at. The algorithms are found one after the other in the primary key, and what is
+/// left of each is counted in the index of what is left.
+const LEFT: &str = "SELECT a.algorithm, (SELECT COUNT(*) FROM one_time_keys c WHERE c.user_id = $1 \
+       AND c.device_id = $2 AND c.algorithm = a.algorithm AND c.claimed = 0) \
+     FROM (WITH RECURSIVE found(algorithm) AS ( \
+         SELECT MIN(k.algorithm) FROM one_time_keys k WHERE k.user_id = $1 AND k.device_id = $2 \
+         UNION ALL SELECT (SELECT MIN(n.algorithm) FROM one_time_keys n WHERE n.user_id = $1 \
+           AND n.device_id = $2 AND n.algorithm > f.algorithm) \
+         FROM found f WHERE f.algorithm IS NOT NULL) \
+       SELECT algorithm FROM found WHERE algorithm IS NOT NULL) a";
 
 /// What a device has of an algorithm for others.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -225,15 +240,19 @@ pub struct SupplyRow {
 ///
 /// When the database fails.
 pub async fn supply(conn: &mut Conn, user_id: &str, device_id: &str) -> Result<Vec<SupplyRow>> {
-    sql("SELECT algorithm, CAST(SUM(1 - claimed) AS BIGINT) FROM one_time_keys \
-         WHERE user_id = $1 AND device_id = $2 GROUP BY algorithm \
-         UNION ALL SELECT algorithm, CAST(NULL AS BIGINT) FROM fallback_keys \
-         WHERE user_id = $1 AND device_id = $2 AND used = 0 ORDER BY 1")
-    .bind(user_id)
-    .bind(device_id)
-    .map(conn, |row| Ok(SupplyRow { algorithm: row.get(0)?, left: row.get(1)? }))
-    .await
+    sql(&SUPPLY)
+        .bind(user_id)
+        .bind(device_id)
+        .map(conn, |row| Ok(SupplyRow { algorithm: row.get(0)?, left: row.get(1)? }))
+        .await
 }
+
+static SUPPLY: LazyLock<String> = LazyLock::new(|| {
+    format!(
+        "{LEFT} UNION ALL SELECT algorithm, CAST(NULL AS BIGINT) FROM fallback_keys \
+         WHERE user_id = $1 AND device_id = $2 AND used = 0"
+    )
+});
 
 /// The fallback keys of a device; `claimed` says whether one was used.
 ///
@@ -247,4 +266,80 @@ pub async fn fallback(conn: &mut Conn, user_id: &str, device_id: &str) -> Result
     .bind(device_id)
     .map(conn, from_row)
     .await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        db::{Db, composed},
+        migrations,
+        test_support::TempDatabase,
+    };
+
+    fn key(algorithm: &str, ordinal: i64) -> KeyRow {
+        KeyRow {
+            user_id: "@a:b".to_owned(),
+            device_id: "D".to_owned(),
+            algorithm: algorithm.to_owned(),
+            key_id: format!("K{ordinal}"),
+            ordinal,
+            claimed: false,
+            json: "{}".to_owned(),
+        }
+    }
+
+    async fn claimed(conn: &mut Conn) -> i64 {
+        let row = sql("SELECT COUNT(*) FROM one_time_keys WHERE claimed = 1").optional(conn).await;
+        row.unwrap().unwrap().get(0).unwrap()
+    }
+
+    #[tokio::test]
+    async fn what_is_left_is_counted_and_what_was_handed_out_forgotten() {
+        for database in TempDatabase::all().await.unwrap() {
+            let db = Db::open(&database.url, 2).await.unwrap();
+            migrations::run(&db).await.unwrap();
+            let mut conn = db.write().await.unwrap();
+            let device =
+                "INSERT INTO devices (user_id, device_id, created_ts) VALUES ('@a:b', 'D', 0)";
+            sql(device).execute(&mut conn).await.unwrap();
+            for (algorithm, keys, handed_out) in [("a", 3, 3), ("b", 700, 690), ("c", 2, 0)] {
+                for ordinal in 1..=keys {
+                    add(&mut conn, key(algorithm, ordinal)).await.unwrap();
+                    if ordinal <= handed_out {
+                        assert!(claim(&mut conn, &key(algorithm, ordinal)).await.unwrap());
+                    }
+                }
+            }
+            let left = [("a", 0), ("b", 10), ("c", 2)].map(|(name, left)| (name.to_owned(), left));
+            assert_eq!(count(&mut conn, "@a:b", "D").await.unwrap(), left);
+            let supply = supply(&mut conn, "@a:b", "D").await.unwrap();
+            let supply = supply.into_iter().map(|row| (row.algorithm, row.left.unwrap()));
+            assert_eq!(supply.collect::<Vec<_>>(), left);
+            assert_eq!(count(&mut conn, "@a:b", "E").await.unwrap(), []);
+            let kept = claimed(&mut conn).await;
+            assert!((REMEMBERED..REMEMBERED + FORGET_EVERY + 3).contains(&kept), "{kept}");
+            conn.commit().await.unwrap();
+            db.close().await;
+            database.remove().await.unwrap();
+        }
+    }
+
+    #[tokio::test]
+    async fn an_index_leads_to_what_is_left() {
+        let database = TempDatabase::sqlite().unwrap();
+        let db = Db::open(&database.url, 2).await.unwrap();
+        migrations::run(&db).await.unwrap();
+        let text = format!("EXPLAIN QUERY PLAN {LEFT}");
+        let plan = composed(text, vec!["@a:b".into(), "D".into()])
+            .map(&mut db.read().await.unwrap(), |row| row.get::<String>(3))
+            .await
+            .unwrap();
+        let of = |table: &str| plan.iter().find(|step| step.starts_with(table)).cloned();
+        let wanted = "SEARCH c USING COVERING INDEX one_time_keys_order";
+        assert!(of("SEARCH c").is_some_and(|step| step.starts_with(wanted)), "{plan:?}");
+        assert!(!plan.iter().any(|step| step.starts_with("SCAN k")), "{plan:?}");
+        db.close().await;
+        database.remove().await.unwrap();
+    }
 }
