@@ -55,6 +55,11 @@ const MIGRATIONS: &[(i64, &str, &str)] = &[
     (76, "transactions", include_str!("../../migrations/0076_transactions.sql")),
     (77, "row IDs", include_str!("../../migrations/0077_row_ids.sql")),
     (78, "inboxes", include_str!("../../migrations/0078_inboxes.sql")),
+    (
+        79,
+        "notifications in threads",
+        include_str!("../../migrations/0079_thread_notifications.sql"),
+    ),
 ];
 
 /// Applies the migrations that the database has not seen.

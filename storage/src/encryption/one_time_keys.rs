@@ -268,7 +268,7 @@ pub async fn fallback(conn: &mut Conn, user_id: &str, device_id: &str) -> Result
     .await
 }
 
-#[cfg(test)]
+#[cfg(all(test, feature = "test-support"))]
 mod tests {
     use super::*;
     use crate::{
