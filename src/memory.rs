@@ -25,14 +25,15 @@ const FEWEST_CONNECTIONS: usize = 64;
 /// Bounds what the configuration gives away by the memory that the process may have, and says so in the log.
 pub(crate) fn fit(config: Config) -> Config {
     let allowed = allowed(Path::new("/"));
-    let fitted = fit_into(config.clone(), allowed);
-    let (was, is) = (config.memory_budget, fitted.memory_budget);
-    let (had, has) = (config.limits.connections, fitted.limits.connections);
-    if (was, had) != (is, has) {
+    let given = |config: &Config| (config.memory_budget, config.limits.connections);
+    let wanted = given(&config);
+    let fitted = fit_into(config, allowed);
+    let (memory_budget, connections) = given(&fitted);
+    if wanted != (memory_budget, connections) {
         tracing::info!(
             memory_mib = allowed >> 20,
-            memory_budget = %String::from(is),
-            connections = has,
+            memory_budget = %String::from(memory_budget),
+            connections,
             "there is little memory: less of it is given away than the configuration allows"
         );
     }

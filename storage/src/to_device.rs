@@ -179,12 +179,6 @@ async fn make_room(conn: &mut Conn, user_id: &str, device_id: &str) -> Result<()
     .map(conn, |row| Ok((row.get(0)?, row.get(1)?)))
     .await?;
     let counted: i64 = senders.iter().map(|(_, count)| count).sum();
-    sql("UPDATE devices SET to_device_waiting = $3 WHERE user_id = $1 AND device_id = $2")
-        .bind(user_id)
-        .bind(device_id)
-        .bind(counted)
-        .execute(conn)
-        .await?;
     let removed = sql("DELETE FROM to_device WHERE user_id = $1 AND device_id = $2 AND pos IN \
          (SELECT t.pos FROM to_device t WHERE t.user_id = $1 AND t.device_id = $2 \
           AND t.sender = ANY($3) ORDER BY t.pos LIMIT $4)")
@@ -194,7 +188,13 @@ async fn make_room(conn: &mut Conn, user_id: &str, device_id: &str) -> Result<()
     .bind(FREED_AT_ONCE)
     .execute(conn)
     .await?;
-    count_removed(conn, user_id, device_id, removed).await
+    sql("UPDATE devices SET to_device_waiting = $3 WHERE user_id = $1 AND device_id = $2")
+        .bind(user_id)
+        .bind(device_id)
+        .bind(counted - i64::try_from(removed).unwrap_or(0))
+        .execute(conn)
+        .await?;
+    Ok(())
 }
 
 /// Of the server whose users have most messages waiting those users who have most, as many as it takes for
@@ -234,16 +234,6 @@ async fn remove(
     .bind(until)
     .execute(conn)
     .await?;
-    count_removed(conn, user_id, device_id, removed).await
-}
-
-/// Takes what was removed from the inbox of a device off its number.
-async fn count_removed(
-    conn: &mut Conn,
-    user_id: &str,
-    device_id: &str,
-    removed: u64,
-) -> Result<()> {
     if removed == 0 {
         return Ok(());
     }

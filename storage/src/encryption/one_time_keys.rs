@@ -245,8 +245,8 @@ pub async fn supply(conn: &mut Conn, user_id: &str, device_id: &str) -> Result<V
             None => supply.push(SupplyRow { algorithm, left: None }),
         }
     }
-    let left = left.into_iter().map(|(algorithm, left)| (algorithm, Some(left)));
-    supply.extend(left.map(|(algorithm, left)| SupplyRow { algorithm, left }));
+    let left = left.into_iter();
+    supply.extend(left.map(|(algorithm, left)| SupplyRow { algorithm, left: Some(left) }));
     Ok(supply)
 }
 
