@@ -91,9 +91,12 @@ impl Db {
     ///
     /// When no connection becomes free in time.
     pub async fn snapshot(&self) -> Result<Conn> {
+        let slow = &self.measures.slow;
         let begun = async {
             Ok(match &self.pools {
-                Pools::Sqlite { readers, .. } => Kind::SqliteTx(readers.begin("BEGIN").await?),
+                Pools::Sqlite { readers, .. } => {
+                    Kind::SqliteTx(readers.begin("BEGIN", slow).await?)
+                }
                 Pools::Postgres(pool) => {
                     let begin = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
                     Kind::PostgresTx(postgres::begin(pool, begin).await?)
@@ -107,7 +110,9 @@ impl Db {
     /// writer and the migrations only.
     pub(crate) async fn write(&self) -> Result<Conn> {
         Ok(self.conn(match &self.pools {
-            Pools::Sqlite { writer, .. } => Kind::SqliteTx(writer.begin("BEGIN IMMEDIATE").await?),
+            Pools::Sqlite { writer, .. } => {
+                Kind::SqliteTx(writer.begin("BEGIN IMMEDIATE", &self.measures.slow).await?)
+            }
             Pools::Postgres(pool) => {
                 Kind::PostgresTx(self.waited_for(postgres::begin(pool, "BEGIN")).await?)
             }

@@ -21,7 +21,7 @@ use tokio::{
 };
 
 use super::{Connections, DbError, Result, Value};
-use crate::dialect;
+use crate::{dialect, slow::Slow};
 
 /// How long another process, or a reader that holds a connection, is waited for.
 const BUSY: Duration = Duration::from_secs(30);
@@ -96,10 +96,13 @@ impl Pool {
         Ok(Lease { conn: Some(conn), shared: Arc::clone(&self.0), _place: place })
     }
 
-    /// A connection inside a transaction that `statement` begins.
-    pub(crate) async fn begin(&self, statement: &str) -> Result<Lease> {
+    /// A connection inside a transaction that `statement` begins, which waits while another process writes.
+    pub(crate) async fn begin(&self, statement: &str, slow: &Slow) -> Result<Lease> {
         let lease = self.acquire().await?;
+        let mut watch = slow.watch(statement);
         run(lease.conn()?, statement)?;
+        watch.succeeded(0);
+        drop(watch);
         Ok(lease)
     }
 
