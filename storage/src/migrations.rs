@@ -60,6 +60,7 @@ const MIGRATIONS: &[(i64, &str, &str)] = &[
         "notifications in threads",
         include_str!("../../migrations/0079_thread_notifications.sql"),
     ),
+    (80, "sums of notifications", include_str!("../../migrations/0080_notification_sums.sql")),
 ];
 
 /// Applies the migrations that the database has not seen.

@@ -7,6 +7,7 @@
 //! members whose rules are their own, from a position of their membership on. Events that were
 //! redacted after they were counted are taken off.
 
+pub(crate) mod own;
 mod pending;
 mod reading;
 
@@ -152,7 +153,7 @@ pub(crate) async fn apply(conn: &mut Conn, rows: Vec<(i64, Write)>) -> Result<()
     }
     put_numbers(conn, numbers).await?;
     put_marks(conn, marks).await?;
-    put_notifications(conn, notifications).await?;
+    own::put(conn, notifications).await?;
     for (base, row) in rest {
         match row {
             Write::Uncount { room_id, event_id } => uncount(conn, room_id, event_id).await?,
@@ -202,27 +203,6 @@ async fn put_marks(conn: &mut Conn, mut marks: Vec<Mark>) -> Result<()> {
     .await
 }
 
-async fn put_notifications(conn: &mut Conn, rows: Vec<NotificationRow>) -> Result<()> {
-    let values = rows.into_iter().map(|n| -> Vec<Value> {
-        vec![
-            n.user_id.into(),
-            n.room_id.into(),
-            n.pos.into(),
-            n.event_id.into(),
-            n.thread.into(),
-            n.notify.into(),
-            n.highlight.into(),
-        ]
-    });
-    bulk::insert(
-        conn,
-        "INSERT INTO notifications (user_id, room_id, pos, event_id, thread_root, notify, highlight)",
-        "",
-        values,
-    )
-    .await
-}
-
 async fn uncount(conn: &mut Conn, room_id: String, event_id: String) -> Result<()> {
     sql("UPDATE timeline SET notifies = notifies + CAST(4 AS SMALLINT) \
          WHERE event_id = $2 AND room_id = $1 AND notifies > 0 AND notifies < 4")
@@ -230,12 +210,7 @@ async fn uncount(conn: &mut Conn, room_id: String, event_id: String) -> Result<(
     .bind(&event_id)
     .execute(conn)
     .await?;
-    sql("DELETE FROM notifications WHERE room_id = $1 AND event_id = $2")
-        .bind(room_id)
-        .bind(event_id)
-        .execute(conn)
-        .await?;
-    Ok(())
+    own::remove(conn, &room_id, &[event_id]).await
 }
 
 async fn put_reach(

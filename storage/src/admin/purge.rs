@@ -9,7 +9,7 @@
 
 use crate::{
     db::{Conn, Result, composed, sql},
-    search,
+    search, unread,
 };
 
 /// Rows that go.
@@ -63,7 +63,7 @@ const AT_ONCE: [&str; 16] = [
 ];
 
 /// Tables with many rows for each room, and the column by which they go.
-const IN_BATCHES: [(&str, &str); 11] = [
+const IN_BATCHES: [(&str, &str); 12] = [
     ("timeline", "pos"),
     ("events", "event_id"),
     ("event_edges", "prev_id"),
@@ -72,6 +72,7 @@ const IN_BATCHES: [(&str, &str); 11] = [
     ("state_nodes", "node_id"),
     ("relations", "event_id"),
     ("notifications", "event_id"),
+    ("notification_sums", "user_id"),
     ("pending_redactions", "target_id"),
     ("receipts", "user_id"),
     ("member_moves", "pos"),
@@ -169,12 +170,11 @@ async fn purge_events(
         "DELETE FROM events WHERE room_id = $1 AND event_id = ANY($2)",
         "DELETE FROM auth_ranks WHERE room_id = $1 AND event_id = ANY($2)",
         "DELETE FROM relations WHERE room_id = $1 AND event_id = ANY($2)",
-        "DELETE FROM notifications WHERE room_id = $1 AND event_id = ANY($2)",
         "DELETE FROM pending_redactions WHERE room_id = $1 AND target_id = ANY($2)",
     ] {
         sql(text).bind(room_id).bind(&*events).execute(conn).await?;
     }
-    Ok(())
+    unread::own::remove(conn, room_id, &events).await
 }
 
 /// Lets the numbers of each thread begin after what of it was purged before the first message that

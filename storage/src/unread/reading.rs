@@ -74,7 +74,7 @@ pub async fn counts(conn: &mut Conn, user_id: &str, room_ids: &[String]) -> Resu
 }
 
 static PARTS: LazyLock<String> =
-    LazyLock::new(|| [BY_DEFAULT, TAKEN_OFF, OWN, OWN_IN_THREADS].join(" UNION ALL "));
+    LazyLock::new(|| [BY_DEFAULT, TAKEN_OFF, OWN, OWN_BEYOND, OWN_IN_THREADS].join(" UNION ALL "));
 
 /// The difference of the running numbers: now, or where the user's own rules begin, and where they
 /// have read up to. An index of an expression leads SQLite nowhere when it is compared with a column of texts, so
@@ -115,7 +115,7 @@ const TAKEN_OFF: &str = "SELECT t.room_id, COALESCE(t.thread_root, 'main'), \
        AND t.pos <= COALESCE(m.own_rules_pos, t.pos) \
      GROUP BY t.room_id, COALESCE(t.thread_root, 'main')";
 
-/// The user's own rows outside threads. There may be very many that were not read: nothing is looked up for each.
+/// The user's own rows outside threads, in the stretch of positions in which they have read up to somewhere.
 const OWN: &str = "SELECT m.room_id, 'main', CAST(SUM(n.notify) AS BIGINT), CAST(SUM(n.highlight) AS BIGINT) \
      FROM memberships m \
      LEFT JOIN unread_marks w \
@@ -124,7 +124,21 @@ const OWN: &str = "SELECT m.room_id, 'main', CAST(SUM(n.notify) AS BIGINT), CAST
        ON k.user_id = m.user_id AND k.room_id = m.room_id AND k.thread_root = 'main' \
      JOIN notifications n ON n.user_id = m.user_id AND n.room_id = m.room_id \
        AND n.pos > CASE WHEN COALESCE(k.pos, 0) > COALESCE(w.pos, 0) THEN k.pos ELSE COALESCE(w.pos, 0) END \
+       AND n.pos < (CASE WHEN COALESCE(k.pos, 0) > COALESCE(w.pos, 0) THEN k.pos ELSE COALESCE(w.pos, 0) END \
+                    / 512 + 1) * 512 \
      WHERE m.user_id = $1 AND m.room_id = ANY($2) AND n.thread_root = 'main' \
+     GROUP BY m.room_id";
+
+/// The sums of their rows in the stretches after it.
+const OWN_BEYOND: &str = "SELECT m.room_id, 'main', CAST(SUM(s.notify) AS BIGINT), CAST(SUM(s.highlight) AS BIGINT) \
+     FROM memberships m \
+     LEFT JOIN unread_marks w \
+       ON w.user_id = m.user_id AND w.room_id = m.room_id AND w.thread_root = '' \
+     LEFT JOIN unread_marks k \
+       ON k.user_id = m.user_id AND k.room_id = m.room_id AND k.thread_root = 'main' \
+     JOIN notification_sums s ON s.room_id = m.room_id AND s.user_id = m.user_id \
+       AND s.stretch > CASE WHEN COALESCE(k.pos, 0) > COALESCE(w.pos, 0) THEN k.pos ELSE COALESCE(w.pos, 0) END / 512 \
+     WHERE m.user_id = $1 AND m.room_id = ANY($2) \
      GROUP BY m.room_id";
 
 /// Those in threads.
@@ -313,7 +327,8 @@ mod tests {
         for (wanted, often) in [
             ("SEARCH t USING INDEX timeline_numbers (room_id=? AND <expr>=? AND pos<?)", 2),
             ("SEARCH t USING INDEX timeline_uncounted (room_id=? AND pos>?)", 1),
-            ("SEARCH n USING PRIMARY KEY (user_id=? AND room_id=? AND pos>?)", 1),
+            ("SEARCH n USING PRIMARY KEY (user_id=? AND room_id=? AND pos>? AND pos<?)", 1),
+            ("SEARCH s USING PRIMARY KEY (room_id=? AND user_id=? AND stretch>?)", 1),
             ("SEARCH n USING COVERING INDEX notifications_thread (user_id=? AND room_id=?", 1),
         ] {
             let found = plan.iter().filter(|step| step.starts_with(wanted));

@@ -246,6 +246,8 @@ async fn a_value_of_the_deployment_is_made_once() {
 #[tokio::test]
 async fn the_state_at_each_position_is_known() {
     on_each(|storage| async move {
+        storage.commit(new_room("!r")).await.unwrap();
+        storage.commit(new_room("!s")).await.unwrap();
         for (room_id, root) in [("!r", 10), ("!s", 20), ("!r", 30)] {
             let mut change = Change::new();
             let room_id = room_id.to_owned();

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use proptest::prelude::*;
 use ruma::push::{Action, HighlightTweakValue, RuleKind, Tweak};
 use serde_json::{Value, json};
-use starling_storage::unread::Numbers;
+use starling_storage::{Change, Fact, unread::Numbers};
 
 use super::{MAIN, Unread, count};
 use crate::{
@@ -39,6 +39,8 @@ enum Step {
     Rules(Rules),
     /// Everything before an event is purged.
     Purge(usize),
+    /// So much happens elsewhere.
+    Elsewhere(usize),
     /// The server starts anew.
     Restart,
 }
@@ -89,6 +91,7 @@ fn step() -> impl Strategy<Value = Step> {
         2 => any::<usize>().prop_map(Step::Redact),
         2 => rules.prop_map(Step::Rules),
         1 => any::<usize>().prop_map(Step::Purge),
+        3 => (0_usize..800).prop_map(Step::Elsewhere),
         1 => Just(Step::Restart),
     ]
 }
@@ -237,6 +240,13 @@ async fn act(stage: &mut Stage, model: &mut Model, step: &Step) {
         Step::Restart => {
             let storage = stage.engine.storage.clone();
             stage.engine = engine_on(storage, "a.org", Arc::new(NoServers)).await;
+        }
+        Step::Elsewhere(facts) => {
+            let mut change = Change::default();
+            for _ in 0..*facts {
+                change.fact(Fact::State { room_id: "!elsewhere:a.org".to_owned() });
+            }
+            stage.engine.storage.commit(change).await.unwrap();
         }
         Step::Purge(at) => {
             let Some(index) = event(*at) else { return };

@@ -1,0 +1,94 @@
+//! What events mean to single users: a row for each, and for main timelines sums of many rows, so that a count of
+//! very much that was not read adds up few.
+
+use std::collections::BTreeMap;
+
+use super::{MAIN, NotificationRow, Numbers};
+use crate::{
+    bulk,
+    db::{Conn, Result, Value, sql},
+};
+
+/// How many positions share a sum: those from a multiple of it on. `reading.rs` counts on it, and so does a migration.
+const STRETCH: i64 = 512;
+
+/// Writes rows, each with the position of its event.
+pub(super) async fn put(conn: &mut Conn, rows: Vec<NotificationRow>) -> Result<()> {
+    let sums = sums(&rows);
+    let values = rows.into_iter().map(|n| -> Vec<Value> {
+        vec![
+            n.user_id.into(),
+            n.room_id.into(),
+            n.pos.into(),
+            n.event_id.into(),
+            n.thread.into(),
+            n.notify.into(),
+            n.highlight.into(),
+        ]
+    });
+    bulk::insert(
+        conn,
+        "INSERT INTO notifications (user_id, room_id, pos, event_id, thread_root, notify, highlight)",
+        "",
+        values,
+    )
+    .await?;
+    add(conn, sums).await
+}
+
+/// Removes what events of a room, which count no more, meant to anybody.
+pub(crate) async fn remove(conn: &mut Conn, room_id: &str, event_ids: &[String]) -> Result<()> {
+    let removed = sql("DELETE FROM notifications WHERE room_id = $1 AND event_id = ANY($2) \
+         RETURNING user_id, pos, thread_root, notify, highlight")
+    .bind(room_id)
+    .bind(event_ids)
+    .map(conn, |row| {
+        let (notify, highlight): (i16, i16) = (row.get(3)?, row.get(4)?);
+        Ok(NotificationRow {
+            user_id: row.get(0)?,
+            room_id: room_id.to_owned(),
+            pos: row.get(1)?,
+            event_id: String::new(),
+            thread: row.get(2)?,
+            notify: notify.saturating_neg(),
+            highlight: highlight.saturating_neg(),
+        })
+    })
+    .await?;
+    add(conn, sums(&removed)).await
+}
+
+/// Sums by room, user and stretch: every writer takes them in this order.
+type Sums = BTreeMap<(String, String, i64), Numbers>;
+
+fn sums(rows: &[NotificationRow]) -> Sums {
+    let mut sums = Sums::new();
+    for row in rows.iter().filter(|row| row.thread == MAIN) {
+        let key = (row.room_id.clone(), row.user_id.clone(), row.pos / STRETCH);
+        let sum = sums.entry(key).or_default();
+        sum.notify += i64::from(row.notify);
+        sum.highlight += i64::from(row.highlight);
+    }
+    sums
+}
+
+async fn add(conn: &mut Conn, sums: Sums) -> Result<()> {
+    let values = sums.into_iter().map(|((room_id, user_id, stretch), sum)| -> Vec<Value> {
+        vec![
+            room_id.into(),
+            user_id.into(),
+            stretch.into(),
+            sum.notify.into(),
+            sum.highlight.into(),
+        ]
+    });
+    bulk::insert(
+        conn,
+        "INSERT INTO notification_sums (room_id, user_id, stretch, notify, highlight)",
+        "ON CONFLICT (room_id, user_id, stretch) DO UPDATE SET \
+         notify = notification_sums.notify + excluded.notify, \
+         highlight = notification_sums.highlight + excluded.highlight",
+        values,
+    )
+    .await
+}
