@@ -43,9 +43,20 @@ pub enum Edu {
         user_id: OwnedUserId,
         /// What their presence is.
         presence: Presence,
-        /// The only server to be told; `None`: all that are in a room with them.
-        only: Option<OwnedServerName>,
+        /// Who is to be told.
+        told: Told,
     },
+}
+
+/// Servers that are told of the presence of a user.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Told {
+    /// All that are in a room with them.
+    Sharing,
+    /// Those in one room.
+    InRoom(OwnedRoomId),
+    /// Only this one.
+    Only(OwnedServerName),
 }
 
 /// Where EDUs come out.

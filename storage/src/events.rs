@@ -140,6 +140,10 @@ pub struct RelationRow {
     pub kind: String,
     /// The relating event's sender.
     pub sender: String,
+    /// The relating event's depth.
+    pub depth: i64,
+    /// The relating event's own time, in milliseconds since the epoch.
+    pub origin_server_ts: i64,
 }
 
 /// Writes the rows of a batch, each table at once and sorted by key.
@@ -223,11 +227,14 @@ async fn put_relations(conn: &mut Conn, rows: Vec<RelationRow>) -> Result<()> {
             r.rel_type.into(),
             r.kind.into(),
             r.sender.into(),
+            r.depth.into(),
+            r.origin_server_ts.into(),
         ]
     });
     bulk::insert(
         conn,
-        "INSERT INTO relations (room_id, parent_id, event_id, rel_type, type, sender)",
+        "INSERT INTO relations \
+         (room_id, parent_id, event_id, rel_type, type, sender, depth, origin_server_ts)",
         "ON CONFLICT DO NOTHING",
         values,
     )

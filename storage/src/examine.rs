@@ -5,7 +5,7 @@ use std::path::Path;
 
 use crate::{
     db::{Conn, Db, DbError, Result, Row, composed, sql},
-    events::{self, EventRow},
+    events::{self, EventRow, RelationRow},
     migrations,
 };
 
@@ -134,8 +134,8 @@ pub async fn event_names(
 pub struct Beside {
     /// `(prev_id, event_id)`.
     pub edges: Vec<(String, String)>,
-    /// `(event_id, parent_id, rel_type, type, sender)`.
-    pub relations: Vec<(String, String, String, String, String)>,
+    /// What they relate to.
+    pub relations: Vec<RelationRow>,
 }
 
 /// The rows of some events, with what is said of them elsewhere. `prev_ids` tells what an event says it follows.
@@ -152,12 +152,24 @@ pub async fn events(
     let rows = events::get_many(conn, room_id, event_ids).await?;
     let previous: Vec<String> = rows.iter().flat_map(prev_ids).collect();
     let edges = events::successors(conn, room_id, &previous).await?;
-    let relations = sql("SELECT event_id, parent_id, rel_type, type, sender FROM relations \
-         WHERE room_id = $1 AND event_id = ANY($2)")
-    .bind(room_id)
-    .bind(event_ids)
-    .map(conn, |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?, row.get(4)?)))
-    .await?;
+    let relations =
+        sql("SELECT parent_id, event_id, rel_type, type, sender, depth, origin_server_ts \
+         FROM relations WHERE room_id = $1 AND event_id = ANY($2)")
+        .bind(room_id)
+        .bind(event_ids)
+        .map(conn, |row| {
+            Ok(RelationRow {
+                room_id: room_id.to_owned(),
+                parent_id: row.get(0)?,
+                event_id: row.get(1)?,
+                rel_type: row.get(2)?,
+                kind: row.get(3)?,
+                sender: row.get(4)?,
+                depth: row.get(5)?,
+                origin_server_ts: row.get(6)?,
+            })
+        })
+        .await?;
     Ok((rows, Beside { edges, relations }))
 }
 

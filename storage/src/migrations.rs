@@ -61,6 +61,7 @@ const MIGRATIONS: &[(i64, &str, &str)] = &[
         include_str!("../../migrations/0079_thread_notifications.sql"),
     ),
     (80, "sums of notifications", include_str!("../../migrations/0080_notification_sums.sql")),
+    (81, "places of relations", include_str!("../../migrations/0081_places_of_relations.sql")),
 ];
 
 /// Applies the migrations that the database has not seen.
@@ -228,6 +229,39 @@ mod tests {
                 .await
                 .unwrap();
             assert_eq!(counts, [2, 0]);
+            db.close().await;
+            database.remove().await.unwrap();
+        }
+    }
+    #[tokio::test]
+    async fn what_stands_in_old_rows_is_summed_up_and_placed() {
+        for database in TempDatabase::all().await.unwrap() {
+            let db = Db::open(&database.url, 2).await.unwrap();
+            run_to(&db, 79).await.unwrap();
+            let mut conn = db.write().await.unwrap();
+            for put in [
+                "INSERT INTO notifications VALUES ('u', 'r', 511, 'a', 'main', 1, 0), \
+                 ('u', 'r', 512, 'b', 'main', 1, 1), ('u', 'r', 600, 'c', 'main', 1, 0), \
+                 ('u', 'r', 601, 'd', '$thread', 1, 0)",
+                "INSERT INTO events (room_id, event_id, type, sender, depth, origin_server_ts, \
+                 received_ts, flags, json) VALUES ('r', 'e', 't', 's', 30, 4000, 0, 0, '{}')",
+                "INSERT INTO relations VALUES ('r', 'p', 'e', 'm.thread', 't', 's')",
+            ] {
+                sql(put).execute(&mut conn).await.unwrap();
+            }
+            conn.commit().await.unwrap();
+            run(&db).await.unwrap();
+            let mut conn = db.read().await.unwrap();
+            let sums = sql("SELECT stretch, notify, highlight FROM notification_sums \
+                 WHERE room_id = 'r' AND user_id = 'u' ORDER BY stretch")
+            .map(&mut conn, |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))
+            .await
+            .unwrap();
+            assert_eq!(sums, [(0_i64, 1_i64, 0_i64), (1, 2, 1)]);
+            let place = sql("SELECT depth + origin_server_ts FROM relations WHERE event_id = 'e'");
+            let place = place.optional(&mut conn).await.unwrap().unwrap();
+            assert_eq!(place.get::<i64>(0).unwrap(), 4030);
+            drop(conn);
             db.close().await;
             database.remove().await.unwrap();
         }

@@ -1,7 +1,11 @@
 //! Which events relate to which (`m.relates_to`).
 
+mod threads;
+
+pub use threads::{ThreadRow, ThreadSize, Threads, thread_sizes, threads};
+
 use crate::{
-    db::{Conn, Result, Row, Value, composed, sql},
+    db::{Conn, Result, Value, composed, sql},
     timeline::{ENTRY, Entry, Range, entry},
 };
 
@@ -40,7 +44,6 @@ pub async fn page(
         until.into(),
         limit.into(),
         related.parent_id.into(),
-        related.depth.into(),
     ];
     let mut only = String::new();
     for (column, wanted) in [("rel_type", related.rel_type), ("type", related.kind)] {
@@ -49,21 +52,34 @@ pub async fn page(
         only.push_str(&format!(" AND r.{column} = ${}", values.len()));
     }
     let (compare, order) = range.direction.comparison();
-    // In old room versions servers choose the IDs of their events, and can make them relate to each
-    // other in circles: the limit of the depth ends those. A cross join is what SQLite makes in the
-    // order of its text; left to itself it may walk through the whole room instead.
-    let text = format!(
-        "WITH RECURSIVE related (event_id, level) AS ( \
-           SELECT r.event_id, 1 FROM relations r \
-             WHERE r.room_id = $1 AND r.parent_id = $7{only} \
-           UNION SELECT r.event_id, related.level + 1 FROM related \
-             JOIN relations r ON r.room_id = $1 AND r.parent_id = related.event_id \
-             WHERE related.level < $8{only}) \
-         SELECT {ENTRY} FROM (SELECT DISTINCT event_id FROM related) c CROSS JOIN timeline t \
-         WHERE t.room_id = $1 AND t.event_id = c.event_id AND t.event_id <> $7 \
-         AND (t.depth, t.pos) {compare} ($2, $3) \
-         AND t.pos > $4 AND t.pos <= $5 ORDER BY t.depth {order}, t.pos {order} LIMIT $6"
+    let beyond = format!(
+        "t.event_id <> $7 AND (t.depth, t.pos) {compare} ($2, $3) AND t.pos > $4 AND t.pos <= $5"
     );
+    // A cross join is what SQLite makes in the order of its text; left to itself it may walk through the whole
+    // room instead.
+    let text = if related.depth == 1 {
+        format!(
+            "SELECT {ENTRY} FROM relations r CROSS JOIN timeline t \
+             WHERE r.room_id = $1 AND r.parent_id = $7{only} AND r.depth {compare}= $2 \
+             AND t.room_id = $1 AND t.event_id = r.event_id AND {beyond} \
+             ORDER BY r.depth {order}, t.pos {order} LIMIT $6"
+        )
+    } else {
+        // In old room versions servers choose the IDs of their events, and can make them relate to each other in
+        // circles: the limit of the depth ends those.
+        format!(
+            "WITH RECURSIVE related (event_id, level) AS ( \
+               SELECT r.event_id, 1 FROM relations r \
+                 WHERE r.room_id = $1 AND r.parent_id = $7{only} \
+               UNION SELECT r.event_id, related.level + 1 FROM related \
+                 JOIN relations r ON r.room_id = $1 AND r.parent_id = related.event_id \
+                 WHERE related.level < {depth}{only}) \
+             SELECT {ENTRY} FROM (SELECT DISTINCT event_id FROM related) c CROSS JOIN timeline t \
+             WHERE t.room_id = $1 AND t.event_id = c.event_id AND {beyond} \
+             ORDER BY t.depth {order}, t.pos {order} LIMIT $6",
+            depth = related.depth
+        )
+    };
     composed(text, values).map(conn, |row| entry(row, 0)).await
 }
 
@@ -93,7 +109,11 @@ pub struct Child {
     pub pos: i64,
 }
 
-/// Those of the events that have children at all, each with each `rel_type` of those.
+/// How many relations are looked at before only the ways are asked for: most events have none.
+const FEW: i64 = 200;
+
+/// Those of the events to which others relate in a way that is aggregated, as `(parent_id, rel_type)`, each at least
+/// once; others may be among them.
 ///
 /// # Errors
 ///
@@ -103,8 +123,20 @@ pub async fn rel_types(
     room_id: &str,
     parents: &[String],
 ) -> Result<Vec<(String, String)>> {
-    sql("SELECT DISTINCT parent_id, rel_type FROM relations \
-         WHERE room_id = $1 AND parent_id = ANY($2)")
+    let found = sql("SELECT parent_id, rel_type FROM relations \
+         WHERE room_id = $1 AND parent_id = ANY($2) LIMIT $3")
+    .bind(room_id)
+    .bind(parents)
+    .bind(FEW)
+    .map(conn, |row| Ok((row.get(0)?, row.get(1)?)))
+    .await?;
+    if i64::try_from(found.len()).unwrap_or(FEW) < FEW {
+        return Ok(found);
+    }
+    sql("SELECT p.event_id, a.rel_type FROM events p CROSS JOIN (SELECT 'm.replace' AS rel_type \
+           UNION ALL SELECT 'm.reference' UNION ALL SELECT 'm.thread') a \
+         WHERE p.room_id = $1 AND p.event_id = ANY($2) AND EXISTS (SELECT 1 FROM relations r \
+           WHERE r.room_id = $1 AND r.rel_type = a.rel_type AND r.parent_id = p.event_id)")
     .bind(room_id)
     .bind(parents)
     .map(conn, |row| Ok((row.get(0)?, row.get(1)?)))
@@ -177,12 +209,17 @@ pub async fn children(
 ///
 /// When the database fails.
 pub async fn replacements(conn: &mut Conn, children: Children<'_>) -> Result<Vec<Child>> {
-    let joined = "JOIN events e ON e.event_id = r.event_id AND e.room_id = r.room_id \
-                  AND e.state_key IS NULL \
-                  JOIN events p ON p.event_id = r.parent_id AND p.room_id = r.room_id \
-                  AND p.sender = e.sender AND p.type = e.type AND p.state_key IS NULL";
-    ranked(conn, children, "m.replace", joined, "e.origin_server_ts DESC, e.event_id DESC").await
+    first(conn, children, REPLACEMENTS).await
 }
+
+const REPLACEMENTS: &str = "SELECT r.event_id, t.pos FROM relations r \
+     CROSS JOIN timeline t CROSS JOIN events e CROSS JOIN events p \
+     WHERE r.room_id = $1 AND r.parent_id = $2 AND r.rel_type = 'm.replace' \
+     AND r.sender <> ALL($3) AND t.event_id = r.event_id AND t.room_id = r.room_id \
+     AND t.pos <= $4 AND e.event_id = r.event_id AND e.room_id = r.room_id \
+     AND e.state_key IS NULL AND p.event_id = r.parent_id AND p.room_id = r.room_id \
+     AND p.state_key IS NULL AND p.sender = r.sender AND p.type = r.type \
+     ORDER BY r.origin_server_ts DESC, r.event_id DESC LIMIT $5";
 
 /// For each parent the events that reference it, the oldest first.
 ///
@@ -190,8 +227,13 @@ pub async fn replacements(conn: &mut Conn, children: Children<'_>) -> Result<Vec
 ///
 /// When the database fails.
 pub async fn references(conn: &mut Conn, children: Children<'_>) -> Result<Vec<Child>> {
-    ranked(conn, children, "m.reference", "", "t.depth, t.pos").await
+    first(conn, children, REFERENCES).await
 }
+
+const REFERENCES: &str = "SELECT r.event_id, t.pos FROM relations r CROSS JOIN timeline t \
+     WHERE r.room_id = $1 AND r.parent_id = $2 AND r.rel_type = 'm.reference' \
+     AND r.sender <> ALL($3) AND t.event_id = r.event_id AND t.room_id = r.room_id \
+     AND t.pos <= $4 ORDER BY r.depth, t.pos LIMIT $5";
 
 /// For each parent the events in its thread, the newest first.
 ///
@@ -199,72 +241,35 @@ pub async fn references(conn: &mut Conn, children: Children<'_>) -> Result<Vec<C
 ///
 /// When the database fails.
 pub async fn newest_in_threads(conn: &mut Conn, children: Children<'_>) -> Result<Vec<Child>> {
-    ranked(conn, children, "m.thread", "", "t.depth DESC, t.pos DESC").await
+    first(conn, children, NEWEST_IN_THREADS).await
 }
 
-async fn ranked(
+const NEWEST_IN_THREADS: &str = "SELECT r.event_id, t.pos FROM relations r CROSS JOIN timeline t \
+     WHERE r.room_id = $1 AND r.parent_id = $2 AND r.rel_type = 'm.thread' \
+     AND r.sender <> ALL($3) AND t.event_id = r.event_id AND t.room_id = r.room_id \
+     AND t.pos <= $4 ORDER BY r.depth DESC, t.pos DESC LIMIT $5";
+
+/// The first children of each parent. One parent after the other: an index has them in their order, so that nobody
+/// looks at the others, of which there may be thousands.
+async fn first(
     conn: &mut Conn,
     children: Children<'_>,
-    rel_type: &str,
-    joined: &str,
-    order: &str,
+    of_one: &'static str,
 ) -> Result<Vec<Child>> {
-    let text = format!(
-        "SELECT parent_id, event_id, pos FROM (SELECT r.parent_id, r.event_id, t.pos, \
-           ROW_NUMBER() OVER (PARTITION BY r.parent_id ORDER BY {order}) AS place \
-           FROM relations r JOIN timeline t ON t.event_id = r.event_id AND t.room_id = r.room_id \
-           {joined} WHERE r.room_id = $1 AND r.parent_id = ANY($2) AND r.rel_type = $3 \
-           AND r.sender <> ALL($4) AND t.pos <= $5) c \
-         WHERE place <= $6 ORDER BY parent_id, place"
-    );
-    let values = vec![
-        children.room_id.into(),
-        children.parents.into(),
-        rel_type.into(),
-        children.ignored.into(),
-        children.until.into(),
-        children.limit.into(),
-    ];
-    let child =
-        |row: &Row| Ok(Child { parent_id: row.get(0)?, event_id: row.get(1)?, pos: row.get(2)? });
-    composed(text, values).map(conn, child).await
-}
-
-/// How much there is in a thread.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ThreadSize {
-    /// The event that the thread begins with.
-    pub root_id: String,
-    /// How many events relate to it.
-    pub count: i64,
-    /// Whether the user who asks has sent one of them.
-    pub participated: bool,
-}
-
-/// The sizes of the threads that begin with some events; the limit does not matter.
-///
-/// # Errors
-///
-/// When the database fails.
-pub async fn thread_sizes(
-    conn: &mut Conn,
-    children: Children<'_>,
-    user_id: &str,
-) -> Result<Vec<ThreadSize>> {
-    sql("SELECT r.parent_id, COUNT(*), SUM(CASE WHEN r.sender = $3 THEN 1 ELSE 0 END) \
-         FROM relations r JOIN timeline t ON t.event_id = r.event_id AND t.room_id = r.room_id \
-         WHERE r.room_id = $1 AND r.parent_id = ANY($2) AND r.rel_type = 'm.thread' \
-         AND r.sender <> ALL($4) AND t.pos <= $5 GROUP BY r.parent_id")
-    .bind(children.room_id)
-    .bind(children.parents)
-    .bind(user_id)
-    .bind(children.ignored)
-    .bind(children.until)
-    .map(conn, |row| {
-        let own: i64 = row.get(2)?;
-        Ok(ThreadSize { root_id: row.get(0)?, count: row.get(1)?, participated: own > 0 })
-    })
-    .await
+    let mut found = Vec::new();
+    for parent_id in children.parents {
+        let of_one = sql(of_one)
+            .bind(children.room_id)
+            .bind(parent_id)
+            .bind(children.ignored)
+            .bind(children.until)
+            .bind(children.limit)
+            .map(conn, |row| {
+                Ok(Child { parent_id: parent_id.clone(), event_id: row.get(0)?, pos: row.get(1)? })
+            });
+        found.extend(of_one.await?);
+    }
+    Ok(found)
 }
 
 /// The events of a type by which a user relates to an event in a way.
@@ -291,67 +296,30 @@ pub async fn of_user(
     .await
 }
 
-/// Which threads of a room are listed.
-#[derive(Clone, Copy, Debug)]
-pub struct Threads<'a> {
-    /// The room.
-    pub room_id: &'a str,
-    /// Who asks.
-    pub user_id: &'a str,
-    /// Only those in which they take part.
-    pub participated: bool,
-    /// Events of these senders do not count.
-    pub ignored: &'a [String],
-    /// Nor do those with a greater position.
-    pub until: i64,
-    /// Only those whose newest event is before this `(depth, pos)`.
-    pub before: (i64, i64),
-    /// How many at most.
-    pub limit: i64,
-}
+#[cfg(all(test, feature = "test-support"))]
+mod tests {
+    use super::*;
+    use crate::test_support::TempDatabase;
 
-/// A thread of a room.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ThreadRow {
-    /// The event that it begins with.
-    pub root_id: String,
-    /// The position of that.
-    pub root_pos: i64,
-    /// Depth and position of the newest event in the thread.
-    pub latest: (i64, i64),
-}
-
-/// Threads of a room, those with the newest events first.
-///
-/// # Errors
-///
-/// When the database fails.
-pub async fn threads(conn: &mut Conn, threads: Threads<'_>) -> Result<Vec<ThreadRow>> {
-    let only = if threads.participated { "AND (c.own = 1 OR p.sender = $2)" } else { "" };
-    let text = format!(
-        "SELECT c.parent_id, root.pos, c.depth, c.pos FROM (SELECT r.parent_id, t.depth, t.pos, \
-           ROW_NUMBER() OVER (PARTITION BY r.parent_id ORDER BY t.depth DESC, t.pos DESC) AS place, \
-           MAX(CASE WHEN r.sender = $2 THEN 1 ELSE 0 END) OVER (PARTITION BY r.parent_id) AS own \
-           FROM relations r JOIN timeline t ON t.event_id = r.event_id AND t.room_id = r.room_id \
-           WHERE r.room_id = $1 AND r.rel_type = 'm.thread' AND r.sender <> ALL($3) \
-           AND t.pos <= $4) c \
-         JOIN events p ON p.event_id = c.parent_id AND p.room_id = $1 \
-         JOIN timeline root ON root.event_id = c.parent_id AND root.room_id = $1 \
-         WHERE c.place = 1 AND (c.depth, c.pos) < ($5, $6) {only} \
-         ORDER BY c.depth DESC, c.pos DESC LIMIT $7"
-    );
-    let values = vec![
-        threads.room_id.into(),
-        threads.user_id.into(),
-        threads.ignored.into(),
-        threads.until.into(),
-        threads.before.0.into(),
-        threads.before.1.into(),
-        threads.limit.into(),
-    ];
-    let thread = |row: &Row| {
-        let latest = (row.get(2)?, row.get(3)?);
-        Ok(ThreadRow { root_id: row.get(0)?, root_pos: row.get(1)?, latest })
-    };
-    composed(text, values).map(conn, thread).await
+    #[tokio::test]
+    async fn the_first_are_found_without_the_others() {
+        let database = TempDatabase::sqlite().unwrap();
+        let storage = database.open().await.unwrap();
+        let mut conn = storage.read().await.unwrap();
+        for (text, index) in [
+            (REPLACEMENTS, "INDEX relations_replaced (room_id=? AND parent_id=?)"),
+            (REFERENCES, "INDEX relations_place (room_id=? AND rel_type=? AND parent_id=?)"),
+            (NEWEST_IN_THREADS, "INDEX relations_place (room_id=? AND rel_type=? AND parent_id=?)"),
+        ] {
+            let none = Vec::<String>::new();
+            let values = vec!["!r".into(), "$e".into(), none.into(), 9_i64.into(), 5_i64.into()];
+            let plan = composed(format!("EXPLAIN QUERY PLAN {text}"), values);
+            let plan = plan.map(&mut conn, |row| row.get::<String>(3)).await.unwrap();
+            assert!(plan[0].starts_with("SEARCH r") && plan[0].ends_with(index), "{plan:?}");
+            assert!(!plan.contains(&"USE TEMP B-TREE FOR ORDER BY".to_owned()), "{plan:?}");
+        }
+        drop(conn);
+        storage.close().await;
+        database.remove().await.unwrap();
+    }
 }

@@ -227,8 +227,10 @@ pub async fn roots_at(
     room_ids: &[String],
     pos: i64,
 ) -> Result<Vec<(String, i64)>> {
-    sql("SELECT s.room_id, s.root FROM room_states s WHERE s.room_id = ANY($1) AND s.pos = \
-         (SELECT MAX(l.pos) FROM room_states l WHERE l.room_id = s.room_id AND l.pos <= $2)")
+    // One look into the index for each room, however often it changed.
+    sql("SELECT s.room_id, s.root FROM rooms r JOIN room_states s ON s.room_id = r.room_id AND s.pos = \
+         (SELECT MAX(l.pos) FROM room_states l WHERE l.room_id = r.room_id AND l.pos <= $2) \
+         WHERE r.room_id = ANY($1)")
     .bind(room_ids)
     .bind(pos)
     .map(conn, |row| Ok((row.get(0)?, row.get(1)?)))

@@ -1,15 +1,12 @@
 //! Whether a stored event is what was signed. Pure.
 
 use ruma::{ServerName, room_version_rules::RoomVersionRules};
-use starling_storage::events::{EventRow, flags};
+use starling_storage::events::{EventRow, RelationRow, flags};
 
 use crate::{
     events::{Pdu, hashes, redact::redact, verify},
     rooms::append::relations,
 };
-
-/// A row of the table of relations: parent, `rel_type`, type, sender.
-pub(super) type Relation = (String, String, String, String);
 
 /// What is known beside the row.
 pub(super) struct Beside<'a> {
@@ -22,7 +19,7 @@ pub(super) struct Beside<'a> {
     /// Which events it is noted to follow.
     pub follows: Vec<&'a str>,
     /// What it is noted to relate to.
-    pub relations: Vec<Relation>,
+    pub relations: Vec<&'a RelationRow>,
 }
 
 /// What came of it.
@@ -61,7 +58,7 @@ pub(super) fn judge(row: &EventRow, pdu: &Pdu, beside: &Beside<'_>) -> Judgement
     if !edges_are_noted(row, pdu, &beside.follows) {
         complain("is not noted to follow what it follows");
     }
-    if expected(row, pdu) != beside.relations {
+    if !expected(row, pdu).iter().eq(beside.relations.iter().copied()) {
         complain("is not noted to relate to what it relates to");
     }
     match verify::verify(pdu, beside.keys, beside.rules) {
@@ -94,13 +91,7 @@ fn edges_are_noted(row: &EventRow, pdu: &Pdu, follows: &[&str]) -> bool {
     row.has(flags::OUTLIER) || pdu.prev_events.iter().all(|id| follows.contains(&id.as_str()))
 }
 
-fn expected(row: &EventRow, pdu: &Pdu) -> Vec<Relation> {
-    if row.has(flags::OUTLIER | flags::REJECTED | flags::SOFT_FAILED) {
-        return vec![];
-    }
-    let relation = relations::of(pdu).into_iter();
-    let row = |it: relations::Relation| {
-        (it.event_id, it.rel_type, pdu.kind.to_string(), pdu.sender.to_string())
-    };
-    relation.map(row).collect()
+fn expected(row: &EventRow, pdu: &Pdu) -> Option<RelationRow> {
+    let is_part = !row.has(flags::OUTLIER | flags::REJECTED | flags::SOFT_FAILED);
+    is_part.then(|| relations::row(pdu)).flatten()
 }

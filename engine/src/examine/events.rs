@@ -127,15 +127,13 @@ async fn judge(
         };
         learn_keys(examined, known, pdu, rules).await?;
         let follows = beside.edges.iter().filter(|(_, event_id)| *event_id == row.event_id);
-        let relations = beside.relations.iter().filter(|it| it.0 == row.event_id).cloned();
+        let relations = beside.relations.iter().filter(|it| it.event_id == row.event_id);
         let beside = event::Beside {
             rules,
             own: examined.server_name,
             keys: &known.keys,
             follows: follows.map(|(prev_id, _)| prev_id.as_str()).collect(),
-            relations: relations
-                .map(|(_, parent, rel, kind, by)| (parent, rel, kind, by))
-                .collect(),
+            relations: relations.collect(),
         };
         let judgement = event::judge(row, pdu, &beside);
         found.unjudged += u64::from(judgement.unjudged);

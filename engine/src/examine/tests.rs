@@ -2,7 +2,7 @@
 
 use ruma::{room_id, server_name};
 use serde_json::json;
-use starling_storage::events::{EventRow, flags};
+use starling_storage::events::{EventRow, RelationRow, flags};
 
 use super::event::{Beside, judge, read};
 use crate::{
@@ -43,12 +43,18 @@ fn message() -> (EventRow, Pdu) {
 
 fn wrong(row: &EventRow, follows: Vec<&str>, parent: Option<&str>) -> Vec<String> {
     let rules = versions::rules(&versions::DEFAULT).unwrap();
-    let relation = |parent: &str| {
-        let [rel, kind, sender] = ["m.thread", "m.room.message", "@a:x.org"].map(str::to_owned);
-        (parent.to_owned(), rel, kind, sender)
-    };
+    let relation = parent.map(|parent| RelationRow {
+        room_id: row.room_id.clone(),
+        parent_id: parent.to_owned(),
+        event_id: row.event_id.clone(),
+        rel_type: "m.thread".to_owned(),
+        kind: "m.room.message".to_owned(),
+        sender: "@a:x.org".to_owned(),
+        depth: 3,
+        origin_server_ts: 1,
+    });
     let keys = ServerKeys::new();
-    let relations = parent.map(relation).into_iter().collect();
+    let relations = relation.iter().collect();
     let own = server_name!("here.org");
     let beside = Beside { rules: &rules, own, keys: &keys, follows, relations };
     match read(row, &rules) {

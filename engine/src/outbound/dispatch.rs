@@ -21,7 +21,10 @@ use super::{
     edus::{EduQueue, Message},
     turns::Turns,
 };
-use crate::{Engine, ephemeral::Edu};
+use crate::{
+    Engine,
+    ephemeral::{Edu, Told},
+};
 
 /// After a failure to read the facts.
 const READ_AGAIN: Duration = Duration::from_secs(1);
@@ -180,8 +183,11 @@ impl Dispatcher {
             Edu::Typing { room_id, .. } | Edu::Receipt { room_id, .. } => {
                 self.servers_in(room_id).await
             }
-            Edu::Presence { only: Some(server), .. } => Ok(vec![server.clone()]),
-            Edu::Presence { user_id, .. } => self.servers_sharing(user_id).await,
+            Edu::Presence { user_id, told, .. } => match told {
+                Told::Sharing => self.servers_sharing(user_id).await,
+                Told::InRoom(room_id) => self.servers_in(room_id).await,
+                Told::Only(server) => Ok(vec![server.clone()]),
+            },
         };
         match servers {
             Ok(servers) => {

@@ -9,14 +9,17 @@ mod tests;
 
 use std::{collections::HashSet, time::Duration};
 
-use ruma::{DeviceId, OwnedServerName, OwnedUserId, ServerName, UserId};
+use ruma::{DeviceId, OwnedUserId, ServerName, UserId};
 use serde::Deserialize;
 use serde_json::{Value, json, value::RawValue};
 use starling_storage::{Conn, Fact, Positioned, memberships};
 
 pub use memory::{IDLE_MS, Memory, Presence, Status};
 
-use crate::{Engine, Internal, ephemeral::Edu};
+use crate::{
+    Engine, Internal,
+    ephemeral::{Edu, Told},
+};
 
 /// In rooms with more joined members than this, changes come with the next other news.
 const LARGEST_WOKEN: i64 = 200;
@@ -173,15 +176,15 @@ async fn tell(engine: &Engine, user: &UserId) -> Result<(), Internal> {
     drop(conn);
     engine.notifier.presence(user, rooms);
     if user.server_name() == engine.config.server_name {
-        tell_servers(engine, user, None);
+        tell_servers(engine, user, Told::Sharing);
     }
     Ok(())
 }
 
-/// Tells the servers that share a room with a user of this one, or only one of them.
-fn tell_servers(engine: &Engine, user: &UserId, only: Option<OwnedServerName>) {
+/// Tells other servers of a user of this one.
+fn tell_servers(engine: &Engine, user: &UserId, told: Told) {
     if let Some(presence) = engine.presence.get(user) {
-        engine.ephemeral.publish(Edu::Presence { user_id: user.to_owned(), presence, only });
+        engine.ephemeral.publish(Edu::Presence { user_id: user.to_owned(), presence, told });
     }
 }
 
@@ -270,13 +273,13 @@ pub async fn sweep(engine: &Engine) -> Result<(), Internal> {
         tell(engine, &user).await?;
     }
     for user in again {
-        tell_servers(engine, &user, None);
+        tell_servers(engine, &user, Told::Sharing);
     }
     Ok(())
 }
 
 /// Those who are in a room learn of who comes into it, and a server that comes into it of who is
-/// there.
+/// there. Whoever changes their profile does so in all of their rooms, and is told of in each by itself.
 async fn introduce(engine: &Engine, facts: &[Positioned]) -> Result<(), Internal> {
     for Positioned { pos, fact } in facts {
         let Fact::Event { room_id, member: Some(member), .. } = fact else { continue };
@@ -294,13 +297,13 @@ async fn introduce(engine: &Engine, facts: &[Positioned]) -> Result<(), Internal
             engine.notifier.presence(&user, vec![room_id.clone()]);
         }
         if is_local {
-            tell_servers(engine, &user, None);
+            tell_servers(engine, &user, Told::InRoom(room_id.as_str().try_into()?));
             continue;
         }
         let here = memberships::local_joined(&mut conn, room_id).await?;
         let here = here.into_iter().filter_map(|id| id.try_into().ok()).collect();
         for local in engine.presence.there(here).into_iter().take(TOLD_ON_JOIN) {
-            tell_servers(engine, &local, Some(user.server_name().to_owned()));
+            tell_servers(engine, &local, Told::Only(user.server_name().to_owned()));
         }
     }
     Ok(())

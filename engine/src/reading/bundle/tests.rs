@@ -85,6 +85,28 @@ async fn the_newest_sound_replacement_is_bundled() {
 }
 
 #[tokio::test]
+async fn what_is_bundled_is_found_among_hundreds_of_reactions() {
+    on_stage(async |mut stage| {
+        let original = stage.say(ALICE, "original").await.event_id.clone();
+        let reaction = Draft {
+            kind: "m.reaction".into(),
+            ..related(ALICE, "m.annotation", &original, json!({}))
+        };
+        let reactions: Vec<_> = (0..250).map(|_| stage.room.send(reaction.clone())).collect();
+        stage.append(&reactions).await;
+        assert_eq!(bundle(&stage, ALICE, &original).await, Value::Null);
+        let edit = stage.send(edit(ALICE, &original)).await.event_id.clone();
+        stage.send(thread(ALICE, &original)).await;
+        stage.send(related(ALICE, "m.reference", &original, json!({}))).await;
+        let bundle = bundle(&stage, ALICE, &original).await;
+        assert_eq!(bundle["m.replace"]["event_id"], edit.as_str());
+        assert_eq!(bundle["m.thread"]["count"], 1);
+        assert_eq!(bundle["m.reference"]["chunk"].as_array().unwrap().len(), 1);
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn threads_are_summed_up_for_each_reader() {
     on_stage(async |mut stage| {
         for who in [BOB, "@carol:a.org"] {

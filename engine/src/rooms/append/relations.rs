@@ -22,16 +22,24 @@ pub struct Relation {
 
 /// Notes the relation of an event, if it has one.
 pub(super) fn note(batch: &mut Batch, event: &StoredEvent) {
-    let pdu = &event.pdu;
-    let Some(relation) = of(pdu) else { return };
-    batch.change.write(Write::Relation(RelationRow {
-        room_id: batch.room.id.to_string(),
+    if let Some(row) = row(&event.pdu) {
+        batch.change.write(Write::Relation(row));
+    }
+}
+
+/// The row of the relation of an event, if it has one.
+pub(crate) fn row(pdu: &Pdu) -> Option<RelationRow> {
+    let relation = of(pdu)?;
+    Some(RelationRow {
+        room_id: pdu.room_id.to_string(),
         parent_id: relation.event_id,
         event_id: pdu.event_id.to_string(),
         rel_type: relation.rel_type,
         kind: pdu.kind.to_string(),
         sender: pdu.sender.to_string(),
-    }));
+        depth: pdu.depth,
+        origin_server_ts: pdu.origin_server_ts.get().into(),
+    })
 }
 
 /// The relation of an event. One that is malformed is none.
