@@ -373,9 +373,11 @@ pub async fn has_invite(conn: &mut Conn, room_id: &str, server: &str) -> Result<
 ///
 /// When the database fails.
 pub async fn sharing(conn: &mut Conn, user_id: &str, users: &[String]) -> Result<Vec<String>> {
-    sql("SELECT DISTINCT b.user_id FROM memberships b \
-         JOIN memberships a ON a.user_id = $1 AND a.room_id = b.room_id AND a.membership = 'join' \
-         WHERE b.user_id = ANY($2) AND b.membership = 'join'")
+    // A cross join is what SQLite makes in the order of its text: the rooms of those users, and not each of them in each
+    // room of the one who asks.
+    sql("SELECT DISTINCT b.user_id FROM memberships b CROSS JOIN memberships a \
+         WHERE b.user_id = ANY($2) AND b.membership = 'join' \
+         AND a.user_id = $1 AND a.room_id = b.room_id AND a.membership = 'join'")
     .bind(user_id)
     .bind(users)
     .map(conn, |row| row.get(0))

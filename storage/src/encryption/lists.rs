@@ -240,9 +240,10 @@ pub async fn sharing_since(
     users: &[String],
     since: i64,
 ) -> Result<Vec<String>> {
-    sql("SELECT DISTINCT b.user_id FROM memberships b JOIN memberships a \
-         ON a.user_id = $1 AND a.room_id = b.room_id AND a.membership = 'join' AND a.pos <= $3 \
-         WHERE b.user_id = ANY($2) AND b.membership = 'join' AND b.pos <= $3")
+    // In the order of the text, as `memberships::sharing`.
+    sql("SELECT DISTINCT b.user_id FROM memberships b CROSS JOIN memberships a \
+         WHERE b.user_id = ANY($2) AND b.membership = 'join' AND b.pos <= $3 \
+         AND a.user_id = $1 AND a.room_id = b.room_id AND a.membership = 'join' AND a.pos <= $3")
     .bind(user_id)
     .bind(users)
     .bind(since)

@@ -267,9 +267,9 @@ pub async fn devices(conn: &mut Conn, users: &[String]) -> Result<Vec<RemoteDevi
 ///
 /// When the database fails.
 pub async fn shared(conn: &mut Conn, users: &[String]) -> Result<Vec<String>> {
-    sql("SELECT DISTINCT b.user_id FROM memberships b JOIN memberships a \
-         ON a.room_id = b.room_id AND a.local = 1 AND a.membership = 'join' \
-         WHERE b.user_id = ANY($1) AND b.membership = 'join'")
+    sql("SELECT DISTINCT b.user_id FROM memberships b \
+         WHERE b.user_id = ANY($1) AND b.membership = 'join' AND EXISTS (SELECT 1 FROM memberships a \
+           WHERE a.room_id = b.room_id AND a.local = 1 AND a.membership = 'join')")
     .bind(users)
     .map(conn, |row| row.get(0))
     .await
