@@ -91,6 +91,7 @@ async fn growth_is_measured() {
     let options = growth::Options {
         members: vec![4, 8],
         events: vec![20, 40],
+        related: vec![50],
         messages: 5,
         changes: 10,
         database: None,
@@ -98,9 +99,13 @@ async fn growth_is_measured() {
     };
     assert!(growth::run(options).await.unwrap());
     let report: serde_json::Value = serde_json::from_reader(json.reopen().unwrap()).unwrap();
-    for kind in ["members in the room", "events on the server"] {
+    for (kind, count) in [
+        ("members in the room", 2),
+        ("events on the server", 2),
+        ("reactions, edits and answers: a message and its delivery", 1),
+    ] {
         let steps = report["figures"][kind].as_array().unwrap();
-        assert_eq!(steps.len(), 2, "{report}");
+        assert_eq!(steps.len(), count, "{report}");
         assert!(steps[0]["p50_ms"].as_f64().unwrap() > 0.0, "{report}");
     }
     let weighed = &report["figures"]["bytes on disk per message, up to 40"];

@@ -1,10 +1,15 @@
 //! `starling-conformance bench growth`: whether a message costs the same in a large room as in a small one and
 //! on a server that has much as on one that has little, whether a join costs the same whoever is there already,
-//! and how much disk messages and changes of state take.
+//! whether requests cost the same where much was said about an event, and how much disk messages and changes of state
+//! take.
 
 mod crowd;
+mod used;
 
-use std::path::PathBuf;
+use std::{
+    path::PathBuf,
+    sync::{Mutex, PoisonError},
+};
 
 use anyhow::{Context as _, Result, ensure};
 use serde_json::json;
@@ -43,7 +48,11 @@ pub struct Options {
     #[arg(long, value_delimiter = ',', default_values_t = [10_000, 100_000])]
     pub events: Vec<usize>,
 
-    /// How many messages are measured at each size.
+    /// How many reactions, edits and answers an event has, in ascending order.
+    #[arg(long, value_delimiter = ',', default_values_t = [50, 5_000])]
+    pub related: Vec<usize>,
+
+    /// How many messages or requests are measured at each size.
     #[arg(long, default_value_t = MESSAGES)]
     pub messages: usize,
 
@@ -82,6 +91,12 @@ pub async fn run(options: Options) -> Result<bool> {
     keep(&mut report, &mut table, "members in the room", members).await;
     let events = by_events(&mut report, &crowd, &options).await;
     keep(&mut report, &mut table, "events on the server", events).await;
+    let uses = used::by_use(&crowd, &options.related, options.messages).await;
+    for (request, steps) in uses.as_ref().ok().into_iter().flatten() {
+        let kind = format!("reactions, edits and answers: {request}");
+        keep(&mut report, &mut table, &kind, Ok(steps.clone())).await;
+    }
+    report.case("reactions, edits and answers", async { uses.map(|_| ()) }).await;
     say(&table);
     report.finish(options.json.as_deref())
 }
@@ -162,23 +177,34 @@ async fn step(
     messages: usize,
     sent: &mut Acknowledged,
 ) -> Result<Step> {
+    let acknowledged = Mutex::new(Vec::new());
+    let note = &acknowledged;
+    let step = measured(crowd, size, messages, |number| async move {
+        let body = format!("message {number} at {size}");
+        let event_id = user.say(room, &body).await?;
+        note.lock().unwrap_or_else(PoisonError::into_inner).push((event_id, body));
+        Ok(())
+    })
+    .await?;
+    for (event_id, body) in acknowledged.into_inner().unwrap_or_else(PoisonError::into_inner) {
+        sent.note(event_id, body)?;
+    }
+    Ok(step)
+}
+
+/// Does something so many times, one after the other.
+async fn measured<T, F: Future<Output = Result<T>>>(
+    crowd: &Crowd,
+    size: usize,
+    times: usize,
+    work: impl Fn(usize) -> F,
+) -> Result<Step> {
     // Its process is another one after each stop.
     let watched = Watched::server(&crowd.server)?;
     let before = watched.settled().await?;
-    let bodies = (0..messages).map(|number| format!("message {number} at {size}"));
-    let (series, acknowledged) =
-        measure::each(
-            "send",
-            1,
-            bodies,
-            |body| async move { Ok((user.say(room, &body).await?, body)) },
-        )
-        .await?;
+    let (series, _) = measure::each("work", 1, 0..times, work).await?;
     let usage = Usage::between(before, watched.settled().await?);
-    for (event_id, body) in acknowledged {
-        sent.note(event_id, body)?;
-    }
-    let cpu_ms = measure::cpu_ms_each(usage.cpu_seconds, messages);
+    let cpu_ms = measure::cpu_ms_each(usage.cpu_seconds, times);
     Ok(Step { size, p50_ms: show_ms(&series), cpu_ms })
 }
 
