@@ -62,6 +62,7 @@ const MIGRATIONS: &[(i64, &str, &str)] = &[
     ),
     (80, "sums of notifications", include_str!("../../migrations/0080_notification_sums.sql")),
     (81, "places of relations", include_str!("../../migrations/0081_places_of_relations.sql")),
+    (82, "tokens by origin", include_str!("../../migrations/0082_tokens_by_origin.sql")),
 ];
 
 /// Applies the migrations that the database has not seen.
@@ -252,12 +253,16 @@ mod tests {
             conn.commit().await.unwrap();
             run(&db).await.unwrap();
             let mut conn = db.read().await.unwrap();
-            let sums = sql("SELECT stretch, notify, highlight FROM notification_sums \
-                 WHERE room_id = 'r' AND user_id = 'u' ORDER BY stretch")
-            .map(&mut conn, |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))
-            .await
-            .unwrap();
-            assert_eq!(sums, [(0_i64, 1_i64, 0_i64), (1, 2, 1)]);
+            let sums =
+                sql("SELECT stretch, thread_root, notify, highlight FROM notification_sums \
+                 WHERE room_id = 'r' AND user_id = 'u' ORDER BY stretch, notify DESC")
+                .map(&mut conn, |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?)))
+                .await
+                .unwrap();
+            let sums: Vec<(i64, String, i64, i64)> = sums;
+            let s = str::to_owned;
+            let wanted = [(0, s("main"), 1, 0), (1, s("main"), 2, 1), (1, s("$thread"), 1, 0)];
+            assert_eq!(sums, wanted);
             let place = sql("SELECT depth + origin_server_ts FROM relations WHERE event_id = 'e'");
             let place = place.optional(&mut conn).await.unwrap().unwrap();
             assert_eq!(place.get::<i64>(0).unwrap(), 4030);

@@ -6,7 +6,7 @@ pub use threads::{ThreadRow, ThreadSize, Threads, thread_sizes, threads};
 
 use crate::{
     db::{Conn, Result, Value, composed, sql},
-    timeline::{ENTRY, Entry, Range, entry},
+    timeline::{Direction, ENTRY, Entry, Range, entry},
 };
 
 /// The events that relate to one, directly or by way of others.
@@ -51,36 +51,38 @@ pub async fn page(
         values.push(wanted.into());
         only.push_str(&format!(" AND r.{column} = ${}", values.len()));
     }
-    let (compare, order) = range.direction.comparison();
+    let text = page_text(related.depth, &only, range.direction);
+    composed(text, values).map(conn, |row| entry(row, 0)).await
+}
+
+/// A page of what relates by `only`, so many steps away at most. A cross join is what SQLite makes in the order of its
+/// text; left to itself it may walk through the whole room instead.
+fn page_text(depth: i64, only: &str, direction: Direction) -> String {
+    let (compare, order) = direction.comparison();
     let beyond = format!(
         "t.event_id <> $7 AND (t.depth, t.pos) {compare} ($2, $3) AND t.pos > $4 AND t.pos <= $5"
     );
-    // A cross join is what SQLite makes in the order of its text; left to itself it may walk through the whole
-    // room instead.
-    let text = if related.depth == 1 {
-        format!(
+    if depth == 1 {
+        return format!(
             "SELECT {ENTRY} FROM relations r CROSS JOIN timeline t \
              WHERE r.room_id = $1 AND r.parent_id = $7{only} AND r.depth {compare}= $2 \
              AND t.room_id = $1 AND t.event_id = r.event_id AND {beyond} \
              ORDER BY r.depth {order}, t.pos {order} LIMIT $6"
-        )
-    } else {
-        // In old room versions servers choose the IDs of their events, and can make them relate to each other in
-        // circles: the limit of the depth ends those.
-        format!(
-            "WITH RECURSIVE related (event_id, level) AS ( \
-               SELECT r.event_id, 1 FROM relations r \
-                 WHERE r.room_id = $1 AND r.parent_id = $7{only} \
-               UNION SELECT r.event_id, related.level + 1 FROM related \
-                 JOIN relations r ON r.room_id = $1 AND r.parent_id = related.event_id \
-                 WHERE related.level < {depth}{only}) \
-             SELECT {ENTRY} FROM (SELECT DISTINCT event_id FROM related) c CROSS JOIN timeline t \
-             WHERE t.room_id = $1 AND t.event_id = c.event_id AND {beyond} \
-             ORDER BY t.depth {order}, t.pos {order} LIMIT $6",
-            depth = related.depth
-        )
-    };
-    composed(text, values).map(conn, |row| entry(row, 0)).await
+        );
+    }
+    // In old room versions servers choose the IDs of their events, and can make them relate to each other in circles:
+    // the limit of the depth ends those.
+    format!(
+        "WITH RECURSIVE related (event_id, level) AS ( \
+           SELECT r.event_id, 1 FROM relations r \
+             WHERE r.room_id = $1 AND r.parent_id = $7{only} \
+           UNION SELECT r.event_id, related.level + 1 FROM related CROSS JOIN relations r \
+             WHERE r.room_id = $1 AND r.parent_id = related.event_id \
+             AND related.level < {depth}{only}) \
+         SELECT {ENTRY} FROM (SELECT DISTINCT event_id FROM related) c CROSS JOIN timeline t \
+         WHERE t.room_id = $1 AND t.event_id = c.event_id AND {beyond} \
+         ORDER BY t.depth {order}, t.pos {order} LIMIT $6"
+    )
 }
 
 /// What events to aggregate.
@@ -318,6 +320,11 @@ mod tests {
             assert!(plan[0].starts_with("SEARCH r") && plan[0].ends_with(index), "{plan:?}");
             assert!(!plan.contains(&"USE TEMP B-TREE FOR ORDER BY".to_owned()), "{plan:?}");
         }
+        let text = format!("EXPLAIN QUERY PLAN {}", page_text(3, "", Direction::Backward));
+        let plan = composed(text, vec![]);
+        let plan = plan.map(&mut conn, |row| row.get::<String>(3)).await.unwrap();
+        let of_parent = plan.iter().filter(|step| step.ends_with("(room_id=? AND parent_id=?)"));
+        assert_eq!(of_parent.count(), 2, "{plan:?}");
         drop(conn);
         storage.close().await;
         database.remove().await.unwrap();

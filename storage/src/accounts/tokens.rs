@@ -176,24 +176,24 @@ pub(crate) async fn claim_rotation(conn: &mut Conn, rotation: &Rotation) -> Resu
     .bind(hash.clone())
     .execute(conn)
     .await?;
-    sql("DELETE FROM access_tokens WHERE refreshed_from = $1 AND EXISTS \
-         (SELECT 1 FROM refresh_tokens r WHERE r.token_hash = $1 AND r.dead = 0 \
-          AND r.user_id = access_tokens.user_id AND r.device_id = access_tokens.device_id)")
-    .bind(hash.clone())
-    .execute(conn)
-    .await?;
+    sql(REMOVE_REFRESHED).bind(hash.clone()).execute(conn).await?;
     let changed =
         sql("UPDATE refresh_tokens SET successor = $2 WHERE token_hash = $1 AND dead = 0")
             .bind(hash.clone())
             .bind(rotation.successor.clone())
             .execute(conn)
             .await?;
-    sql("UPDATE refresh_tokens SET dead = 1 WHERE successor = $1")
-        .bind(hash.clone())
-        .execute(conn)
-        .await?;
+    sql(KILL_PREDECESSOR).bind(hash.clone()).execute(conn).await?;
     Ok(changed == 1)
 }
+
+/// Removes the access token that a refresh token was exchanged for.
+const REMOVE_REFRESHED: &str = "DELETE FROM access_tokens WHERE refreshed_from = $1 AND EXISTS \
+     (SELECT 1 FROM refresh_tokens r WHERE r.token_hash = $1 AND r.dead = 0 \
+      AND r.user_id = access_tokens.user_id AND r.device_id = access_tokens.device_id)";
+
+/// Kills the refresh token whose successor is this one.
+const KILL_PREDECESSOR: &str = "UPDATE refresh_tokens SET dead = 1 WHERE successor = $1";
 
 /// An access token with what its account allows.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -268,4 +268,25 @@ pub async fn refresh_token(
         Ok((token, row.get(4)?))
     })
     .transpose()
+}
+
+#[cfg(all(test, feature = "test-support"))]
+mod tests {
+    use super::*;
+    use crate::{db::composed, test_support::TempDatabase};
+
+    #[tokio::test]
+    async fn not_all_tokens_are_looked_through() {
+        let database = TempDatabase::sqlite().unwrap();
+        let storage = database.open().await.unwrap();
+        let mut conn = storage.read().await.unwrap();
+        for text in [REMOVE_REFRESHED, KILL_PREDECESSOR] {
+            let plan = composed(format!("EXPLAIN QUERY PLAN {text}"), vec![]);
+            let plan = plan.map(&mut conn, |row| row.get::<String>(3)).await.unwrap();
+            assert!(plan.iter().all(|step| !step.contains("SCAN")), "{plan:?}");
+        }
+        drop(conn);
+        storage.close().await;
+        database.remove().await.unwrap();
+    }
 }

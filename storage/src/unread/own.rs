@@ -1,9 +1,9 @@
-//! What events mean to single users: a row for each, and for main timelines sums of many rows, so that a count of
-//! very much that was not read adds up few.
+//! What events mean to single users: a row for each, and sums of many rows, so that a count of very much that was not
+//! read adds up few.
 
 use std::collections::BTreeMap;
 
-use super::{MAIN, NotificationRow, Numbers};
+use super::{NotificationRow, Numbers};
 use crate::{
     bulk,
     db::{Conn, Result, Value, sql},
@@ -58,13 +58,14 @@ pub(crate) async fn remove(conn: &mut Conn, room_id: &str, event_ids: &[String])
     add(conn, sums(&removed)).await
 }
 
-/// Sums by room, user and stretch: every writer takes them in this order.
-type Sums = BTreeMap<(String, String, i64), Numbers>;
+/// Sums by room, user, stretch and thread: every writer takes them in this order.
+type Sums = BTreeMap<(String, String, i64, String), Numbers>;
 
 fn sums(rows: &[NotificationRow]) -> Sums {
     let mut sums = Sums::new();
-    for row in rows.iter().filter(|row| row.thread == MAIN) {
-        let key = (row.room_id.clone(), row.user_id.clone(), row.pos / STRETCH);
+    for row in rows {
+        let stretch = row.pos / STRETCH;
+        let key = (row.room_id.clone(), row.user_id.clone(), stretch, row.thread.clone());
         let sum = sums.entry(key).or_default();
         sum.notify += i64::from(row.notify);
         sum.highlight += i64::from(row.highlight);
@@ -73,19 +74,20 @@ fn sums(rows: &[NotificationRow]) -> Sums {
 }
 
 async fn add(conn: &mut Conn, sums: Sums) -> Result<()> {
-    let values = sums.into_iter().map(|((room_id, user_id, stretch), sum)| -> Vec<Value> {
+    let values = sums.into_iter().map(|((room_id, user_id, stretch, thread), sum)| -> Vec<Value> {
         vec![
             room_id.into(),
             user_id.into(),
             stretch.into(),
+            thread.into(),
             sum.notify.into(),
             sum.highlight.into(),
         ]
     });
     bulk::insert(
         conn,
-        "INSERT INTO notification_sums (room_id, user_id, stretch, notify, highlight)",
-        "ON CONFLICT (room_id, user_id, stretch) DO UPDATE SET \
+        "INSERT INTO notification_sums (room_id, user_id, stretch, thread_root, notify, highlight)",
+        "ON CONFLICT (room_id, user_id, stretch, thread_root) DO UPDATE SET \
          notify = notification_sums.notify + excluded.notify, \
          highlight = notification_sums.highlight + excluded.highlight",
         values,

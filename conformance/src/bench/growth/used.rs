@@ -40,8 +40,9 @@ pub(super) async fn by_use(
         let mut sync = Sync::start(&used.reader).await?;
         let steps = [
             ("the event", measured(crowd, size, requests, |_| used.event()).await?),
-            ("a page of reactions", used.page(crowd, requests, "m.annotation").await?),
-            ("a page of its thread", used.page(crowd, requests, "m.thread").await?),
+            ("a page of reactions", used.page(crowd, requests, "/m.annotation?").await?),
+            ("a page of its thread", used.page(crowd, requests, "/m.thread?").await?),
+            ("a page of all, of any steps", used.page(crowd, requests, "?recurse=true&").await?),
             ("a page of threads", measured(crowd, size, requests, |_| used.threads()).await?),
             ("a first /sync", measured(crowd, size, requests, |_| used.first_sync()).await?),
             ("a message and its delivery", used.delivery(crowd, requests, &mut sync).await?),
@@ -107,9 +108,9 @@ impl Used {
         self.owner.event(&self.room, &self.topic).await?.ok()
     }
 
-    async fn page(&self, crowd: &Crowd, requests: usize, rel_type: &str) -> Result<Step> {
-        let template = "/_matrix/client/v1/rooms/{}/relations/{}/{}?limit=5";
-        let target = path(template, &[&self.room, &self.topic, rel_type]);
+    async fn page(&self, crowd: &Crowd, requests: usize, rest: &str) -> Result<Step> {
+        let template = "/_matrix/client/v1/rooms/{}/relations/{}";
+        let target = path(template, &[&self.room, &self.topic]) + rest + "limit=5";
         measured(crowd, self.related, requests, |_| self.get(&target, 5)).await
     }
 
