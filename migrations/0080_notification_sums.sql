@@ -1,4 +1,4 @@
--- What events mean to single users, in sums of 512 positions each (storage/src/unread/own.rs), so that a count of very
+-- What events mean to single users, in sums of 128 positions each (storage/src/unread/own.rs), so that a count of very
 -- much that was not read adds up few rows.
 CREATE TABLE notification_sums (
     room_id TEXT NOT NULL,
@@ -10,6 +10,6 @@ CREATE TABLE notification_sums (
     PRIMARY KEY (room_id, user_id, stretch, thread_root)
 ) WITHOUT ROWID;
 INSERT INTO notification_sums (room_id, user_id, stretch, thread_root, notify, highlight)
-    SELECT room_id, user_id, pos / 512, thread_root, SUM(notify), SUM(highlight) FROM notifications
-    GROUP BY room_id, user_id, pos / 512, thread_root;
+    SELECT room_id, user_id, pos / 128, thread_root, SUM(notify), SUM(highlight) FROM notifications
+    GROUP BY room_id, user_id, pos / 128, thread_root;
 DROP INDEX notifications_thread;

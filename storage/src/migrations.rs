@@ -241,9 +241,9 @@ mod tests {
             run_to(&db, 79).await.unwrap();
             let mut conn = db.write().await.unwrap();
             for put in [
-                "INSERT INTO notifications VALUES ('u', 'r', 511, 'a', 'main', 1, 0), \
-                 ('u', 'r', 512, 'b', 'main', 1, 1), ('u', 'r', 600, 'c', 'main', 1, 0), \
-                 ('u', 'r', 601, 'd', '$thread', 1, 0)",
+                "INSERT INTO notifications VALUES ('u', 'r', 127, 'a', 'main', 1, 0), \
+                 ('u', 'r', 128, 'b', 'main', 1, 1), ('u', 'r', 255, 'c', 'main', 1, 0), \
+                 ('u', 'r', 200, 'd', '$thread', 1, 0)",
                 "INSERT INTO events (room_id, event_id, type, sender, depth, origin_server_ts, \
                  received_ts, flags, json) VALUES ('r', 'e', 't', 's', 30, 4000, 0, 0, '{}')",
                 "INSERT INTO relations VALUES ('r', 'p', 'e', 'm.thread', 't', 's')",

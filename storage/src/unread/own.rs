@@ -10,7 +10,7 @@ use crate::{
 };
 
 /// How many positions share a sum: those from a multiple of it on. `reading.rs` counts on it, and so does a migration.
-const STRETCH: i64 = 512;
+const STRETCH: i64 = 128;
 
 /// Writes rows, each with the position of its event.
 pub(super) async fn put(conn: &mut Conn, rows: Vec<NotificationRow>) -> Result<()> {

@@ -126,7 +126,7 @@ const OWN: &str = "SELECT m.room_id, 'main', CAST(SUM(n.notify) AS BIGINT), CAST
      JOIN notifications n ON n.user_id = m.user_id AND n.room_id = m.room_id \
        AND n.pos > CASE WHEN COALESCE(k.pos, 0) > COALESCE(w.pos, 0) THEN k.pos ELSE COALESCE(w.pos, 0) END \
        AND n.pos < (CASE WHEN COALESCE(k.pos, 0) > COALESCE(w.pos, 0) THEN k.pos ELSE COALESCE(w.pos, 0) END \
-                    / 512 + 1) * 512 \
+                    / 128 + 1) * 128 \
      WHERE m.user_id = $1 AND m.room_id = ANY($2) AND n.thread_root = 'main' \
      GROUP BY m.room_id";
 
@@ -138,7 +138,7 @@ const OWN_BEYOND: &str = "SELECT m.room_id, 'main', CAST(SUM(s.notify) AS BIGINT
      LEFT JOIN unread_marks k \
        ON k.user_id = m.user_id AND k.room_id = m.room_id AND k.thread_root = 'main' \
      JOIN notification_sums s ON s.room_id = m.room_id AND s.user_id = m.user_id \
-       AND s.stretch > CASE WHEN COALESCE(k.pos, 0) > COALESCE(w.pos, 0) THEN k.pos ELSE COALESCE(w.pos, 0) END / 512 \
+       AND s.stretch > CASE WHEN COALESCE(k.pos, 0) > COALESCE(w.pos, 0) THEN k.pos ELSE COALESCE(w.pos, 0) END / 128 \
      WHERE m.user_id = $1 AND m.room_id = ANY($2) AND s.thread_root = 'main' \
      GROUP BY m.room_id";
 
@@ -149,7 +149,7 @@ const IN_THREADS: &str = "SELECT n.room_id, n.thread_root, \
      LEFT JOIN unread_marks w \
        ON w.user_id = m.user_id AND w.room_id = m.room_id AND w.thread_root = '' \
      JOIN notifications n ON n.user_id = m.user_id AND n.room_id = m.room_id \
-       AND n.pos > COALESCE(w.pos, 0) AND n.pos < (COALESCE(w.pos, 0) / 512 + 1) * 512 \
+       AND n.pos > COALESCE(w.pos, 0) AND n.pos < (COALESCE(w.pos, 0) / 128 + 1) * 128 \
      LEFT JOIN unread_marks k \
        ON k.user_id = m.user_id AND k.room_id = m.room_id AND k.thread_root = n.thread_root \
      WHERE m.user_id = $1 AND m.room_id = ANY($2) AND n.thread_root <> 'main' \
@@ -159,23 +159,23 @@ const IN_THREADS: &str = "SELECT n.room_id, n.thread_root, \
 /// The sums of those in the stretches after it; of the stretch in which they have read a thread up to somewhere, its
 /// rows.
 const IN_THREADS_BEYOND: &str = "SELECT s.room_id, s.thread_root, \
-       CAST(SUM(CASE WHEN s.stretch > COALESCE(k.pos, 0) / 512 THEN s.notify ELSE \
+       CAST(SUM(CASE WHEN s.stretch > COALESCE(k.pos, 0) / 128 THEN s.notify ELSE \
          COALESCE((SELECT SUM(n.notify) FROM notifications n WHERE n.user_id = s.user_id \
-           AND n.room_id = s.room_id AND n.pos > k.pos AND n.pos < (s.stretch + 1) * 512 \
+           AND n.room_id = s.room_id AND n.pos > k.pos AND n.pos < (s.stretch + 1) * 128 \
            AND n.thread_root = s.thread_root), 0) END) AS BIGINT), \
-       CAST(SUM(CASE WHEN s.stretch > COALESCE(k.pos, 0) / 512 THEN s.highlight ELSE \
+       CAST(SUM(CASE WHEN s.stretch > COALESCE(k.pos, 0) / 128 THEN s.highlight ELSE \
          COALESCE((SELECT SUM(n.highlight) FROM notifications n WHERE n.user_id = s.user_id \
-           AND n.room_id = s.room_id AND n.pos > k.pos AND n.pos < (s.stretch + 1) * 512 \
+           AND n.room_id = s.room_id AND n.pos > k.pos AND n.pos < (s.stretch + 1) * 128 \
            AND n.thread_root = s.thread_root), 0) END) AS BIGINT) \
      FROM memberships m \
      LEFT JOIN unread_marks w \
        ON w.user_id = m.user_id AND w.room_id = m.room_id AND w.thread_root = '' \
      JOIN notification_sums s ON s.room_id = m.room_id AND s.user_id = m.user_id \
-       AND s.stretch > COALESCE(w.pos, 0) / 512 \
+       AND s.stretch > COALESCE(w.pos, 0) / 128 \
      LEFT JOIN unread_marks k \
        ON k.user_id = m.user_id AND k.room_id = m.room_id AND k.thread_root = s.thread_root \
      WHERE m.user_id = $1 AND m.room_id = ANY($2) AND s.thread_root <> 'main' \
-       AND s.stretch >= COALESCE(k.pos, 0) / 512 \
+       AND s.stretch >= COALESCE(k.pos, 0) / 128 \
      GROUP BY s.room_id, s.thread_root";
 
 /// A member of this deployment whose rules are to be asked about an event.

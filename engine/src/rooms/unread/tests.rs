@@ -91,7 +91,7 @@ fn step() -> impl Strategy<Value = Step> {
         2 => any::<usize>().prop_map(Step::Redact),
         2 => rules.prop_map(Step::Rules),
         1 => any::<usize>().prop_map(Step::Purge),
-        3 => (0_usize..800).prop_map(Step::Elsewhere),
+        3 => (0_usize..200).prop_map(Step::Elsewhere),
         1 => Just(Step::Restart),
     ]
 }
