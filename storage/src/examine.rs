@@ -152,9 +152,7 @@ pub async fn events(
     let rows = events::get_many(conn, room_id, event_ids).await?;
     let previous: Vec<String> = rows.iter().flat_map(prev_ids).collect();
     let edges = events::successors(conn, room_id, &previous).await?;
-    let relations =
-        sql("SELECT parent_id, event_id, rel_type, type, sender, depth, origin_server_ts \
-         FROM relations WHERE room_id = $1 AND event_id = ANY($2)")
+    let relations = sql(RELATIONS)
         .bind(room_id)
         .bind(event_ids)
         .map(conn, |row| {
@@ -172,6 +170,13 @@ pub async fn events(
         .await?;
     Ok((rows, Beside { edges, relations }))
 }
+
+/// What some events of a room relate to. A cross join is what SQLite makes in the order of its text; it would look at all
+/// relations of the room for each page of events.
+const RELATIONS: &str = "SELECT r.parent_id, r.event_id, r.rel_type, r.type, r.sender, r.depth, \
+       r.origin_server_ts \
+     FROM events e CROSS JOIN relations r WHERE e.room_id = $1 AND e.event_id = ANY($2) \
+       AND r.room_id = e.room_id AND r.event_id = e.event_id";
 
 /// State nodes of a room after one of them, as `(node_id, data)`, by their names.
 ///
@@ -446,3 +451,16 @@ pub const OF_STATES: [Contradiction; 4] = [
                WHERE r.current_state <> COALESCE(s.root, 0)",
     },
 ];
+
+#[cfg(all(test, feature = "test-support"))]
+mod tests {
+    use super::*;
+    use crate::test_support::plan;
+
+    #[tokio::test]
+    async fn not_all_relations_of_a_room_are_looked_through() {
+        let plan = plan(RELATIONS, vec![]).await.unwrap();
+        let wanted = "SEARCH r USING INDEX relations_event (room_id=? AND event_id=?)";
+        assert!(plan.contains(&wanted.to_owned()), "{plan:?}");
+    }
+}

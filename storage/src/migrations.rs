@@ -234,6 +234,7 @@ mod tests {
             database.remove().await.unwrap();
         }
     }
+
     #[tokio::test]
     async fn what_stands_in_old_rows_is_summed_up_and_placed() {
         for database in TempDatabase::all().await.unwrap() {

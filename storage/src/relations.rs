@@ -301,32 +301,25 @@ pub async fn of_user(
 #[cfg(all(test, feature = "test-support"))]
 mod tests {
     use super::*;
-    use crate::test_support::TempDatabase;
+    use crate::test_support::plan;
 
     #[tokio::test]
     async fn the_first_are_found_without_the_others() {
-        let database = TempDatabase::sqlite().unwrap();
-        let storage = database.open().await.unwrap();
-        let mut conn = storage.read().await.unwrap();
         for (text, index) in [
             (REPLACEMENTS, "INDEX relations_replaced (room_id=? AND parent_id=?)"),
             (REFERENCES, "INDEX relations_place (room_id=? AND rel_type=? AND parent_id=?)"),
             (NEWEST_IN_THREADS, "INDEX relations_place (room_id=? AND rel_type=? AND parent_id=?)"),
         ] {
-            let none = Vec::<String>::new();
-            let values = vec!["!r".into(), "$e".into(), none.into(), 9_i64.into(), 5_i64.into()];
-            let plan = composed(format!("EXPLAIN QUERY PLAN {text}"), values);
-            let plan = plan.map(&mut conn, |row| row.get::<String>(3)).await.unwrap();
+            let plan = plan(text, vec![]).await.unwrap();
             assert!(plan[0].starts_with("SEARCH r") && plan[0].ends_with(index), "{plan:?}");
             assert!(!plan.contains(&"USE TEMP B-TREE FOR ORDER BY".to_owned()), "{plan:?}");
         }
-        let text = format!("EXPLAIN QUERY PLAN {}", page_text(3, "", Direction::Backward));
-        let plan = composed(text, vec![]);
-        let plan = plan.map(&mut conn, |row| row.get::<String>(3)).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn what_relates_by_way_of_others_is_found_step_by_step() {
+        let plan = plan(&page_text(3, "", Direction::Backward), vec![]).await.unwrap();
         let of_parent = plan.iter().filter(|step| step.ends_with("(room_id=? AND parent_id=?)"));
         assert_eq!(of_parent.count(), 2, "{plan:?}");
-        drop(conn);
-        storage.close().await;
-        database.remove().await.unwrap();
     }
 }

@@ -7,7 +7,7 @@ use sqlx::{AssertSqlSafe, Connection as _, Executor as _, PgConnection};
 use tempfile::TempDir;
 
 use crate::{
-    db::{DbError, Result},
+    db::{DbError, Result, Value, composed},
     storage::{Options, Storage},
 };
 
@@ -114,4 +114,21 @@ pub async fn on_each_database<F: Future<Output = ()>>(test: impl Fn(Storage) -> 
         database.remove().await?;
     }
     Ok(())
+}
+
+/// How SQLite would run a statement, step by step, on a new database.
+///
+/// # Errors
+///
+/// When the statement is none.
+pub async fn plan(text: &str, values: Vec<Value>) -> Result<Vec<String>> {
+    let database = TempDatabase::sqlite()?;
+    let storage = database.open().await?;
+    let mut conn = storage.read().await?;
+    let steps = composed(format!("EXPLAIN QUERY PLAN {text}"), values);
+    let steps = steps.map(&mut conn, |row| row.get(3)).await?;
+    drop(conn);
+    storage.close().await;
+    database.remove().await?;
+    Ok(steps)
 }

@@ -273,20 +273,13 @@ pub async fn refresh_token(
 #[cfg(all(test, feature = "test-support"))]
 mod tests {
     use super::*;
-    use crate::{db::composed, test_support::TempDatabase};
+    use crate::test_support::plan;
 
     #[tokio::test]
     async fn not_all_tokens_are_looked_through() {
-        let database = TempDatabase::sqlite().unwrap();
-        let storage = database.open().await.unwrap();
-        let mut conn = storage.read().await.unwrap();
         for text in [REMOVE_REFRESHED, KILL_PREDECESSOR] {
-            let plan = composed(format!("EXPLAIN QUERY PLAN {text}"), vec![]);
-            let plan = plan.map(&mut conn, |row| row.get::<String>(3)).await.unwrap();
+            let plan = plan(text, vec![]).await.unwrap();
             assert!(plan.iter().all(|step| !step.contains("SCAN")), "{plan:?}");
         }
-        drop(conn);
-        storage.close().await;
-        database.remove().await.unwrap();
     }
 }

@@ -9,7 +9,7 @@ use crate::{
     db::{Conn, Result, Value, sql},
 };
 
-/// How many positions share a sum: those from a multiple of it on. `reading.rs` counts on it, and so does a migration.
+/// How many positions share a sum: those from a multiple of it on. A migration made sums of as many.
 const STRETCH: i64 = 128;
 
 /// Writes rows, each with the position of its event.
@@ -93,4 +93,78 @@ async fn add(conn: &mut Conn, sums: Sums) -> Result<()> {
         values,
     )
     .await
+}
+
+/// Statements that add up what a user (`$1`) has not read in some rooms (`$2`) by these rows: of main timelines, and of
+/// threads, the rows of the stretch in which they have read up to somewhere, and the sums after it.
+pub(super) fn parts() -> [String; 4] {
+    let mark = |alias: &str, thread: &str| {
+        format!(
+            "LEFT JOIN unread_marks {alias} ON {alias}.user_id = m.user_id \
+             AND {alias}.room_id = m.room_id AND {alias}.thread_root = {thread}"
+        )
+    };
+    let rows_after = |read: &str| {
+        format!(
+            "JOIN notifications n ON n.user_id = m.user_id AND n.room_id = m.room_id \
+             AND n.pos > {read} AND n.pos < ({read} / {STRETCH} + 1) * {STRETCH}"
+        )
+    };
+    let sums_after = |read: &str| {
+        format!(
+            "JOIN notification_sums s ON s.room_id = m.room_id AND s.user_id = m.user_id \
+             AND s.stretch > {read} / {STRETCH}"
+        )
+    };
+    // Of the stretch in which a thread was read up to somewhere its rows after that, of a later one the sum.
+    let sum = |of: &str| {
+        format!(
+            "CASE WHEN s.stretch > COALESCE(k.pos, 0) / {STRETCH} THEN s.{of} ELSE \
+             COALESCE((SELECT SUM(n.{of}) FROM notifications n WHERE n.user_id = s.user_id \
+               AND n.room_id = s.room_id AND n.pos > k.pos AND n.pos < (s.stretch + 1) * {STRETCH} \
+               AND n.thread_root = s.thread_root), 0) END"
+        )
+    };
+    let part = |key: [&str; 2], [notify, highlight]: [&str; 2], from: &str, only: &str| {
+        let [room, thread] = key;
+        format!(
+            "SELECT {room}, {thread}, CAST(SUM({notify}) AS BIGINT), CAST(SUM({highlight}) AS BIGINT) \
+             FROM memberships m {from} WHERE m.user_id = $1 AND m.room_id = ANY($2) AND {only}"
+        )
+    };
+    let room = &mark("w", "''");
+    let main = &format!("{room} {}", mark("k", "'main'"));
+    let room_read = "COALESCE(w.pos, 0)";
+    let main_read =
+        "CASE WHEN COALESCE(k.pos, 0) > COALESCE(w.pos, 0) THEN k.pos ELSE COALESCE(w.pos, 0) END";
+    let of_main = ["m.room_id", "'main'"];
+    [
+        part(
+            of_main,
+            ["n.notify", "n.highlight"],
+            &format!("{main} {}", rows_after(main_read)),
+            "n.thread_root = 'main' GROUP BY m.room_id",
+        ),
+        part(
+            of_main,
+            ["s.notify", "s.highlight"],
+            &format!("{main} {}", sums_after(main_read)),
+            "s.thread_root = 'main' GROUP BY m.room_id",
+        ),
+        part(
+            ["n.room_id", "n.thread_root"],
+            ["n.notify", "n.highlight"],
+            &format!("{room} {} {}", rows_after(room_read), mark("k", "n.thread_root")),
+            "n.thread_root <> 'main' AND n.pos > COALESCE(k.pos, 0) GROUP BY n.room_id, n.thread_root",
+        ),
+        part(
+            ["s.room_id", "s.thread_root"],
+            [&sum("notify"), &sum("highlight")],
+            &format!("{room} {} {}", sums_after(room_read), mark("k", "s.thread_root")),
+            &format!(
+                "s.thread_root <> 'main' AND s.stretch >= COALESCE(k.pos, 0) / {STRETCH} \
+                 GROUP BY s.room_id, s.thread_root"
+            ),
+        ),
+    ]
 }

@@ -2,7 +2,7 @@
 
 use std::sync::LazyLock;
 
-use super::{Mark, Numbers};
+use super::{Mark, Numbers, own};
 use crate::db::{Conn, Result, Row, Value, sql};
 
 /// The running numbers of a thread.
@@ -74,7 +74,9 @@ pub async fn counts(conn: &mut Conn, user_id: &str, room_ids: &[String]) -> Resu
 }
 
 static PARTS: LazyLock<String> = LazyLock::new(|| {
-    [BY_DEFAULT, TAKEN_OFF, OWN, OWN_BEYOND, IN_THREADS, IN_THREADS_BEYOND].join(" UNION ALL ")
+    let by_rows = own::parts();
+    let parts = [BY_DEFAULT, TAKEN_OFF].into_iter().chain(by_rows.iter().map(String::as_str));
+    parts.collect::<Vec<_>>().join(" UNION ALL ")
 });
 
 /// The difference of the running numbers: now, or where the user's own rules begin, and where they
@@ -115,68 +117,6 @@ const TAKEN_OFF: &str = "SELECT t.room_id, COALESCE(t.thread_root, 'main'), \
      WHERE m.user_id = $1 AND m.room_id = ANY($2) AND t.pos > COALESCE(k.pos, 0) \
        AND t.pos <= COALESCE(m.own_rules_pos, t.pos) \
      GROUP BY t.room_id, COALESCE(t.thread_root, 'main')";
-
-/// The user's own rows outside threads, in the stretch of positions in which they have read up to somewhere.
-const OWN: &str = "SELECT m.room_id, 'main', CAST(SUM(n.notify) AS BIGINT), CAST(SUM(n.highlight) AS BIGINT) \
-     FROM memberships m \
-     LEFT JOIN unread_marks w \
-       ON w.user_id = m.user_id AND w.room_id = m.room_id AND w.thread_root = '' \
-     LEFT JOIN unread_marks k \
-       ON k.user_id = m.user_id AND k.room_id = m.room_id AND k.thread_root = 'main' \
-     JOIN notifications n ON n.user_id = m.user_id AND n.room_id = m.room_id \
-       AND n.pos > CASE WHEN COALESCE(k.pos, 0) > COALESCE(w.pos, 0) THEN k.pos ELSE COALESCE(w.pos, 0) END \
-       AND n.pos < (CASE WHEN COALESCE(k.pos, 0) > COALESCE(w.pos, 0) THEN k.pos ELSE COALESCE(w.pos, 0) END \
-                    / 128 + 1) * 128 \
-     WHERE m.user_id = $1 AND m.room_id = ANY($2) AND n.thread_root = 'main' \
-     GROUP BY m.room_id";
-
-/// The sums of their rows in the stretches after it.
-const OWN_BEYOND: &str = "SELECT m.room_id, 'main', CAST(SUM(s.notify) AS BIGINT), CAST(SUM(s.highlight) AS BIGINT) \
-     FROM memberships m \
-     LEFT JOIN unread_marks w \
-       ON w.user_id = m.user_id AND w.room_id = m.room_id AND w.thread_root = '' \
-     LEFT JOIN unread_marks k \
-       ON k.user_id = m.user_id AND k.room_id = m.room_id AND k.thread_root = 'main' \
-     JOIN notification_sums s ON s.room_id = m.room_id AND s.user_id = m.user_id \
-       AND s.stretch > CASE WHEN COALESCE(k.pos, 0) > COALESCE(w.pos, 0) THEN k.pos ELSE COALESCE(w.pos, 0) END / 128 \
-     WHERE m.user_id = $1 AND m.room_id = ANY($2) AND s.thread_root = 'main' \
-     GROUP BY m.room_id";
-
-/// Their rows in threads, in the stretch in which they have read the room up to somewhere.
-const IN_THREADS: &str = "SELECT n.room_id, n.thread_root, \
-       CAST(SUM(n.notify) AS BIGINT), CAST(SUM(n.highlight) AS BIGINT) \
-     FROM memberships m \
-     LEFT JOIN unread_marks w \
-       ON w.user_id = m.user_id AND w.room_id = m.room_id AND w.thread_root = '' \
-     JOIN notifications n ON n.user_id = m.user_id AND n.room_id = m.room_id \
-       AND n.pos > COALESCE(w.pos, 0) AND n.pos < (COALESCE(w.pos, 0) / 128 + 1) * 128 \
-     LEFT JOIN unread_marks k \
-       ON k.user_id = m.user_id AND k.room_id = m.room_id AND k.thread_root = n.thread_root \
-     WHERE m.user_id = $1 AND m.room_id = ANY($2) AND n.thread_root <> 'main' \
-       AND n.pos > COALESCE(k.pos, 0) \
-     GROUP BY n.room_id, n.thread_root";
-
-/// The sums of those in the stretches after it; of the stretch in which they have read a thread up to somewhere, its
-/// rows.
-const IN_THREADS_BEYOND: &str = "SELECT s.room_id, s.thread_root, \
-       CAST(SUM(CASE WHEN s.stretch > COALESCE(k.pos, 0) / 128 THEN s.notify ELSE \
-         COALESCE((SELECT SUM(n.notify) FROM notifications n WHERE n.user_id = s.user_id \
-           AND n.room_id = s.room_id AND n.pos > k.pos AND n.pos < (s.stretch + 1) * 128 \
-           AND n.thread_root = s.thread_root), 0) END) AS BIGINT), \
-       CAST(SUM(CASE WHEN s.stretch > COALESCE(k.pos, 0) / 128 THEN s.highlight ELSE \
-         COALESCE((SELECT SUM(n.highlight) FROM notifications n WHERE n.user_id = s.user_id \
-           AND n.room_id = s.room_id AND n.pos > k.pos AND n.pos < (s.stretch + 1) * 128 \
-           AND n.thread_root = s.thread_root), 0) END) AS BIGINT) \
-     FROM memberships m \
-     LEFT JOIN unread_marks w \
-       ON w.user_id = m.user_id AND w.room_id = m.room_id AND w.thread_root = '' \
-     JOIN notification_sums s ON s.room_id = m.room_id AND s.user_id = m.user_id \
-       AND s.stretch > COALESCE(w.pos, 0) / 128 \
-     LEFT JOIN unread_marks k \
-       ON k.user_id = m.user_id AND k.room_id = m.room_id AND k.thread_root = s.thread_root \
-     WHERE m.user_id = $1 AND m.room_id = ANY($2) AND s.thread_root <> 'main' \
-       AND s.stretch >= COALESCE(k.pos, 0) / 128 \
-     GROUP BY s.room_id, s.thread_root";
 
 /// A member of this deployment whose rules are to be asked about an event.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -323,31 +263,18 @@ pub(super) fn notified_row(row: &Row) -> Result<Notified> {
 #[cfg(all(test, feature = "test-support"))]
 mod tests {
     use super::*;
-    use crate::{db::composed, test_support::TempDatabase};
+    use crate::test_support::plan;
 
     #[tokio::test]
     async fn not_all_members_are_looked_through_for_rules() {
-        let database = TempDatabase::sqlite().unwrap();
-        let storage = database.open().await.unwrap();
-        let mut conn = storage.read().await.unwrap();
-        let text = format!("EXPLAIN QUERY PLAN {}", listeners_text(OWN_RULES));
-        let plan = composed(text, vec!["!r".into()]);
-        let plan = plan.map(&mut conn, |row| row.get::<String>(3)).await.unwrap();
+        let plan = plan(&listeners_text(OWN_RULES), vec!["!r".into()]).await.unwrap();
         let wanted = "SEARCH m USING INDEX memberships_own_rules";
         assert!(plan.iter().any(|step| step.starts_with(wanted)), "{plan:?}");
-        drop(conn);
-        storage.close().await;
-        database.remove().await.unwrap();
     }
 
     #[tokio::test]
     async fn no_history_is_looked_through() {
-        let database = TempDatabase::sqlite().unwrap();
-        let storage = database.open().await.unwrap();
-        let mut conn = storage.read().await.unwrap();
-        let text = format!("EXPLAIN QUERY PLAN {}", *PARTS);
-        let plan = composed(text, vec!["@a:b".into(), vec!["!r".to_owned()].into()]);
-        let plan = plan.map(&mut conn, |row| row.get::<String>(3)).await.unwrap();
+        let plan = plan(&PARTS, vec!["@a:b".into(), vec!["!r".to_owned()].into()]).await.unwrap();
         for (wanted, often) in [
             ("SEARCH t USING INDEX timeline_numbers (room_id=? AND <expr>=? AND pos<?)", 2),
             ("SEARCH t USING INDEX timeline_uncounted (room_id=? AND pos>?)", 1),
@@ -357,8 +284,5 @@ mod tests {
             let found = plan.iter().filter(|step| step.starts_with(wanted));
             assert_eq!(found.count(), often, "{wanted}: {plan:#?}");
         }
-        drop(conn);
-        storage.close().await;
-        database.remove().await.unwrap();
     }
 }
