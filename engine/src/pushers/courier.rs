@@ -11,8 +11,10 @@ use starling_storage::{
 
 use super::{
     backoff,
+    due::Due,
     gateway::{self, Answer},
     notification::Target,
+    pending::{self, Item},
     round::Round,
     set::EMAIL,
 };
@@ -63,19 +65,20 @@ pub(super) async fn run(engine: &Engine, call: &Call) -> End {
 
 async fn drain(engine: &Engine, call: &Call) -> Result<End, Internal> {
     let Some(mut courier) = Courier::new(engine, call).await? else { return Ok(End::Gone) };
-    let round = &call.round;
     if courier.row.kind == EMAIL {
-        return courier.write(&round.due).await;
+        return courier.write(&call.round.due).await;
     }
-    if let Some(end) = courier.tell_items(round).await? {
-        return Ok(end);
+    let mut round = call.round.clone();
+    loop {
+        if let Some(end) = courier.tell_items(&round).await? {
+            return Ok(end);
+        }
+        let Some(unread) = courier.new_badge(&round).await? else { return Ok(End::Drained) };
+        match courier.later(&round).await? {
+            Some(later) => round = later,
+            None => return courier.tell_badge(unread).await,
+        }
     }
-    if round.due.badge
-        && let Some(end) = courier.tell_badge(round).await?
-    {
-        return Ok(end);
-    }
-    Ok(End::Drained)
 }
 
 /// Who tells a pusher.
@@ -146,17 +149,32 @@ impl<'a> Courier<'a> {
         Ok(None)
     }
 
-    /// Tells the number of unread messages, if it is another one than was told last.
-    async fn tell_badge(&mut self, round: &Round) -> Result<Option<End>, Internal> {
-        let pos = self.row.progress.cursor_pos;
-        let unread = round.look(self.engine, round.due.until.max(pos)).await?.unread;
-        if !self.is_there().await? {
-            return Ok(Some(End::Gone));
-        }
-        if self.row.progress.badge == unread {
+    /// The number of unread messages, if a round asks for it and it is another one than was told last.
+    async fn new_badge(&mut self, round: &Round) -> Result<Option<i64>, Internal> {
+        if !round.due.badge {
             return Ok(None);
         }
-        self.tell(|target, _| target.counts(unread), pos, unread).await
+        let after = self.row.progress.cursor_pos.max(round.due.until);
+        let unread = round.look(self.engine, after).await?.unread;
+        let is_there = self.is_there().await?;
+        Ok(Some(unread).filter(|unread| is_there && self.row.progress.badge != *unread))
+    }
+
+    /// A round for what came after another began. The number of unread messages counts that already: told
+    /// alone, it would be ahead of the messages.
+    async fn later(&self, round: &Round) -> Result<Option<Arc<Round>>, Internal> {
+        let after = self.row.progress.cursor_pos.max(round.due.until);
+        let everything = Due::everything(i64::MAX);
+        let items = pending::items(self.engine, &self.user_id, after, &everything).await?;
+        let until = items.last().map(Item::pos);
+        Ok(until.map(|until| Round::new(self.user_id.as_str(), Due::everything(until))))
+    }
+
+    /// Tells a number of unread messages alone.
+    async fn tell_badge(&mut self, unread: i64) -> Result<End, Internal> {
+        let pos = self.row.progress.cursor_pos;
+        let end = self.tell(|target, _| target.counts(unread), pos, unread).await?;
+        Ok(end.unwrap_or(End::Drained))
     }
 
     /// Tells one thing. `None` when it was taken, and that is stored.

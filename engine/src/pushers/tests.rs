@@ -99,7 +99,11 @@ impl<'t> Scene<'t> {
     }
 
     async fn call(&self, key: PusherKey) -> End {
-        let due = Due::everything(self.engine().storage.feed().head());
+        self.call_until(self.engine().storage.feed().head(), key).await
+    }
+
+    async fn call_until(&self, until: i64, key: PusherKey) -> End {
+        let due = Due::everything(until);
         let round = Round::new(&key.user_id, due);
         courier::run(self.engine(), &Call { key, round, was_idle: true }).await
     }
@@ -277,6 +281,27 @@ async fn reading_takes_the_number_away_and_what_was_read_is_not_told() {
         scene.told().await;
         send::message(scene.engine(), text(&scene.room_id, bob(), "five")).await.unwrap();
         assert_eq!(said(&scene.told().await), ["0"], "who answers has read");
+    })
+    .await;
+}
+
+/// A number counts what there is when it is told, so it must not be told before what it counts.
+#[tokio::test]
+async fn a_number_is_not_ahead_of_the_messages_that_it_counts() {
+    on_each(async |scene| {
+        let first = scene.say("one").await;
+        scene.told().await;
+        scene.read(&first).await;
+        let until = scene.engine().storage.feed().head();
+        scene.say("two").await;
+        scene.say("three").await;
+        assert_eq!(scene.call_until(until, key("key")).await, End::Drained);
+        assert_eq!(said(&scene.heard()), ["two", "three"]);
+        assert_eq!(said(&scene.told().await), [] as [&str; 0], "it is known");
+        let fourth = scene.say("four").await;
+        scene.read(&fourth).await;
+        assert_eq!(scene.call_until(until, key("key")).await, End::Drained);
+        assert_eq!(said(&scene.heard()), ["0"], "what came is read already");
     })
     .await;
 }
