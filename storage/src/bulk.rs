@@ -36,8 +36,8 @@ pub(crate) async fn insert(
     Ok(())
 }
 
-/// The largest power of two that is at most `rows` and [`LARGEST`].
-fn largest_step(rows: usize) -> usize {
+/// The largest power of two that is at most `rows` and [`LARGEST`]; 1 of none.
+pub(crate) fn largest_step(rows: usize) -> usize {
     let mut step = LARGEST;
     while step > rows {
         step /= 2;

@@ -5,7 +5,8 @@ mod threads;
 pub use threads::{ThreadRow, ThreadSize, Threads, thread_sizes, threads};
 
 use crate::{
-    db::{Conn, Result, Value, composed, sql},
+    bulk,
+    db::{Conn, Result, Row, Value, composed, sql},
     timeline::{Direction, ENTRY, Entry, Range, entry},
 };
 
@@ -214,14 +215,16 @@ pub async fn replacements(conn: &mut Conn, children: Children<'_>) -> Result<Vec
     first(conn, children, REPLACEMENTS).await
 }
 
-const REPLACEMENTS: &str = "SELECT r.event_id, t.pos FROM relations r \
-     CROSS JOIN timeline t CROSS JOIN events e CROSS JOIN events p \
+const REPLACEMENTS: First = First {
+    rows: "SELECT r.parent_id, r.event_id AS event_id, t.pos AS pos, r.origin_server_ts AS ts \
+     FROM relations r CROSS JOIN timeline t CROSS JOIN events e CROSS JOIN events p \
      WHERE r.room_id = $1 AND r.parent_id = $2 AND r.rel_type = 'm.replace' \
      AND r.sender <> ALL($3) AND t.event_id = r.event_id AND t.room_id = r.room_id \
      AND t.pos <= $4 AND e.event_id = r.event_id AND e.room_id = r.room_id \
      AND e.state_key IS NULL AND p.event_id = r.parent_id AND p.room_id = r.room_id \
-     AND p.state_key IS NULL AND p.sender = r.sender AND p.type = r.type \
-     ORDER BY r.origin_server_ts DESC, r.event_id DESC LIMIT $5";
+     AND p.state_key IS NULL AND p.sender = r.sender AND p.type = r.type",
+    order: "ts DESC, event_id DESC",
+};
 
 /// For each parent the events that reference it, the oldest first.
 ///
@@ -232,10 +235,13 @@ pub async fn references(conn: &mut Conn, children: Children<'_>) -> Result<Vec<C
     first(conn, children, REFERENCES).await
 }
 
-const REFERENCES: &str = "SELECT r.event_id, t.pos FROM relations r CROSS JOIN timeline t \
-     WHERE r.room_id = $1 AND r.parent_id = $2 AND r.rel_type = 'm.reference' \
-     AND r.sender <> ALL($3) AND t.event_id = r.event_id AND t.room_id = r.room_id \
-     AND t.pos <= $4 ORDER BY r.depth, t.pos LIMIT $5";
+const REFERENCES: First = First {
+    rows: "SELECT r.parent_id, r.event_id AS event_id, t.pos AS pos, r.depth AS depth \
+     FROM relations r CROSS JOIN timeline t WHERE r.room_id = $1 AND r.parent_id = $2 \
+     AND r.rel_type = 'm.reference' AND r.sender <> ALL($3) AND t.event_id = r.event_id \
+     AND t.room_id = r.room_id AND t.pos <= $4",
+    order: "depth, pos",
+};
 
 /// For each parent the events in its thread, the newest first.
 ///
@@ -246,32 +252,73 @@ pub async fn newest_in_threads(conn: &mut Conn, children: Children<'_>) -> Resul
     first(conn, children, NEWEST_IN_THREADS).await
 }
 
-const NEWEST_IN_THREADS: &str = "SELECT r.event_id, t.pos FROM relations r CROSS JOIN timeline t \
-     WHERE r.room_id = $1 AND r.parent_id = $2 AND r.rel_type = 'm.thread' \
-     AND r.sender <> ALL($3) AND t.event_id = r.event_id AND t.room_id = r.room_id \
-     AND t.pos <= $4 ORDER BY r.depth DESC, t.pos DESC LIMIT $5";
+const NEWEST_IN_THREADS: First = First {
+    rows: "SELECT r.parent_id, r.event_id AS event_id, t.pos AS pos, r.depth AS depth \
+     FROM relations r CROSS JOIN timeline t WHERE r.room_id = $1 AND r.parent_id = $2 \
+     AND r.rel_type = 'm.thread' AND r.sender <> ALL($3) AND t.event_id = r.event_id \
+     AND t.room_id = r.room_id AND t.pos <= $4",
+    order: "depth DESC, pos DESC",
+};
 
-/// The first children of each parent. One parent after the other: an index has them in their order, so that nobody
-/// looks at the others, of which there may be thousands.
-async fn first(
-    conn: &mut Conn,
-    children: Children<'_>,
-    of_one: &'static str,
-) -> Result<Vec<Child>> {
+/// Which children of a parent come first.
+#[derive(Clone, Copy, Debug)]
+struct First {
+    /// All children of the parent `$2`.
+    rows: &'static str,
+    /// How they are ordered.
+    order: &'static str,
+}
+
+impl First {
+    /// At most `$5` children of one parent. An index has them in their order, so that nobody looks at the others,
+    /// of which there may be thousands.
+    fn of_one(self) -> String {
+        let Self { rows, order } = self;
+        format!("{rows} ORDER BY {order} LIMIT $5")
+    }
+}
+
+/// The first children of each parent; those of different parents may stand between each other.
+async fn first(conn: &mut Conn, children: Children<'_>, first: First) -> Result<Vec<Child>> {
+    let Children { room_id, parents, ignored, until, limit } = children;
     let mut found = Vec::new();
-    for parent_id in children.parents {
-        let of_one = sql(of_one)
-            .bind(children.room_id)
-            .bind(parent_id)
-            .bind(children.ignored)
-            .bind(children.until)
-            .bind(children.limit)
-            .map(conn, |row| {
-                Ok(Child { parent_id: parent_id.clone(), event_id: row.get(0)?, pos: row.get(1)? })
-            });
-        found.extend(of_one.await?);
+    for (each, values) in
+        of_each(&first.of_one(), room_id, parents, &[ignored.into(), until.into(), limit.into()])
+    {
+        let text = format!("SELECT * FROM ({each}) c ORDER BY {}", first.order);
+        let child = |row: &Row| {
+            Ok(Child { parent_id: row.get(0)?, event_id: row.get(1)?, pos: row.get(2)? })
+        };
+        found.extend(composed(text, values).map(conn, child).await?);
     }
     Ok(found)
+}
+
+/// Of how many parents one statement asks at most.
+const AT_ONCE: usize = 16;
+
+/// Statements, with their values, that ask of each parent what `of_one` asks of the one that is `$2` in the room `$1`,
+/// with three more values. Several parents share a statement, since each is a round trip to PostgreSQL; their numbers
+/// are powers of two, so that drivers can keep the few statements that there are.
+fn of_each<'a>(
+    of_one: &'a str,
+    room_id: &'a str,
+    mut parents: &'a [String],
+    more: &'a [Value; 3],
+) -> impl Iterator<Item = (String, Vec<Value>)> {
+    std::iter::from_fn(move || {
+        let count = bulk::largest_step(parents.len().min(AT_ONCE));
+        let (first, others) = parents.split_at_checked(count)?.0.split_first()?;
+        parents = &parents[count..];
+        let mut values = vec![room_id.into(), first.as_str().into()];
+        values.extend_from_slice(more);
+        values.extend(others.iter().map(|parent| parent.as_str().into()));
+        let numbers = [2].into_iter().chain(6..).take(count);
+        let each = numbers.map(|number| {
+            format!("SELECT * FROM ({}) p{number}", of_one.replace("$2", &format!("${number}")))
+        });
+        Some((each.collect::<Vec<_>>().join(" UNION ALL "), values))
+    })
 }
 
 /// The events of a type by which a user relates to an event in a way.
@@ -305,15 +352,36 @@ mod tests {
 
     #[tokio::test]
     async fn the_first_are_found_without_the_others() {
-        for (text, index) in [
+        let parents = ["$one".to_owned(), "$two".to_owned()];
+        let more = [Vec::<String>::new().into(), i64::MAX.into(), 5_i64.into()];
+        for (first, index) in [
             (REPLACEMENTS, "INDEX relations_replaced (room_id=? AND parent_id=?)"),
             (REFERENCES, "INDEX relations_place (room_id=? AND rel_type=? AND parent_id=?)"),
             (NEWEST_IN_THREADS, "INDEX relations_place (room_id=? AND rel_type=? AND parent_id=?)"),
         ] {
-            let plan = plan(text, vec![]).await.unwrap();
-            assert!(plan[0].starts_with("SEARCH r") && plan[0].ends_with(index), "{plan:?}");
+            let of_one = first.of_one();
+            let (each, values) = of_each(&of_one, "!room", &parents, &more).next().unwrap();
+            let plan = plan(&each, values).await.unwrap();
+            let searched =
+                plan.iter().filter(|it| it.starts_with("SEARCH r ") && it.ends_with(index));
+            assert_eq!(searched.count(), 2, "{plan:?}");
             assert!(!plan.contains(&"USE TEMP B-TREE FOR ORDER BY".to_owned()), "{plan:?}");
         }
+    }
+
+    #[test]
+    fn parents_share_statements() {
+        let parents: Vec<String> = (0..21).map(|number| number.to_string()).collect();
+        let more = [7_i64.into(), 8_i64.into(), 9_i64.into()];
+        let found: Vec<_> = of_each("$1 $2 $5", "!room", &parents, &more).collect();
+        let sizes: Vec<_> = found.iter().map(|(_, values)| values.len() - more.len() - 1).collect();
+        assert_eq!(sizes, [16, 4, 1]);
+        let (text, values) = &found[1];
+        let each = ["$1 $2 $5) p2", "$1 $6 $5) p6", "$1 $7 $5) p7", "$1 $8 $5) p8"];
+        assert_eq!(*text, each.map(|it| format!("SELECT * FROM ({it}")).join(" UNION ALL "));
+        let [room, first, others @ ..] = ["!room", "16", "17", "18", "19"].map(Value::from);
+        let wanted: Vec<Value> = [room, first].into_iter().chain(more).chain(others).collect();
+        assert_eq!(format!("{values:?}"), format!("{wanted:?}"));
     }
 
     #[tokio::test]

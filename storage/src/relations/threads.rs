@@ -1,7 +1,7 @@
 //! The threads of rooms.
 
-use super::Children;
-use crate::db::{Conn, Result, Row, composed, sql};
+use super::{Children, of_each};
+use crate::db::{Conn, Result, Row, composed};
 
 /// How much there is in a thread.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,27 +25,23 @@ pub async fn thread_sizes(
     user_id: &str,
 ) -> Result<Vec<ThreadSize>> {
     let mut sizes = Vec::new();
-    for root_id in children.parents {
-        let row = sql(SIZE)
-            .bind(children.room_id)
-            .bind(root_id)
-            .bind(user_id)
-            .bind(children.ignored)
-            .bind(children.until)
-            .optional(conn)
-            .await?;
-        let Some(row) = row else { continue };
-        let (count, own): (i64, i64) = (row.get(0)?, row.get(1)?);
-        if count > 0 {
-            sizes.push(ThreadSize { root_id: root_id.clone(), count, participated: own > 0 });
-        }
+    let Children { room_id, parents, ignored, until, .. } = children;
+    let more = [user_id.into(), ignored.into(), until.into()];
+    for (each, values) in of_each(SIZE, room_id, parents, &more) {
+        let size = |row: &Row| {
+            let own: i64 = row.get(2)?;
+            Ok(ThreadSize { root_id: row.get(0)?, count: row.get(1)?, participated: own > 0 })
+        };
+        sizes.extend(composed(each, values).map(conn, size).await?);
     }
+    sizes.retain(|size| size.count > 0);
     Ok(sizes)
 }
 
 /// How many events a thread has, and how many of them are a user's: those in the index but for those that stand after a
 /// position, which are seldom any.
-const SIZE: &str = "SELECT CAST(SUM(c.events) AS BIGINT), CAST(SUM(c.own) AS BIGINT) FROM \
+const SIZE: &str = "SELECT CAST($2 AS TEXT) AS root_id, \
+       CAST(SUM(c.events) AS BIGINT) AS events, CAST(SUM(c.own) AS BIGINT) AS own FROM \
      (SELECT COUNT(*) AS events, COALESCE(SUM(CASE WHEN r.sender = $3 THEN 1 ELSE 0 END), 0) AS own \
       FROM relations r WHERE r.room_id = $1 AND r.rel_type = 'm.thread' AND r.parent_id = $2 \
       AND r.sender <> ALL($4) \

@@ -106,6 +106,58 @@ async fn what_is_bundled_is_found_among_hundreds_of_reactions() {
     .await;
 }
 
+/// More of them than one statement asks about.
+#[tokio::test]
+async fn each_event_of_a_page_has_what_is_bundled_with_it_alone() {
+    on_stage(async |mut stage| {
+        stage.member(BOB, BOB, "join").await;
+        let mut parents = vec![];
+        for number in 0..21 {
+            let parent = stage.say(ALICE, "parent").await.event_id.clone();
+            for child in [BOB, ALICE].into_iter().cycle().take(number % 3) {
+                stage.send(thread(child, &parent)).await;
+                stage.send(edit(ALICE, &parent)).await;
+                stage.send(related(child, "m.reference", &parent, json!({}))).await;
+            }
+            parents.push(parent);
+        }
+        let room_id = stage.room.room_id.clone();
+        let filter = EventFilter {
+            types: Some(vec!["m.room.message".to_owned()]),
+            ..EventFilter::default()
+        };
+        let request = PageRequest {
+            direction: Direction::Backward,
+            from: None,
+            to: None,
+            limit: Some(100),
+            filter,
+        };
+        let bob = user(BOB);
+        let page = messages::page(&stage.engine, asking(&bob), &room_id, request);
+        let page = serde_json::to_value(page.await.unwrap().chunk).unwrap();
+        for (number, parent) in parents.iter().enumerate() {
+            let mut events = page.as_array().unwrap().iter();
+            let event = events.find(|event| event["event_id"] == parent.as_str()).unwrap();
+            let (bundled, alone) =
+                (&event["unsigned"]["m.relations"], bundle(&stage, BOB, parent).await);
+            for name in [
+                "/m.replace/event_id",
+                "/m.thread/latest_event/event_id",
+                "/m.thread/current_user_participated",
+                "/m.reference",
+            ] {
+                assert_eq!(bundled.pointer(name), alone.pointer(name), "{number} {name}");
+            }
+            let count = (number % 3 > 0).then_some(number % 3);
+            assert_eq!(bundled["m.thread"]["count"], json!(count), "{number}");
+            assert_eq!(bundled["m.replace"].is_object(), count.is_some(), "{number}");
+            assert_eq!(bundled["m.reference"].is_object(), count.is_some(), "{number}");
+        }
+    })
+    .await;
+}
+
 #[tokio::test]
 async fn threads_are_summed_up_for_each_reader() {
     on_stage(async |mut stage| {
