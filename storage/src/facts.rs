@@ -92,6 +92,13 @@ pub enum Fact {
         /// The user.
         user_id: String,
     },
+    /// What a device has of one-time and fallback keys for others changed.
+    Supply {
+        /// The user.
+        user_id: String,
+        /// The device.
+        device_id: String,
+    },
 }
 
 impl Fact {
@@ -115,6 +122,7 @@ impl Fact {
             Self::Owed { server } => (8, server, "", String::new()),
             Self::Subscription { user_id, room_id } => (10, user_id, room_id, String::new()),
             Self::Pushers { user_id } => (11, user_id, "", String::new()),
+            Self::Supply { user_id, device_id } => (12, user_id, device_id, String::new()),
         }
     }
 
@@ -136,6 +144,7 @@ impl Fact {
             9 => Self::Signed { user_id: subject },
             10 => Self::Subscription { user_id: subject, room_id: object },
             11 => Self::Pushers { user_id: subject },
+            12 => Self::Supply { user_id: subject, device_id: object },
             other => return Err(DbError::Corrupt(format!("a fact of kind {other}"))),
         })
     }
@@ -201,6 +210,7 @@ mod tests {
             Fact::Signed { user_id: s("@a:b") },
             Fact::Subscription { user_id: s("@a:b"), room_id: s("!r") },
             Fact::Pushers { user_id: s("@a:b") },
+            Fact::Supply { user_id: s("@a:b"), device_id: s("D") },
         ];
         for fact in facts {
             let (kind, subject, object, detail) = fact.columns();

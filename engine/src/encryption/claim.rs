@@ -8,7 +8,7 @@ use ruma::{OwnedUserId, UserId};
 use serde::Serialize;
 use serde_json::{Map, Value};
 use starling_storage::{
-    Change, Claim, CommitError, Conn,
+    Change, Claim, CommitError, Conn, Fact,
     encryption::{
         Write,
         one_time_keys::{self, KeyRow},
@@ -126,6 +126,7 @@ async fn key(
     let next = one_time_keys::next(conn, user, device, algorithm, 1).await?;
     if let Some(key) = next.into_iter().next() {
         change.claim(Claim::OneTimeKey(key.clone()));
+        change.fact(supply(user, device));
         return Ok(Some(key));
     }
     let fallback = one_time_keys::fallback(conn, user, device).await?;
@@ -134,6 +135,7 @@ async fn key(
     };
     if !key.claimed {
         change.write(Write::OneTimeKey(one_time_keys::Write::FallbackUsed(key.clone())));
+        change.fact(supply(user, device));
     }
     Ok(Some(key))
 }
@@ -151,4 +153,8 @@ pub(crate) fn only_wanted(mut answered: Claimed, wanted: &Wanted) -> Claimed {
         }
     }
     claimed
+}
+
+fn supply(user: &str, device: &str) -> Fact {
+    Fact::Supply { user_id: user.to_owned(), device_id: device.to_owned() }
 }

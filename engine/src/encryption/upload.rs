@@ -120,8 +120,12 @@ async fn add(
         add_device_keys(change, user, device, &row, json)?;
     }
     let known = Known { keys: known, counts: counts.into_iter().collect(), last };
-    add_one_time_keys(change, (user, device), known, &upload.one_time_keys)?;
-    add_fallback_keys(change, (user, device), &fallback, &upload.fallback_keys)
+    let more = add_one_time_keys(change, (user, device), known, &upload.one_time_keys)?;
+    let other = add_fallback_keys(change, (user, device), &fallback, &upload.fallback_keys)?;
+    if more || other {
+        change.fact(Fact::Supply { user_id: user.to_string(), device_id: device.to_string() });
+    }
+    Ok(())
 }
 
 /// Identity keys of a device; those that are there keep the signatures that were added to them.
@@ -159,13 +163,15 @@ pub(crate) struct Known {
     last: i64,
 }
 
+/// Adds the one-time keys that are new; whether any is.
 pub(crate) fn add_one_time_keys(
     change: &mut Change,
     (user, device): (&UserId, &DeviceId),
     known: Known,
     keys: &BTreeMap<String, Box<RawValue>>,
-) -> Result<(), UploadError> {
-    let Known { keys: rows, mut counts, mut last } = known;
+) -> Result<bool, UploadError> {
+    let Known { keys: rows, mut counts, last: before } = known;
+    let mut last = before;
     let rows: HashMap<(&str, &str), &KeyRow> =
         rows.iter().map(|row| ((&*row.algorithm, &*row.key_id), row)).collect();
     for (name, key) in keys {
@@ -185,16 +191,18 @@ pub(crate) fn add_one_time_keys(
         let row = KeyRow { ordinal: last, ..key_row(user, device, algorithm, key_id, json) };
         change.write(Write::OneTimeKey(one_time_keys::Write::Add(row)));
     }
-    Ok(())
+    Ok(last > before)
 }
 
+/// Sets the fallback keys that are new; whether any is.
 pub(crate) fn add_fallback_keys(
     change: &mut Change,
     (user, device): (&UserId, &DeviceId),
     known: &[KeyRow],
     keys: &BTreeMap<String, Box<RawValue>>,
-) -> Result<(), UploadError> {
+) -> Result<bool, UploadError> {
     let mut algorithms: HashSet<&str> = HashSet::new();
+    let mut is_any_new = false;
     for (name, key) in keys {
         let (algorithm, key_id) = shapes::split(name)?;
         let json = shapes::one_time_key(key.get(), true)?;
@@ -209,12 +217,13 @@ pub(crate) fn add_fallback_keys(
         }
         let row = key_row(user, device, algorithm, key_id, json);
         change.write(Write::OneTimeKey(one_time_keys::Write::Fallback(row)));
+        is_any_new = true;
     }
     let known = known.iter().map(|row| row.algorithm.as_str());
     if known.chain(algorithms).collect::<HashSet<_>>().len() > MOST_FALLBACK_KEYS {
         return Err(UploadError::TooMany);
     }
-    Ok(())
+    Ok(is_any_new)
 }
 
 fn key_row(

@@ -20,6 +20,8 @@ const MOST_ROOMS: usize = 8;
 pub struct Heard {
     /// The rooms in which something was said or read.
     pub rooms: BTreeSet<String>,
+    /// Whether a device of theirs has more or fewer keys for others.
+    pub supply: bool,
     /// Whether anything else may be new: members, account data, devices, or what has no position.
     pub more: bool,
 }
@@ -31,13 +33,15 @@ impl Heard {
 
     fn note(&mut self, news: &News) {
         let News::Fact(Positioned { fact, .. }) = news else { return self.more = true };
-        let (Fact::Event { room_id, member: None, .. } | Fact::Receipt { room_id, .. }) = fact
-        else {
-            return self.more = true;
-        };
-        if !self.rooms.contains(room_id) {
-            self.rooms.insert(room_id.clone());
-            self.more |= self.rooms.len() > MOST_ROOMS;
+        match fact {
+            Fact::Event { room_id, member: None, .. } | Fact::Receipt { room_id, .. } => {
+                if !self.rooms.contains(room_id) {
+                    self.rooms.insert(room_id.clone());
+                    self.more |= self.rooms.len() > MOST_ROOMS;
+                }
+            }
+            Fact::Supply { .. } => self.supply = true,
+            _ => self.more = true,
         }
     }
 }
@@ -182,6 +186,7 @@ impl Waiting {
                 | Fact::ToDevice { user_id }
                 | Fact::Signed { user_id }
                 | Fact::Devices { user_id }
+                | Fact::Supply { user_id, .. }
                 | Fact::Subscription { user_id, .. }
                 | Fact::Receipt { user_id, private: true, .. } => of_user(user_id).collect(),
                 // It is for other servers.

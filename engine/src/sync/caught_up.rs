@@ -19,7 +19,7 @@ use tokio_util::sync::CancellationToken;
 use super::{Answer, Request, StateWanted, moment::Moment, streams};
 use crate::{
     Engine, Internal,
-    encryption::news,
+    encryption::news::Supply,
     notifier::{self, Heard, Registration},
     reading::{access::Asking, filter::Filter, token::SyncToken},
 };
@@ -39,14 +39,24 @@ pub(super) struct Step {
     pub(super) since: SyncToken,
     pub(super) token: SyncToken,
     pub(super) heard: Heard,
+    /// How many keys the device has for others; `None` when that has to be looked for.
+    pub(super) supply: Option<Arc<Supply>>,
     pub(super) ignored: HashSet<OwnedUserId>,
+}
+
+/// Up to where a device was told everything.
+#[derive(Clone, Debug)]
+struct Place {
+    token: SyncToken,
+    /// How many keys it has for others there, if that is known.
+    supply: Option<Arc<Supply>>,
 }
 
 /// A device that was told everything up to a token.
 #[derive(Debug)]
 pub(super) struct CaughtUp {
     /// Up to where; `None` once there is more to look for than was heard of.
-    token: Mutex<Option<SyncToken>>,
+    place: Mutex<Option<Place>>,
     filter: Arc<Filter>,
     state: StateWanted,
     to_device: bool,
@@ -83,8 +93,10 @@ impl CaughtUp {
         let joined = moment.rooms_of(|row| row.membership == "join");
         let rooms = joined.len();
         registration.begin(joined, moment.head);
+        let place =
+            Place { token: moment.token.clone(), supply: Some(Arc::new(moment.supply.clone())) };
         Self {
-            token: Mutex::new(Some(moment.token.clone())),
+            place: Mutex::new(Some(place)),
             filter: request.filter.clone(),
             state: request.state,
             to_device: request.to_device,
@@ -98,7 +110,7 @@ impl CaughtUp {
     pub(super) fn get(engine: &Engine, asking: Asking<'_>, request: &Request) -> Option<Arc<Self>> {
         let since = request.since.as_ref().filter(|_| !request.full_state)?;
         let device = engine.caught_up.0.get(&key(asking)?)?;
-        let continues = device.token().as_ref() == Some(since)
+        let continues = device.is_at(since)
             && device.filter == request.filter
             && device.state == request.state
             && device.to_device == request.to_device;
@@ -112,8 +124,12 @@ impl CaughtUp {
         }
     }
 
-    fn token(&self) -> MutexGuard<'_, Option<SyncToken>> {
-        self.token.lock().unwrap_or_else(PoisonError::into_inner)
+    fn place(&self) -> MutexGuard<'_, Option<Place>> {
+        self.place.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn is_at(&self, token: &SyncToken) -> bool {
+        self.place().as_ref().is_some_and(|place| place.token == *token)
     }
 
     /// Waits until there are news for a request that continues where the device is, and tells of them; at
@@ -133,18 +149,18 @@ impl CaughtUp {
         while self.has_heard_all(engine).await {
             // Whoever takes the news of this token from here on cancels this, too.
             let wake = self.registration.wake();
-            if self.token().as_ref() != Some(&since) {
+            if !self.is_at(&since) {
                 return Ok(None);
             }
             if self.hears_nothing(engine, &wake, until).await {
-                engine.measures.sync.remembered.count();
-                return self.nothing_new(engine, asking, &since).await.map(Some);
+                let answer = self.nothing_new(&since);
+                return Ok(answer.inspect(|_| engine.measures.sync.remembered.count()));
             }
             let Some(step) = self.step(since) else { return Ok(None) };
             since = step.token.clone();
             let heard = Box::pin(Moment::heard(engine, asking, request, step)).await?;
-            let Some(moment) = heard else {
-                *self.token() = None;
+            let Some(moment) = heard.map(|moment| self.noting_supply(moment)) else {
+                *self.place() = None;
                 return Ok(None);
             };
             let answer = streams::all(engine, asking, request, moment).await?;
@@ -187,11 +203,8 @@ impl CaughtUp {
     /// Goes on from a token to what was heard; `None` when the device is elsewhere, because another request
     /// of it went on meanwhile, or when more may be new than was heard of.
     fn step(&self, since: SyncToken) -> Option<Step> {
-        let mut token = self.token();
-        if token.as_ref() != Some(&since) {
-            return None;
-        }
-        *token = None;
+        let mut place = self.place();
+        let supply = place.take_if(|place| place.token == since)?.supply;
         let (heard, told) = self.registration.take();
         if heard.more {
             return None;
@@ -199,26 +212,32 @@ impl CaughtUp {
         let pos = told.max(since.pos);
         let to_device = if self.to_device { pos } else { since.to_device };
         // Who types and who is there was not looked at: that stays to be told.
-        let next = SyncToken { pos, to_device, ..since.clone() };
-        *token = Some(next.clone());
-        Some(Step { since, token: next, heard, ignored: self.ignored.clone() })
+        let token = SyncToken { pos, to_device, ..since.clone() };
+        let supply = supply.filter(|_| !heard.supply);
+        *place = Some(Place { token: token.clone(), supply: supply.clone() });
+        Some(Step { since, token, heard, supply, ignored: self.ignored.clone() })
     }
 
-    /// What a device is told of which nothing is new. How many keys it has left changes without waking
-    /// anybody.
-    async fn nothing_new(
-        &self,
-        engine: &Engine,
-        asking: Asking<'_>,
-        since: &SyncToken,
-    ) -> Result<Answer, Internal> {
-        let mut answer = Answer { next_batch: since.to_string(), ..Answer::default() };
-        if let Some(device) = asking.device_id {
-            let mut conn = engine.storage.read().await?;
-            let supply = news::supply(&mut conn, asking.user_id, device).await?;
-            answer.device_one_time_keys_count = supply.one_time_keys;
-            answer.device_unused_fallback_key_types = supply.fallback;
+    /// Remembers how many keys the device has for others at a moment. (Whoever waits would carry a moment that was
+    /// lent, so it is handed over and back.)
+    fn noting_supply(&self, moment: Moment) -> Moment {
+        if let Some(Place { token, supply: supply @ None }) = self.place().as_mut()
+            && *token == moment.token
+        {
+            *supply = Some(Arc::new(moment.supply.clone()));
         }
-        Ok(answer)
+        moment
+    }
+
+    /// What a device is told of which nothing is new; `None` when another request of it went on meanwhile.
+    fn nothing_new(&self, since: &SyncToken) -> Option<Answer> {
+        let place = self.place();
+        let supply = place.as_ref().filter(|place| place.token == *since)?.supply.clone()?;
+        Some(Answer {
+            next_batch: since.to_string(),
+            device_one_time_keys_count: supply.one_time_keys.clone(),
+            device_unused_fallback_key_types: supply.fallback.clone(),
+            ..Answer::default()
+        })
     }
 }

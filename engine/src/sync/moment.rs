@@ -152,7 +152,7 @@ impl Moment {
         request: &Request,
         step: Step,
     ) -> Result<Option<Self>, Internal> {
-        let Step { since, token, heard, ignored } = step;
+        let Step { since, token, heard, supply, ignored } = step;
         let (user_id, after, until, epoch) = (asking.user_id, since.pos, token.pos, token.epoch);
         let mut moment = Self {
             head: until,
@@ -190,9 +190,10 @@ impl Moment {
         let rooms: Vec<String> = moment.moved.iter().cloned().collect();
         let mut conn = engine.storage.read().await?;
         moment.unread = unread::count(&mut conn, user_id, &rooms).await?;
-        if let Some(device) = asking.device_id {
-            moment.supply = news::supply(&mut conn, user_id, device).await?;
-        }
+        moment.supply = match (supply, asking.device_id) {
+            (None, Some(device)) => news::supply(&mut conn, user_id, device).await?,
+            (supply, _) => supply.map(Arc::unwrap_or_clone).unwrap_or_default(),
+        };
         Ok(Some(moment))
     }
 

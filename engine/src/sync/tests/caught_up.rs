@@ -1,16 +1,19 @@
 //! Those who were told everything are answered without reading, and miss nothing by it.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use serde_json::json;
+use serde_json::{Value, json};
 use starling_storage::{
     Change,
     accounts::{self, devices},
-    encryption::{self, one_time_keys},
 };
 
 use super::{Request, is_empty, joined};
 use crate::{
+    encryption::{
+        claim,
+        upload::{self, Upload},
+    },
     reading::{
         access::Asking,
         filter::Filter,
@@ -20,6 +23,7 @@ use crate::{
         receipts::{self, Kind, Receipt},
         typing,
     },
+    test_support::raw,
 };
 
 /// Something happens that is none of Alice's business.
@@ -100,7 +104,7 @@ async fn only_what_was_heard_of_is_read() {
         let room_id = stage.room.room_id.clone();
         receipts::send(&stage.engine, &room_id, &user(BOB), &[receipt]).await.unwrap();
         let third = stage.sync(ALICE, after(&again)).await;
-        let kinds = |answer: &serde_json::Value| {
+        let kinds = |answer: &Value| {
             let events = joined(&stage, answer)["ephemeral"]["events"].as_array().unwrap().clone();
             events
                 .iter()
@@ -216,23 +220,41 @@ async fn the_count_of_keys_is_that_of_the_present() {
         let mut change = Change::new();
         change.write(accounts::Write::Device(devices::Write::Add(device)));
         stage.engine.storage.commit(change).await.unwrap();
-        let first = stage.sync(ALICE, Request::default()).await;
-        let key = one_time_keys::KeyRow {
-            user_id: ALICE.to_owned(),
-            device_id: "DEVICE".to_owned(),
-            algorithm: "signed_curve25519".to_owned(),
-            key_id: "AAAA".to_owned(),
-            ordinal: 1,
-            claimed: false,
-            json: "{}".to_owned(),
+        let mut answer = stage.sync(ALICE, Request::default()).await;
+        let signed = |name: &str, more: Value| {
+            let mut key = json!({ "key": "AAAA" });
+            key["signatures"] = json!({ ALICE: { "ed25519:DEVICE": "AAAA" } });
+            key.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+            BTreeMap::from([(format!("signed_curve25519:{name}"), raw(key))])
         };
-        let mut change = Change::new();
-        change.write(encryption::Write::OneTimeKey(one_time_keys::Write::Add(key)));
-        stage.engine.storage.commit(change).await.unwrap();
-        settled(&stage).await;
-        let second = stage.sync(ALICE, after(&first)).await;
-        assert_eq!(second["next_batch"], first["next_batch"]);
-        assert_eq!(second["device_one_time_keys_count"]["signed_curve25519"], 1);
+        let (user_id, engine) = (user(ALICE), &stage.engine);
+        let upload = async |one_time_keys, fallback_keys| {
+            let upload = Upload { device_keys: None, one_time_keys, fallback_keys };
+            upload::upload(engine, &user_id, "DEVICE".into(), upload).await.unwrap();
+        };
+        let claim = async || {
+            let algorithm = "signed_curve25519".to_owned();
+            let devices = BTreeMap::from([("DEVICE".to_owned(), algorithm)]);
+            let wanted = BTreeMap::from([(ALICE.to_owned(), devices)]);
+            assert_eq!(claim::local(engine, &wanted).await.unwrap().len(), 1);
+        };
+        let read = engine.measures.sync.read.get();
+        let mut is_told = async |left: u64, fallback: &[&str]| {
+            answer = stage.sync(ALICE, after(&answer)).await;
+            assert!(is_empty(&answer));
+            assert_eq!(answer["device_one_time_keys_count"]["signed_curve25519"], left);
+            assert_eq!(answer["device_unused_fallback_key_types"], json!(fallback));
+        };
+        is_told(0, &[]).await;
+        upload(signed("A", json!({})), BTreeMap::new()).await;
+        is_told(1, &[]).await;
+        upload(BTreeMap::new(), signed("F", json!({ "fallback": true }))).await;
+        is_told(1, &["signed_curve25519"]).await;
+        claim().await;
+        is_told(0, &["signed_curve25519"]).await;
+        claim().await;
+        is_told(0, &[]).await;
+        assert_eq!(engine.measures.sync.read.get(), read, "nothing but the count was looked at");
     })
     .await;
 }
