@@ -18,7 +18,6 @@ use starling_storage::Storage;
 use crate::{
     Config, Engine, Parts,
     clock::Clock,
-    config::{PasswordHashing, Registration, RegistrationMode},
     events::store,
     keys::SigningKeys,
     remote::Transport,
@@ -26,10 +25,9 @@ use crate::{
         create::{CreateRoom, Preset},
         room,
         send::Message,
-        versions,
     },
     state::store::{Secret, Snapshots},
-    testing::NoServers,
+    testing::{self, NoServers},
 };
 
 /// A clock that moves by one millisecond at each look.
@@ -44,30 +42,7 @@ impl Clock for TestClock {
 
 /// The settings of a server in a test.
 pub(crate) fn config(server_name: &str) -> Config {
-    Config {
-        server_name: server_name.try_into().unwrap(),
-        public_url: None,
-        default_room_version: versions::DEFAULT,
-        registration: Registration {
-            mode: RegistrationMode::Open,
-            guests: false,
-            shared_secret: None,
-        },
-        forget_upon_leave: false,
-        email: None,
-        password_hashing: PasswordHashing { memory_kib: 64, iterations: 1 },
-        trusted_notaries: Vec::new(),
-        presence: crate::config::Presence::default(),
-        user_directory: crate::config::UserDirectory::default(),
-        profiles: crate::config::Profiles::default(),
-        server_notices: None,
-        retention: crate::config::Retention::default(),
-        media: crate::config::Media::default(),
-        push: crate::config::Push::default(),
-        delayed_events: crate::config::DelayedEvents::default(),
-        appservices: crate::appservices::ApplicationServices::default(),
-        cache_bytes: 16 << 20,
-    }
+    Config { cache_bytes: 16 << 20, ..testing::config(server_name.try_into().unwrap()) }
 }
 
 /// An engine on a database, with a transport.
