@@ -308,8 +308,9 @@ fn of_each<'a>(
 ) -> impl Iterator<Item = (String, Vec<Value>)> {
     std::iter::from_fn(move || {
         let count = bulk::largest_step(parents.len().min(AT_ONCE));
-        let (first, others) = parents.split_at_checked(count)?.0.split_first()?;
-        parents = &parents[count..];
+        let (these, rest) = parents.split_at_checked(count)?;
+        let (first, others) = these.split_first()?;
+        parents = rest;
         let mut values = vec![room_id.into(), first.as_str().into()];
         values.extend_from_slice(more);
         values.extend(others.iter().map(|parent| parent.as_str().into()));
