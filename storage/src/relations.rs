@@ -216,14 +216,13 @@ pub async fn replacements(conn: &mut Conn, children: Children<'_>) -> Result<Vec
 }
 
 const REPLACEMENTS: First = First {
-    rows: "SELECT r.parent_id, r.event_id AS event_id, t.pos AS pos, r.origin_server_ts AS ts \
-     FROM relations r CROSS JOIN timeline t CROSS JOIN events e CROSS JOIN events p \
-     WHERE r.room_id = $1 AND r.parent_id = $2 AND r.rel_type = 'm.replace' \
-     AND r.sender <> ALL($3) AND t.event_id = r.event_id AND t.room_id = r.room_id \
-     AND t.pos <= $4 AND e.event_id = r.event_id AND e.room_id = r.room_id \
-     AND e.state_key IS NULL AND p.event_id = r.parent_id AND p.room_id = r.room_id \
-     AND p.state_key IS NULL AND p.sender = r.sender AND p.type = r.type",
-    order: "ts DESC, event_id DESC",
+    rel_type: "m.replace",
+    by: "r.origin_server_ts",
+    order: "place DESC, event_id DESC",
+    from: "CROSS JOIN events e CROSS JOIN events p",
+    only: "AND e.event_id = r.event_id AND e.room_id = r.room_id AND e.state_key IS NULL \
+     AND p.event_id = r.parent_id AND p.room_id = r.room_id AND p.state_key IS NULL \
+     AND p.sender = r.sender AND p.type = r.type",
 };
 
 /// For each parent the events that reference it, the oldest first.
@@ -235,13 +234,8 @@ pub async fn references(conn: &mut Conn, children: Children<'_>) -> Result<Vec<C
     first(conn, children, REFERENCES).await
 }
 
-const REFERENCES: First = First {
-    rows: "SELECT r.parent_id, r.event_id AS event_id, t.pos AS pos, r.depth AS depth \
-     FROM relations r CROSS JOIN timeline t WHERE r.room_id = $1 AND r.parent_id = $2 \
-     AND r.rel_type = 'm.reference' AND r.sender <> ALL($3) AND t.event_id = r.event_id \
-     AND t.room_id = r.room_id AND t.pos <= $4",
-    order: "depth, pos",
-};
+const REFERENCES: First =
+    First { rel_type: "m.reference", by: "r.depth", order: "place, pos", from: "", only: "" };
 
 /// For each parent the events in its thread, the newest first.
 ///
@@ -253,28 +247,39 @@ pub async fn newest_in_threads(conn: &mut Conn, children: Children<'_>) -> Resul
 }
 
 const NEWEST_IN_THREADS: First = First {
-    rows: "SELECT r.parent_id, r.event_id AS event_id, t.pos AS pos, r.depth AS depth \
-     FROM relations r CROSS JOIN timeline t WHERE r.room_id = $1 AND r.parent_id = $2 \
-     AND r.rel_type = 'm.thread' AND r.sender <> ALL($3) AND t.event_id = r.event_id \
-     AND t.room_id = r.room_id AND t.pos <= $4",
-    order: "depth DESC, pos DESC",
+    rel_type: "m.thread",
+    by: "r.depth",
+    order: "place DESC, pos DESC",
+    from: "",
+    only: "",
 };
 
 /// Which children of a parent come first.
 #[derive(Clone, Copy, Debug)]
 struct First {
-    /// All children of the parent `$2`.
-    rows: &'static str,
-    /// How they are ordered.
+    rel_type: &'static str,
+    /// By what they are ordered before all ...
+    by: &'static str,
+    /// ... and how.
     order: &'static str,
+    /// More tables.
+    from: &'static str,
+    /// More conditions.
+    only: &'static str,
 }
 
 impl First {
-    /// At most `$5` children of one parent. An index has them in their order, so that nobody looks at the others,
+    /// At most `$5` children of the parent `$2`. An index has them in their order, so that nobody looks at the others,
     /// of which there may be thousands.
     fn of_one(self) -> String {
-        let Self { rows, order } = self;
-        format!("{rows} ORDER BY {order} LIMIT $5")
+        let Self { rel_type, by, order, from, only } = self;
+        format!(
+            "SELECT r.parent_id, r.event_id AS event_id, t.pos AS pos, {by} AS place \
+             FROM relations r CROSS JOIN timeline t {from} \
+             WHERE r.room_id = $1 AND r.parent_id = $2 AND r.rel_type = '{rel_type}' \
+             AND r.sender <> ALL($3) AND t.event_id = r.event_id AND t.room_id = r.room_id \
+             AND t.pos <= $4 {only} ORDER BY {order} LIMIT $5"
+        )
     }
 }
 

@@ -8,14 +8,14 @@ use ruma::{OwnedUserId, UserId};
 use serde::Serialize;
 use serde_json::{Map, Value};
 use starling_storage::{
-    Change, Claim, CommitError, Conn, Fact,
+    Change, Claim, CommitError, Conn,
     encryption::{
         Write,
         one_time_keys::{self, KeyRow},
     },
 };
 
-use super::remote;
+use super::{remote, upload::supply_of};
 use crate::{Engine, Internal};
 
 /// How many users' keys are handed out by one change.
@@ -126,7 +126,7 @@ async fn key(
     let next = one_time_keys::next(conn, user, device, algorithm, 1).await?;
     if let Some(key) = next.into_iter().next() {
         change.claim(Claim::OneTimeKey(key.clone()));
-        change.fact(supply(user, device));
+        change.fact(supply_of(user, device));
         return Ok(Some(key));
     }
     let fallback = one_time_keys::fallback(conn, user, device).await?;
@@ -135,7 +135,7 @@ async fn key(
     };
     if !key.claimed {
         change.write(Write::OneTimeKey(one_time_keys::Write::FallbackUsed(key.clone())));
-        change.fact(supply(user, device));
+        change.fact(supply_of(user, device));
     }
     Ok(Some(key))
 }
@@ -153,8 +153,4 @@ pub(crate) fn only_wanted(mut answered: Claimed, wanted: &Wanted) -> Claimed {
         }
     }
     claimed
-}
-
-fn supply(user: &str, device: &str) -> Fact {
-    Fact::Supply { user_id: user.to_owned(), device_id: device.to_owned() }
 }

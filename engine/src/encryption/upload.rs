@@ -123,9 +123,14 @@ async fn add(
     let more = add_one_time_keys(change, (user, device), known, &upload.one_time_keys)?;
     let other = add_fallback_keys(change, (user, device), &fallback, &upload.fallback_keys)?;
     if more || other {
-        change.fact(Fact::Supply { user_id: user.to_string(), device_id: device.to_string() });
+        change.fact(supply_of(user.as_str(), device.as_str()));
     }
     Ok(())
+}
+
+/// What a device has for others changed.
+pub(super) fn supply_of(user: &str, device: &str) -> Fact {
+    Fact::Supply { user_id: user.to_owned(), device_id: device.to_owned() }
 }
 
 /// Identity keys of a device; those that are there keep the signatures that were added to them.

@@ -11,11 +11,9 @@ use starling_storage::{
 
 use super::{
     backoff,
-    due::Due,
     gateway::{self, Answer},
     notification::Target,
-    pending::{self, Item},
-    round::Round,
+    round::{Look, Round},
     set::EMAIL,
 };
 use crate::{Engine, Internal, rng};
@@ -73,10 +71,10 @@ async fn drain(engine: &Engine, call: &Call) -> Result<End, Internal> {
         if let Some(end) = courier.tell_items(&round).await? {
             return Ok(end);
         }
-        let Some(unread) = courier.new_badge(&round).await? else { return Ok(End::Drained) };
-        match courier.later(&round).await? {
-            Some(later) => round = later,
-            None => return courier.tell_badge(unread).await,
+        let Some(look) = courier.new_badge(&round).await? else { return Ok(End::Drained) };
+        match &look.later {
+            Some(later) => round = later.clone(),
+            None => return courier.tell_badge(look.unread).await,
         }
     }
 }
@@ -149,25 +147,16 @@ impl<'a> Courier<'a> {
         Ok(None)
     }
 
-    /// The number of unread messages, if a round asks for it and it is another one than was told last.
-    async fn new_badge(&mut self, round: &Round) -> Result<Option<i64>, Internal> {
+    /// What was looked up, if a round asks for the number of unread messages and it is another one than was told
+    /// last.
+    async fn new_badge(&mut self, round: &Round) -> Result<Option<Arc<Look>>, Internal> {
         if !round.due.badge {
             return Ok(None);
         }
         let after = self.row.progress.cursor_pos.max(round.due.until);
-        let unread = round.look(self.engine, after).await?.unread;
+        let look = round.look(self.engine, after).await?;
         let is_there = self.is_there().await?;
-        Ok(Some(unread).filter(|unread| is_there && self.row.progress.badge != *unread))
-    }
-
-    /// A round for what came after another began. The number of unread messages counts that already: told
-    /// alone, it would be ahead of the messages.
-    async fn later(&self, round: &Round) -> Result<Option<Arc<Round>>, Internal> {
-        let after = self.row.progress.cursor_pos.max(round.due.until);
-        let everything = Due::everything(i64::MAX);
-        let items = pending::items(self.engine, &self.user_id, after, &everything).await?;
-        let until = items.last().map(Item::pos);
-        Ok(until.map(|until| Round::new(self.user_id.as_str(), Due::everything(until))))
+        Ok(Some(look).filter(|look| is_there && self.row.progress.badge != look.unread))
     }
 
     /// Tells a number of unread messages alone.

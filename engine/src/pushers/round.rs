@@ -47,6 +47,9 @@ pub(super) struct Look {
     complete: bool,
     /// The number of unread messages.
     pub(super) unread: i64,
+    /// A round for what this number counts and is not due yet, if the number is: told alone, it would be ahead
+    /// of the messages.
+    pub(super) later: Option<Arc<Round>>,
 }
 
 impl Look {
@@ -116,7 +119,20 @@ impl Round {
         due.truncate(AHEAD);
         let items = told(engine, &user_id, due).await?;
         let unread = badge::unread(engine, &user_id).await?;
-        Ok(Look { after, looked_ms, items, complete, unread })
+        let later = if self.due.badge { self.later(engine, &user_id).await? } else { None };
+        Ok(Look { after, looked_ms, items, complete, unread, later })
+    }
+
+    /// A round for what has come since this one began.
+    async fn later(
+        &self,
+        engine: &Engine,
+        user_id: &UserId,
+    ) -> Result<Option<Arc<Self>>, Internal> {
+        let everything = Due::everything(i64::MAX);
+        let items = pending::items(engine, user_id, self.due.until, &everything).await?;
+        let until = items.last().map(pending::Item::pos);
+        Ok(until.map(|until| Self::new(&self.user_id, Due::everything(until))))
     }
 }
 
@@ -149,6 +165,7 @@ mod tests {
             items: vec![(11, None), (15, None)],
             complete,
             unread: 0,
+            later: None,
         };
         for (complete, after, now_ms, serves) in [
             (true, 10, 5_000, true),
